@@ -1,0 +1,49 @@
+# Every target makes its own environment from the hash-pinned locks in requirements/.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: serve test check format bench clients lock clean
+
+serve: $(VENV)/run.stamp ## start the server on 127.0.0.1:8000 (ARGS="--port 9000 ..." to change it)
+	$(BIN)/tutti serve $(ARGS)
+
+test: $(VENV)/dev.stamp clients ## the whole test suite, official clients included
+	$(BIN)/python -m pytest $(ARGS)
+
+check: $(VENV)/dev.stamp ## format, lint, types, layers
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/pyright
+	$(BIN)/lint-imports
+
+format: $(VENV)/dev.stamp
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: $(VENV)/dev.stamp ## the measured claims; results land in bench/results/
+	$(BIN)/python -m bench $(ARGS)
+
+clients: $(VENV)/dev.stamp ## an environment for each official client
+	$(BIN)/python -m tests.support.clients
+
+lock: $(VENV)/dev.stamp ## pin anew: run after changing pyproject.toml
+	$(BIN)/uv pip compile --universal --generate-hashes --quiet --group build pyproject.toml -o requirements/run.txt
+	$(BIN)/uv pip compile --universal --generate-hashes --quiet --group build --group dev -c requirements/run.txt pyproject.toml -o requirements/dev.txt
+
+$(VENV)/pip.stamp:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Tutti needs Python 3.11 or newer; set PYTHON=/path/to/python3.11")'
+	$(PYTHON) -m venv $(VENV)
+	touch $@
+
+$(VENV)/run.stamp: $(VENV)/pip.stamp requirements/run.txt pyproject.toml
+	$(BIN)/python -m pip install --quiet --progress-bar on --require-hashes -r requirements/run.txt
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	touch $@
+
+$(VENV)/dev.stamp: $(VENV)/run.stamp requirements/dev.txt
+	$(BIN)/python -m pip install --quiet --progress-bar on --require-hashes -r requirements/dev.txt
+	touch $@
+
+clean:
+	rm -rf $(VENV) .clients

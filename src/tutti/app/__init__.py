@@ -1,0 +1,1 @@
+"""The composition root: opens everything, wires it together, closes it."""

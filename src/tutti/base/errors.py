@@ -1,0 +1,128 @@
+"""Every error a client can see.
+
+TuttiError
+├─ InvalidRequest        400  the request is wrong; `param` names the field
+│  └─ ContextTooLong     400  prompt and max_tokens do not fit the model
+├─ Unauthenticated       401
+├─ Forbidden             403
+├─ NotFound              404  also for what belongs to another project
+├─ MethodNotAllowed      405
+├─ Conflict              409  permanent: never retried
+├─ TooLarge              413
+├─ RateLimited           429  retried after `retry_after_s`
+├─ QuotaExceeded         429  permanent: never retried
+├─ InternalError         500
+├─ NotServed             501  an operation of the API that Tutti does not serve yet
+├─ Unavailable           503  transient: retried after `retry_after_s`
+└─ EngineTimeout         504
+
+The body is `ErrorData` of the API; the clients decide on a retry by `x-should-retry`, then by status.
+"""
+
+from typing import ClassVar
+
+
+class TuttiError(Exception):
+    status: ClassVar[int] = 500
+    type: ClassVar[str] = "server_error"
+    should_retry: ClassVar[bool] = False
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        param: str | None = None,
+        code: str | None = None,
+        retry_after_s: float | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.param = param
+        self.code = code
+        self.retry_after_s = retry_after_s
+
+    def body(self) -> dict[str, dict[str, str | None]]:
+        """`ErrorData` of the API."""
+        return {
+            "error": {"message": self.message, "type": self.type, "param": self.param, "code": self.code}
+        }
+
+    def headers(self) -> dict[str, str]:
+        """Retry advice; names in lower case, since the 1.x client looks them up that way."""
+        headers = {"x-should-retry": "true" if self.should_retry else "false"}
+        if self.retry_after_s is not None:
+            headers["retry-after"] = str(max(1, round(self.retry_after_s)))
+        return headers
+
+
+class InvalidRequest(TuttiError):
+    status = 400
+    type = "invalid_request_error"
+
+
+class ContextTooLong(InvalidRequest):
+    def __init__(self, message: str, *, param: str | None = "messages") -> None:
+        super().__init__(message, param=param, code="context_length_exceeded")
+
+
+class Unauthenticated(TuttiError):
+    status = 401
+    type = "authentication_error"
+
+
+class Forbidden(TuttiError):
+    status = 403
+    type = "permission_error"
+
+
+class NotFound(TuttiError):
+    status = 404
+    type = "not_found_error"
+
+
+class MethodNotAllowed(TuttiError):
+    status = 405
+    type = "invalid_request_error"
+
+
+class Conflict(TuttiError):
+    status = 409
+    type = "conflict_error"
+
+
+class TooLarge(TuttiError):
+    status = 413
+    type = "invalid_request_error"
+
+
+class RateLimited(TuttiError):
+    status = 429
+    type = "rate_limit_error"
+    should_retry = True
+
+
+class QuotaExceeded(TuttiError):
+    status = 429
+    type = "quota_error"
+
+
+class InternalError(TuttiError):
+    status = 500
+    type = "server_error"
+
+
+class NotServed(TuttiError):
+    status = 501
+    type = "not_implemented_error"
+
+
+class Unavailable(TuttiError):
+    status = 503
+    type = "overloaded_error"
+    should_retry = True
+
+
+class EngineTimeout(TuttiError):
+    status = 504
+    type = "timeout_error"
+    should_retry = True

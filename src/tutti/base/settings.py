@@ -1,0 +1,62 @@
+"""Every setting, once. Each is a flag of `tutti serve` and an environment variable `TUTTI_<NAME>`."""
+
+from pathlib import Path
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    model_config = SettingsConfigDict(env_prefix="TUTTI_", frozen=True, extra="forbid")
+
+    host: str = Field("127.0.0.1", description="Address to listen on.")
+    port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 picks a free one.")
+    workers: int = Field(1, ge=1, le=256, description="API worker processes, each with its own socket.")
+    data_dir: Path = Field(Path("~/.tutti").expanduser(), description="Database, weights, blobs and logs.")
+    database_url: str = Field(
+        "", description="postgresql://user:password@host/db; empty: SQLite in the data directory."
+    )
+    blob_url: str = Field("", description="s3://bucket/prefix; empty: a folder in the data directory.")
+    blob_endpoint: str = Field("", description="Endpoint of an S3-compatible server other than AWS.")
+    models: list[str] = Field(
+        ["Qwen/Qwen2.5-Coder-0.5B-Instruct"],
+        description="Models to pull and load at start: catalogue names, Hugging Face repos or local files.",
+    )
+    aliases: dict[str, str] = Field(
+        default_factory=dict[str, str],
+        description="Names that stand for a model, wildcards allowed: {'meta-llama/*': 'Qwen/...'}.",
+    )
+    catalog: Path | None = Field(None, description="A catalogue file of your own (TOML).")
+    pull_on_use: bool = Field(True, description="Download a catalogue model when it is first asked for.")
+    memory_budget_bytes: int = Field(
+        0, ge=0, description="Memory that loaded models may take together; 0: 80% of the machine's."
+    )
+    max_queue: int = Field(
+        256, ge=0, description="Requests that may wait for one model; more get a 429 with retry-after."
+    )
+    load_wait_s: float = Field(
+        50.0, gt=0, description="How long a request waits for its model to load before a 503 with retry-after."
+    )
+    early_headers_s: float = Field(
+        3.0, gt=0, description="A stream that waits longer than this gets headers and SSE comments early."
+    )
+    hang_timeout_s: float = Field(
+        60.0, gt=0, description="A busy engine that makes no progress for this long is restarted."
+    )
+    drain_timeout_s: float = Field(
+        30.0, ge=0, description="After SIGTERM, how long running requests may take to finish."
+    )
+    requests_per_minute: int = Field(0, ge=0, description="Limit for keys without their own; 0: none.")
+    tokens_per_minute: int = Field(0, ge=0, description="Limit for keys without their own; 0: none.")
+    max_body_bytes: int = Field(
+        64 * 1024 * 1024, gt=0, description="Largest JSON request body; a larger one is a 413."
+    )
+    hub_url: str = Field("https://huggingface.co", description="A hub that speaks Hugging Face's protocol.")
+    hub_token: str = Field("", description="Token for gated repositories.", repr=False)
+    secret: str = Field(
+        "", description="Key of the HMAC over API keys; empty: made once and kept in the data dir.", repr=False
+    )
+    threads: int = Field(0, ge=0, description="CPU threads for one engine; 0: one a physical core.")
+    vllm_python: str = Field("", description="Python of an environment that has vLLM; empty: `vllm` on PATH.")
+    log_level: str = Field("info", pattern="^(debug|info|warning|error)$", description="Least level logged.")
+    log_prompts: bool = Field(False, description="Log prompt and answer text (never on by default).")

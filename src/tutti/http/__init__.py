@@ -1,0 +1,1 @@
+"""The HTTP layer: errors, keys, limits, streams. Pure ASGI middleware only."""

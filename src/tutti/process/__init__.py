@@ -1,0 +1,1 @@
+"""Child processes: started under a shepherd that outlives nobody."""

@@ -1,0 +1,1 @@
+"""State: one SQL database and one object store."""

@@ -1,0 +1,1 @@
+"""Child programs. Nothing imports them, and only they may import ML libraries."""
