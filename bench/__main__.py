@@ -1,0 +1,20 @@
+"""`python -m bench [gateway] [tokens] [startup]`: all of them without a name."""
+
+import asyncio
+import sys
+
+from bench import gateway, startup, tokens
+
+BENCHES = {"gateway": gateway.main, "tokens": tokens.main, "startup": startup.main}
+
+
+def main() -> None:
+    names = sys.argv[1:] or list(BENCHES)
+    if unknown := set(names) - set(BENCHES):
+        sys.exit(f"unknown bench: {', '.join(sorted(unknown))}; there are {', '.join(BENCHES)}")
+    for name in names:
+        asyncio.run(BENCHES[name]())
+
+
+if __name__ == "__main__":
+    main()
