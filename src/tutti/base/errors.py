@@ -14,6 +14,7 @@ TuttiError
 ├─ InternalError         500
 ├─ NotServed             501  an operation of the API that Tutti does not serve yet
 ├─ Unavailable           503  transient: retried after `retry_after_s`
+│  └─ LoadFailed         503  the model cannot be started; not retried, since only its operator can help
 └─ EngineTimeout         504
 
 The body is `ErrorData` of the API; the clients decide on a retry by `x-should-retry`, then by status.
@@ -120,6 +121,13 @@ class Unavailable(TuttiError):
     status = 503
     type = "overloaded_error"
     should_retry = True
+
+
+class LoadFailed(Unavailable):
+    should_retry = False
+
+    def __init__(self, message: str, *, retry_after_s: float | None = None) -> None:
+        super().__init__(message, code="model_load_failed", retry_after_s=retry_after_s)
 
 
 class EngineTimeout(TuttiError):

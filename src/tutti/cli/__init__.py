@@ -1,1 +1,1 @@
-"""The `tutti` command. It speaks HTTP like any client; only `serve`, `pull`, `rm` and `keys` act on this machine."""
+"""The `tutti` command: HTTP like any client, but for the commands that act on this machine."""

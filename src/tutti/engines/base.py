@@ -178,7 +178,8 @@ class Refusal(Exception):
 
 
 class Upstream(Protocol):
-    """A connection to one replica. Both verbs raise Refusal for statuses of 400 and above, and
+    """A connection to one replica: it posts JSON to `Engine.address` + path (which begins with a slash), with
+    `Engine.headers` on every request. Both verbs raise Refusal for statuses of 400 and above, and
     `Unavailable` where the replica is gone. Leaving `stream` early aborts the generation at once."""
 
     async def post(self, path: str, body: bytes) -> bytes: ...
@@ -234,6 +235,10 @@ class Engine(Protocol):
 
     def address(self, model: Model, place: Place) -> str:
         """Base URL without a trailing slash."""
+        ...
+
+    def headers(self, model: Model) -> Mapping[str, str]:
+        """Sent by the Upstream on every request to this model (a remote's credentials); never logged."""
         ...
 
     def slots(self, model: Model) -> int:

@@ -1,0 +1,54 @@
+"""`tutti serve`: the process that starts and watches all others of this node; it serves no request itself."""
+
+import asyncio
+import importlib
+import signal
+import sys
+from types import ModuleType
+
+from tutti.app.reservation import CannotStart, held_data_dir, held_port
+from tutti.app.workers import start_workers
+from tutti.base.address import is_loopback
+from tutti.base.settings import Settings
+
+
+def serve(settings: Settings) -> int:
+    """The exit status: 0 after a clean drain, 1 where it could not start or had to be cut short."""
+    try:
+        return asyncio.run(_serve(settings))
+    except CannotStart as error:
+        sys.stderr.write(f"tutti serve: {error}\n")
+        return 1
+
+
+async def _serve(settings: Settings) -> int:
+    stop = _Stop()
+    with held_data_dir(settings):
+        async with held_port(settings) as port:
+            settings = settings.model_copy(update={"port": port})
+            if not is_loopback(settings.host):
+                await _node().require_key(settings)
+            workers = await start_workers(settings)
+            try:
+                return await _node().run(settings, workers, stop.asked, stop.insisted)
+            finally:
+                workers.kill()
+                await workers.stop()
+
+
+def _node() -> ModuleType:
+    """Half a second to import: time that the API workers use to start, on another core."""
+    return importlib.import_module("tutti.app.node")
+
+
+class _Stop:
+    """SIGTERM or Ctrl-C asks for a drain; a second one insists on ending now."""
+
+    def __init__(self) -> None:
+        self.asked = asyncio.Event()
+        self.insisted = asyncio.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, self._signalled)
+
+    def _signalled(self) -> None:
+        (self.insisted if self.asked.is_set() else self.asked).set()

@@ -1,0 +1,89 @@
+"""The controller's work proper, once the API workers are on their way: the database, and the fleet."""
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator
+from contextlib import AsyncExitStack, asynccontextmanager
+
+from tutti.app.banner import announce
+from tutti.app.reservation import CannotStart
+from tutti.base.errors import TuttiError
+from tutti.base.settings import Settings
+from tutti.compute.local import Local
+from tutti.http import logs
+from tutti.http.keys import has_keys
+from tutti.parts.engines import ENGINES
+from tutti.process.supervisor import Supervisor
+from tutti.serving.catalog import Catalog
+from tutti.serving.describe import describe
+from tutti.serving.entries import BrokenCatalogue
+from tutti.serving.fleet import Fleet
+from tutti.serving.sources.base import PullFailed
+from tutti.store.db import Database, database_url
+from tutti.store.migrate import migrate
+
+log = logging.getLogger(__name__)
+
+
+async def require_key(settings: Settings) -> None:
+    """Raises CannotStart: whoever can reach this machine could use it."""
+    async with _database(settings) as database:
+        if not await has_keys(database):
+            raise CannotStart(
+                f"{settings.host} can be reached from other machines, and there is no API key yet. "
+                "Create one with `tutti keys create`, or listen on 127.0.0.1."
+            )
+
+
+async def run(settings: Settings, workers: Supervisor, asked: asyncio.Event, insisted: asyncio.Event) -> int:
+    """Serves until `asked` to stop, then drains; the exit status. Raises CannotStart."""
+    logs.configure(settings.log_level)
+    async with _database(settings) as database:
+        catalog = Catalog(settings, database)
+        fleet = await Fleet.open(settings, database, catalog, ENGINES, Local())
+        try:
+            await _preload(settings, catalog, fleet)
+            open_to_all = not await has_keys(database)
+            announcing = asyncio.create_task(announce(settings, fleet, open_to_all=open_to_all))
+            await asked.wait()
+            announcing.cancel()
+            await asyncio.wait([announcing])
+            return await _drain(workers, fleet, insisted)
+        finally:
+            await fleet.stop()
+
+
+async def _preload(settings: Settings, catalog: Catalog, fleet: Fleet) -> None:
+    for name in settings.models:
+        model = await catalog.find(name)
+        if model is None:
+            model = await describe(name, settings)
+            await catalog.add(model)
+        await fleet.preload(model)
+
+
+async def _drain(workers: Supervisor, fleet: Fleet, insisted: asyncio.Event) -> int:
+    log.info("draining: running requests finish, new ones are refused")
+    await fleet.drain()
+    leaving = asyncio.create_task(workers.stop())
+    cut_short = asyncio.create_task(insisted.wait())
+    await asyncio.wait([leaving, cut_short], return_when=asyncio.FIRST_COMPLETED)
+    cut_short.cancel()
+    if leaving.done():
+        return 0
+    workers.kill()
+    await leaving
+    return 1
+
+
+@asynccontextmanager
+async def _database(settings: Settings) -> AsyncGenerator[Database]:
+    """Up to date. What is known to go wrong becomes CannotStart."""
+    async with AsyncExitStack() as opened:
+        try:
+            database = await Database.open(database_url(settings))
+            opened.push_async_callback(database.close)
+            await migrate(database)
+            yield database
+        except (TuttiError, BrokenCatalogue, PullFailed) as error:
+            raise CannotStart(str(error)) from error

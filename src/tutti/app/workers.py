@@ -1,0 +1,45 @@
+"""The API workers: as many processes as the settings say, each started again when it ends."""
+
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import psutil
+
+from tutti.app.environment import environment
+from tutti.base.settings import Settings
+from tutti.process.child import Child
+from tutti.process.supervisor import Pace, Start, Supervisor
+
+_GRACE_S = 2.0
+"""On top of the drain: for closing the database and the like."""
+
+
+async def start_workers(settings: Settings) -> Supervisor:
+    """Returns once each has been started for the first time."""
+    metrics = settings.data_dir / "metrics"
+    metrics.mkdir(exist_ok=True)
+    for file in metrics.glob("*.db"):
+        file.unlink()
+    env = {**os.environ, **environment(settings), "PROMETHEUS_MULTIPROC_DIR": str(metrics)}
+    start = _starter(env, metrics, settings.drain_timeout_s + _GRACE_S)
+    supervisor = Supervisor("api worker", start, settings.workers, Pace())
+    await supervisor.started()
+    return supervisor
+
+
+def _starter(env: Mapping[str, str], metrics: Path, grace_s: float) -> Start:
+    async def start() -> Child:
+        _forget_ended(metrics)
+        return await Child.start((sys.executable, "-m", "tutti.app.api"), env, grace_s=grace_s)
+
+    return start
+
+
+def _forget_ended(metrics: Path) -> None:
+    """The gauges of an API worker that was killed would count its requests as running for ever."""
+    for file in metrics.glob("gauge_live*_*.db"):
+        pid = file.stem.rpartition("_")[2]
+        if pid.isdigit() and not psutil.pid_exists(int(pid)):
+            file.unlink(missing_ok=True)

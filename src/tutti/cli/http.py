@@ -1,0 +1,169 @@
+"""The one client of every command: any server that speaks the Together API, at any base URL."""
+
+import json
+import time
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from ipaddress import ip_address
+from typing import Any, cast
+
+import httpx
+import typer
+from httpx_sse import EventSource, SSEError
+
+from tutti import __version__
+from tutti.cli.output import note
+from tutti.cli.server import ApiError, Server
+
+RETRIES = 5
+MAX_WAIT_S = 60.0
+# A model may load for minutes before the first byte, so only the connection is timed.
+_TIMEOUT = httpx.Timeout(600.0, connect=10.0)
+
+Json = dict[str, Any]
+
+
+class Api:
+    """An open connection to a server. Every method raises ApiError."""
+
+    def __init__(self, server: Server, client: httpx.Client) -> None:
+        self._server = server
+        self._client = client
+
+    def get(self, path: str, **params: str | None) -> Json | list[Json]:
+        given = {name: value for name, value in params.items() if value is not None}
+        return self._json(self._client.build_request("GET", path, params=given))
+
+    def get_one(self, path: str, **params: str | None) -> Json:
+        return self._one(self.get(path, **params))
+
+    def post(self, path: str, body: Json) -> Json:
+        return self._one(self._json(self._client.build_request("POST", path, json=body)))
+
+    def _one(self, answer: Json | list[Json]) -> Json:
+        if isinstance(answer, list):
+            raise self._unknown()
+        return answer
+
+    def stream(self, path: str, body: Json) -> Generator[Json]:
+        """The events of a stream; leaving early hangs up, which stops the generation."""
+        request = self._client.build_request("POST", path, json=body | {"stream": True})
+        with self._explained():
+            response = self._send(request, stream=True)
+            try:
+                yield from _events(response)
+            finally:
+                response.close()
+
+    def _json(self, request: httpx.Request) -> Json | list[Json]:
+        with self._explained():
+            answer: Any = self._send(request, stream=False).json()
+        if not isinstance(answer, dict | list):
+            raise self._unknown()
+        return cast(Json, answer)
+
+    def _send(self, request: httpx.Request, *, stream: bool) -> httpx.Response:
+        """Sent again as long as the server asks for that; raises ApiError for an error that stays."""
+        retries = RETRIES
+        while True:
+            response = self._client.send(request, stream=stream)
+            if response.is_success:
+                return response
+            response.read()
+            wait_s = _retry_after_s(response) if retries else None
+            if wait_s is None:
+                raise ApiError(_error_message(response))
+            note(f"{_error_message(response)}; trying again in {wait_s:g} s")
+            time.sleep(wait_s)
+            retries -= 1
+
+    @contextmanager
+    def _explained(self) -> Generator[None]:
+        try:
+            yield
+        except httpx.ConnectError as error:
+            hint = "start one with `tutti serve`, or set TOGETHER_BASE_URL"
+            raise ApiError(f"no server at {self._server.url} ({error}): {hint}") from None
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            raise ApiError(f"{self._server.url}: {error or type(error).__name__}") from None
+        except (SSEError, ValueError):
+            raise self._unknown() from None
+
+    def _unknown(self) -> ApiError:
+        return ApiError(f"{self._server.url} answered with something that is not the Together API")
+
+
+@contextmanager
+def connect(context: typer.Context) -> Generator[Api]:
+    """To the server that the options of `tutti` or the environment name."""
+    server = context.find_object(Server)
+    if server is None:
+        raise RuntimeError("the root command sets the server")
+    headers = {"authorization": f"Bearer {server.key}", "user-agent": f"tutti/{__version__}"}
+    try:
+        client = httpx.Client(
+            base_url=server.url + "/v1/",
+            headers=headers,
+            timeout=_TIMEOUT,
+            trust_env=not _is_loopback(server.url),
+        )
+    except (httpx.InvalidURL, UnicodeEncodeError) as error:
+        raise ApiError(f"the base URL or the key is not valid: {error}") from None
+    with client:
+        yield Api(server, client)
+
+
+def _is_loopback(url: str) -> bool:
+    """A proxy of the environment is never meant for this machine's own server."""
+    host = httpx.URL(url).host
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def part(body: Json, *names: str) -> Json:
+    """The first of these members that is an object; empty where none is."""
+    none: Json = {}
+    return next((cast(Json, body[name]) for name in names if isinstance(body.get(name), dict)), none)
+
+
+def parts(body: Json, name: str) -> list[Json]:
+    """A member that is a list of objects; empty where it is not."""
+    return cast(list[Json], body[name]) if isinstance(body.get(name), list) else []
+
+
+def _events(response: httpx.Response) -> Iterator[Json]:
+    for event in EventSource(response).iter_sse():
+        if event.data == "[DONE]":
+            return
+        chunk = cast(Json, json.loads(event.data))
+        if chunk.get("error"):
+            raise ApiError(_described(chunk) or "the stream failed")
+        yield chunk
+
+
+def _error_message(response: httpx.Response) -> str:
+    try:
+        said = _described(response.json())
+    except ValueError:
+        said = ""
+    return f"{said or response.reason_phrase} ({response.status_code})"
+
+
+def _described(body: Any) -> str:
+    """The message of `{"error": {"message": ...}}`, or of `{"error": "..."}` as proxies write it."""
+    error = cast(Json, body).get("error") if isinstance(body, dict) else None
+    message = cast(Json, error).get("message") if isinstance(error, dict) else error
+    return " ".join(str(message).split()).rstrip(".") if message else ""
+
+
+def _retry_after_s(response: httpx.Response) -> float | None:
+    """None: not worth trying again. `x-should-retry` wins over the status, as in the official clients."""
+    should = response.headers.get("x-should-retry", "")
+    if should == "false" or (should != "true" and response.status_code not in (408, 429, 503)):
+        return None
+    try:
+        return min(MAX_WAIT_S, max(0.0, float(response.headers.get("retry-after", "1"))))
+    except ValueError:
+        return 1.0

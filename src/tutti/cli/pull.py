@@ -1,0 +1,163 @@
+"""`tutti pull`, `tutti rm` and `tutti local`: the weights on this machine. No server is needed."""
+
+import asyncio
+import shutil
+from collections.abc import AsyncGenerator, Coroutine, Generator
+from contextlib import asynccontextmanager, contextmanager, suppress
+from pathlib import Path
+from typing import Annotated, Any
+
+import filelock
+import msgspec
+import typer
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    Progress,
+    TextColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
+from rich.table import Table
+
+from tutti.base.errors import TuttiError
+from tutti.base.model import Model
+from tutti.base.settings import Settings
+from tutti.serving.catalog import Catalog, models_folder
+from tutti.serving.describe import describe
+from tutti.serving.entries import BrokenCatalogue, check_model
+from tutti.serving.manifest import NAME, read_manifest
+from tutti.serving.pull import PullProgress, Report, lock_path
+from tutti.serving.pull import pull as pull_model
+from tutti.serving.sources.base import PullFailed
+from tutti.store.db import Database, database_url
+from tutti.store.migrate import migrate
+
+DataDir = Annotated[
+    Path | None, typer.Option("--data-dir", help="As of `tutti serve` (TUTTI_DATA_DIR).", show_default=False)
+]
+CatalogFile = Annotated[
+    Path | None,
+    typer.Option("--catalog", help="A catalogue file of your own (TUTTI_CATALOG).", show_default=False),
+]
+
+
+def pull(
+    name: Annotated[
+        str, typer.Argument(help="A catalogue name, owner/repo[:QUANT], or a local file or folder.")
+    ],
+    public_name: Annotated[
+        str, typer.Option("--name", help="The name clients ask for.", show_default=False)
+    ] = "",
+    data_dir: DataDir = None,
+    catalog: CatalogFile = None,
+) -> None:
+    """Download a model; an interrupted download is continued."""
+    _run(_pull(_settings(data_dir, catalog), name, public_name))
+
+
+def rm(
+    name: Annotated[str, typer.Argument(help="The model's name.")],
+    data_dir: DataDir = None,
+    catalog: CatalogFile = None,
+) -> None:
+    """Delete a model's weights from this machine, and its entry if it was added by `tutti pull`."""
+    _run(_remove(_settings(data_dir, catalog), name))
+
+
+def local(data_dir: DataDir = None) -> None:
+    """List the models that are on this machine."""
+    table = Table("MODEL", "SIZE", "STATE", "FOLDER", box=None)
+    for folder in sorted(models_folder(_settings(data_dir, None)).glob("[!.]*")):
+        manifest = read_manifest(folder)
+        name = manifest.model if manifest else folder.name.replace("--", "/")
+        table.add_row(
+            name, f"{_size(folder) / 1e6:,.0f} MB", "complete" if manifest else "partial", str(folder)
+        )
+    Console().print(table)
+
+
+def _settings(data_dir: Path | None, catalog: Path | None) -> Settings:
+    given: dict[str, Any] = {"data_dir": data_dir, "catalog": catalog}
+    return Settings(**{name: value for name, value in given.items() if value is not None})
+
+
+def _run(work: Coroutine[Any, Any, None]) -> None:
+    console = Console(stderr=True)
+    try:
+        asyncio.run(work)
+    except (PullFailed, BrokenCatalogue, TuttiError, ValueError) as error:
+        console.print(f"error: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
+        raise typer.Exit(1) from error
+    except KeyboardInterrupt as interrupt:
+        console.print("Stopped. The same command continues where it was.")
+        raise typer.Exit(130) from interrupt
+
+
+@asynccontextmanager
+async def _opened(settings: Settings) -> AsyncGenerator[Catalog]:
+    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    database = await Database.open(database_url(settings))
+    try:
+        await migrate(database)
+        yield Catalog(settings, database)
+    finally:
+        await database.close()
+
+
+async def _pull(settings: Settings, name: str, public_name: str) -> None:
+    async with _opened(settings) as catalog:
+        known = await catalog.find(name)
+        model = known or await describe(name, settings)
+        if public_name:
+            model = msgspec.structs.replace(model, name=public_name)
+        if known is None or public_name:
+            await catalog.add(model)
+        folder = catalog.folder(model)
+        with _bar(model.name) as bar:
+            await pull_model(model, folder, settings, bar)
+    Console().print(f"{model.name} is in {folder}", highlight=False, soft_wrap=True)
+
+
+@contextmanager
+def _bar(name: str) -> Generator[Report]:
+    columns = (BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
+    text = TextColumn("{task.fields[state]:<11} {task.description}", markup=False)
+    with Progress(text, *columns, console=Console(stderr=True)) as progress:
+        task = progress.add_task(name, total=None, state="waiting")
+
+        def show(at: PullProgress) -> None:
+            progress.update(task, completed=at.done_bytes, total=at.total_bytes or None, state=at.state)
+
+        yield show
+
+
+async def _remove(settings: Settings, name: str) -> None:
+    async with _opened(settings) as catalog:
+        model = Model(name=name, type="chat", engine="")
+        check_model(model)
+        folder = catalog.folder(model)
+        if not folder.exists() and await catalog.find(name) is None:
+            raise PullFailed(f"there is no model {name!r}")
+        await asyncio.to_thread(_delete, folder)
+        await catalog.remove(name)
+    Console().print(f"{name} is gone from this machine", highlight=False, soft_wrap=True)
+
+
+def _delete(folder: Path) -> None:
+    lock = filelock.FileLock(lock_path(folder))
+    try:
+        lock.acquire(blocking=False)
+    except filelock.Timeout as error:
+        raise PullFailed(f"{folder.name} is being pulled by another process") from error
+    try:
+        (folder / NAME).unlink(missing_ok=True)  # first: what is half deleted is not a model
+        with suppress(FileNotFoundError):
+            shutil.rmtree(folder)
+    finally:
+        lock.release()
+
+
+def _size(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())

@@ -1,0 +1,100 @@
+"""`tutti serve`. Its flags are made of the settings, so that a setting is declared once."""
+
+import inspect
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any, cast
+
+import typer
+from pydantic import ValidationError
+from pydantic.fields import FieldInfo
+
+from tutti.app.controller import serve as run_server
+from tutti.base.settings import Settings
+
+_NAMES = {"models": "--model", "aliases": "--alias", "memory_budget_bytes": "--memory-budget"}
+_HINTS = {
+    "models": "May be given several times.",
+    "aliases": "As 'name=model'; may be given several times.",
+    "memory_budget_bytes": "Such as 8G or 500M.",
+}
+_UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
+
+
+def serve(**given: Any) -> None:
+    """Start the server: pull and load the models, serve until Ctrl-C, finish what runs, and leave nothing
+    behind. Each flag is also an environment variable, TUTTI_<NAME OF THE SETTING>; credentials (TUTTI_SECRET,
+    TUTTI_HUB_TOKEN) are environment variables only."""
+    values = {name: _read(name, value) for name, value in given.items() if value not in (None, [], ())}
+    try:
+        settings = Settings(**values)
+    except ValidationError as error:
+        raise typer.BadParameter(_told(error)) from error
+    raise typer.Exit(run_server(settings))
+
+
+def size(text: str) -> int:
+    """Bytes; K, M, G and T are powers of 1024."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]?)i?B?", text.strip(), re.IGNORECASE)
+    if match is None:
+        raise typer.BadParameter(f"{text!r} is not a size such as 8G.")
+    return int(float(match[1]) * _UNITS[match[2].upper()])
+
+
+def alias(text: str) -> tuple[str, str]:
+    name, equals, model = text.rpartition("=")
+    if not (equals and name and model):
+        raise typer.BadParameter(f"{text!r} is not of the form name=model.")
+    return name, model
+
+
+def flag(name: str) -> str:
+    """Seconds go without saying."""
+    return _NAMES.get(name, "--" + name.removesuffix("_s").replace("_", "-"))
+
+
+def _read(name: str, value: Any) -> Any:
+    if name == "aliases":
+        return dict(alias(text) for text in value)
+    return size(value) if name == "memory_budget_bytes" else value
+
+
+def _told(error: ValidationError) -> str:
+    return "; ".join(f"{flag(str(it['loc'][0]))}: {it['msg']}" for it in error.errors())
+
+
+def _parameters() -> Iterator[inspect.Parameter]:
+    for name, field in Settings.model_fields.items():
+        if field.repr:
+            yield inspect.Parameter(
+                name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=_annotation(name, field)
+            )
+
+
+def _annotation(name: str, field: FieldInfo) -> Any:
+    help_text = f"{field.description} {_HINTS.get(name, '')}".strip()
+    option = typer.Option(flag(name), *_negative(name, field), help=help_text, show_default=_default(field))
+    return Annotated[_type(name, field), option]  # pyright: ignore[reportInvalidTypeForm] # made at run time
+
+
+def _negative(name: str, field: FieldInfo) -> list[str]:
+    return [f"/--no-{name.replace('_', '-')}"] if field.annotation is bool else []
+
+
+def _type(name: str, field: FieldInfo) -> Any:
+    if name in ("models", "aliases"):
+        return list[str] | None
+    if name == "memory_budget_bytes":
+        return str | None
+    return Path | None if field.annotation == (Path | None) else field.annotation | None  # type: ignore
+
+
+def _default(field: FieldInfo) -> bool | str:
+    default: Any = field.get_default(call_default_factory=True)
+    shown = ", ".join(cast(list[str], default)) if isinstance(default, list | dict) else str(default)
+    return shown if default not in (None, "") and shown else False
+
+
+serve.__signature__ = inspect.Signature([*_parameters()])  # pyright: ignore[reportFunctionMemberAccess]
+serve.__annotations__ = {it.name: it.annotation for it in _parameters()}

@@ -1,0 +1,89 @@
+"""The echo engine: no model, deterministic answers, for tests, benchmarks and trying Tutti out.
+
+Its program, `workers/echo`, says the last user message's words back, one token a word. It honours max_tokens,
+stop, logprobs, echo, response_format (the least value of the schema, its strings filled with the message; for
+a regex, a word of the message that matches), tools (`call:NAME {json}` in the message calls NAME; forced
+tools get the least arguments of their schema), seed (with a temperature above 0, four words are added that
+depend on it), `think: thought; answer` (gives `<think>thought</think>answer`) and images (`[2 images]` is
+added, 64 prompt tokens each). Embeddings are unit vectors, near each other where texts share words; the
+relevance of a document is the share of the query's words in it. Speech is a tone, an image is one colour.
+
+In the last user message, and taken out of what is said back:
+
+- `[[tokens 500]]`  500 words whatever the message;
+- `[[sleep 2]]`     2 seconds before the first token, without blocking;
+- `[[error 500]]`   this HTTP status instead of an answer;
+- `[[crash 3]]`     the process ends with status 1 after 3 tokens of this answer were sent (default 1);
+- `[[hang 3]]`      the process stops answering anything, `/progress` too, after 3 tokens (default 1).
+
+`Model.options`: tokens_per_s (of each request), first_token_delay_s, start_delay_s (before the port opens),
+slots (requests at once, 1024), crash_after_tokens and hang_after_tokens (of every answer), memory_bytes
+(taken for real), dimensions (of embeddings, 384), guard (true: answers `safe`, or `unsafe` and `S1` on the
+next line where the message has UNSAFE). `Model.context_length` (8192) bounds prompt and answer together.
+"""
+
+import sys
+from collections.abc import Mapping
+
+import msgspec
+
+from tutti.base.errors import TuttiError
+from tutti.base.model import Model
+from tutti.base.program import Program
+from tutti.engines.base import Place, Progress, Refusal
+from tutti.engines.openai import Dialect
+from tutti.engines.openai_errors import error_of
+from tutti.engines.openai_requests import VLLM_SAMPLING, Server
+
+_OPTIONS = (
+    "tokens_per_s",
+    "first_token_delay_s",
+    "start_delay_s",
+    "slots",
+    "crash_after_tokens",
+    "hang_after_tokens",
+    "memory_bytes",
+    "dimensions",
+)
+_MEGABYTE = 1_000_000
+
+
+class _ProgressBody(msgspec.Struct):
+    busy: int
+    done: int
+
+
+class Echo:
+    name = "echo"
+    progress_path = "/progress"
+    text = embedding = rerank = Dialect(lambda model: Server(model.name, sampling=VLLM_SAMPLING, vllm=True))
+
+    def program(self, model: Model, place: Place) -> Program:
+        argv = [sys.executable, "-m", "tutti.workers.echo", "--port", str(place.port), "--model", model.name]
+        for option in _OPTIONS:
+            if option in model.options:
+                argv += ["--" + option.replace("_", "-"), str(model.options[option])]
+        if model.context_length:
+            argv += ["--context-length", str(model.context_length)]
+        if model.options.get("guard"):
+            argv.append("--guard")
+        return Program(name=model.name, argv=tuple(argv), port=place.port, health_path="/health")
+
+    def address(self, model: Model, place: Place) -> str:  # noqa: ARG002 - the protocol's arguments
+        return f"http://127.0.0.1:{place.port}"
+
+    def headers(self, model: Model) -> Mapping[str, str]:  # noqa: ARG002
+        return {}
+
+    def slots(self, model: Model) -> int:
+        return int(str(model.options.get("slots", 1024)))
+
+    def memory_bytes(self, model: Model) -> int:
+        return model.memory_bytes or 40 * _MEGABYTE + int(str(model.options.get("memory_bytes", 0)))
+
+    def progress(self, body: bytes) -> Progress:
+        found = msgspec.json.decode(body, type=_ProgressBody)
+        return Progress(found.busy, found.done)
+
+    def error(self, refusal: Refusal) -> TuttiError:
+        return error_of(refusal)

@@ -1,0 +1,174 @@
+"""Answers of llama.cpp's server: /completion natively, and the small ones around it."""
+
+import re
+
+import msgspec
+
+from tutti.base.errors import (
+    ContextTooLong,
+    InternalError,
+    InvalidRequest,
+    TooLarge,
+    TuttiError,
+    Unavailable,
+)
+from tutti.engines.base import Delta, FinishReason, Refusal, Token, TopToken, Usage
+from tutti.engines.sse import EventSplitter
+
+_FINISH: dict[str, FinishReason] = {"eos": "eos", "limit": "length", "word": "stop"}
+_JSON_STARTS = '{["-0123456789tfn \n'
+_TEMPLATE_REFUSES = re.compile(r"jinja|template", re.I)
+
+
+class Top(msgspec.Struct):
+    id: int
+    token: str
+    logprob: float
+
+
+class Probability(Top):
+    top_logprobs: list[Top] = []
+
+
+class ErrorBody(msgspec.Struct):
+    message: str = ""
+    type: str = ""
+    code: int = 500
+    n_prompt_tokens: int = 0
+    n_ctx: int = 0
+
+
+class Refused(msgspec.Struct):
+    error: ErrorBody
+
+
+class Native(msgspec.Struct):
+    """A chunk of /completion, the last of them, or the whole answer (`response_fields` flattens names)."""
+
+    content: str = ""
+    tokens: list[int] = []
+    completion_probabilities: list[Probability] = []
+    stop_type: str | None = None
+    tokens_predicted: int = 0
+    tokens_evaluated: int = 0
+    cached: int = msgspec.field(default=0, name="timings/cache_n")
+    error: ErrorBody | None = None
+
+
+class Prompt(msgspec.Struct):
+    prompt: str
+
+
+class Piece(msgspec.Struct):
+    id: int
+    piece: str | list[int]
+
+
+class Pieces(msgspec.Struct):
+    tokens: list[Piece]
+
+
+class Ids(msgspec.Struct):
+    tokens: list[int]
+
+
+_native = msgspec.json.Decoder(Native)
+
+
+class NativeReader:
+    """Turns /completion's stream, or its whole answer, into deltas. `top`: how many likely tokens to tell,
+    None for no log-probabilities. `is_json`: a schema was to be enforced, so anything else is an error."""
+
+    def __init__(self, top: int | None, *, is_json: bool) -> None:
+        self._splitter = EventSplitter()
+        self._top = top
+        self._unproved_json = is_json
+        self._ended = False
+
+    def feed(self, data: bytes) -> list[Delta]:
+        return [self._delta(payload) for payload in self._splitter.feed(data)]
+
+    def whole(self, data: bytes) -> Delta:
+        return self._delta(data)
+
+    def close(self) -> None:
+        if not self._ended:
+            raise Unavailable("The model's engine ended its answer too early.", retry_after_s=1)
+
+    def _delta(self, payload: bytes) -> Delta:
+        chunk = _decoded(payload)
+        if self._unproved_json:
+            self._prove_json(chunk)
+        tokens = self._tokens(chunk)
+        if chunk.stop_type is None:
+            return Delta(text=chunk.content, tokens=tokens)
+        self._ended = True
+        usage = Usage(chunk.tokens_evaluated, chunk.tokens_predicted, chunk.cached)
+        finish = _FINISH.get(chunk.stop_type, "stop")
+        return Delta(text=chunk.content, tokens=tokens, finish_reason=finish, usage=usage)
+
+    def _tokens(self, chunk: Native) -> tuple[Token, ...]:
+        """Of several tokens that make up one character only the last is told."""
+        if self._top is not None:
+            return tuple(_token(entry, self._top) for entry in chunk.completion_probabilities)
+        return (Token(chunk.content, chunk.tokens[0]),) if len(chunk.tokens) == 1 else ()
+
+    def _prove_json(self, chunk: Native) -> None:
+        """llama.cpp only logs it when it could not compile a schema, and generates without one."""
+        if chunk.content[:1] in _JSON_STARTS and (chunk.content or chunk.stop_type != "eos"):
+            self._unproved_json = not chunk.content
+            return
+        raise InvalidRequest("The JSON schema cannot be enforced.", param="response_format")
+
+
+def _decoded(payload: bytes) -> Native:
+    try:
+        chunk = _native.decode(payload)
+    except msgspec.DecodeError as error:
+        raise Unavailable("The model's engine sent an answer that cannot be read.") from error
+    if chunk.error is not None:
+        raise _error(chunk.error.code, chunk.error)
+    return chunk
+
+
+def _token(entry: Probability, top: int) -> Token:
+    tops = tuple(TopToken(other.token, other.logprob, other.id) for other in entry.top_logprobs[:top])
+    return Token(entry.token, entry.id, entry.logprob, tops)
+
+
+def prompt_tokens(pieces: Pieces) -> tuple[Token, ...]:
+    """A piece that is no text by itself (a part of a character) comes as its bytes."""
+    return tuple(Token(_text(piece.piece), piece.id) for piece in pieces.tokens)
+
+
+def _text(piece: str | list[int]) -> str:
+    return piece if isinstance(piece, str) else bytes(piece).decode(errors="replace")
+
+
+def error_of(refusal: Refusal) -> TuttiError:
+    try:
+        body = msgspec.json.decode(refusal.body, type=Refused).error
+    except msgspec.DecodeError:
+        body = ErrorBody()
+    return _error(refusal.status, body)
+
+
+def _error(status: int, body: ErrorBody) -> TuttiError:
+    """What llama.cpp says about the request is passed on; its other messages may tell where it runs."""
+    if body.type == "exceed_context_size_error":
+        return ContextTooLong(
+            f"This model's context is {body.n_ctx} tokens, and the prompt has {body.n_prompt_tokens}."
+        )
+    if status in (400, 422) or body.type in ("invalid_request_error", "not_supported_error"):
+        return InvalidRequest(body.message or "The model's engine did not accept the request.")
+    if status == 413:
+        return TooLarge("The request is too large for the model's engine.")
+    if status == 500 and _TEMPLATE_REFUSES.search(body.message):
+        return InvalidRequest(
+            f"The model's chat template refuses the messages: {body.message}", param="messages"
+        )
+    if status == 503:
+        return Unavailable("The model is still loading.", retry_after_s=2)
+    if "Context size" in body.message:
+        return Unavailable("The model's engine has no room for so many long requests.", retry_after_s=2)
+    return InternalError("The model's engine failed on this request.")

@@ -1,0 +1,178 @@
+"""Calls as requests to llama.cpp's server, whose fields are described in its tools/server/README.md."""
+
+from typing import Any
+
+from tutti.base.errors import ContextTooLong, InvalidRequest
+from tutti.base.model import Model
+from tutti.engines.base import ChatCall, CompletionCall, Constraint, Sampling
+from tutti.engines.grammar import enforceable, forced_schema
+from tutti.engines.regex import regex_grammar
+
+Json = dict[str, Any]
+
+DEFAULT_CONTEXT = 8192
+DEFAULT_TEMPERATURE = 0.7
+_INT32_MAX = 2**31 - 1
+_RANDOM_SEED = 2**32 - 1  # llama.cpp takes this one for "no seed"
+_SAMPLERS = ("penalties", "temperature", "top_k", "top_p", "min_p")
+_ANSWER_FIELDS = (
+    "content",
+    "stop_type",
+    "tokens_predicted",
+    "tokens_evaluated",
+    "timings/cache_n",
+    "completion_probabilities",
+)
+_MEDIA = frozenset({"image_url", "input_audio", "audio_url", "video_url"})
+
+
+def context_of(model: Model) -> int:
+    """Tokens that a prompt and its answer may have together."""
+    chosen = int(str(model.options.get("context", 0)))
+    return chosen or min(model.context_length or DEFAULT_CONTEXT, DEFAULT_CONTEXT)
+
+
+def is_forced(call: ChatCall) -> bool:
+    return bool(call.tools) and call.tool_choice not in ("auto", "none")
+
+
+def needs_parser(call: ChatCall) -> bool:
+    """Whether llama.cpp's own reading of the answer is wanted: tools the model may call or not, the harmony
+    format, media. It knows no log-probabilities in streams with tools: then Tutti reads the calls itself."""
+    if is_forced(call):
+        return False
+    tools = bool(call.tools) and call.tool_choice == "auto" and call.logprobs is None
+    return tools or is_harmony(call.model) or has_media(call)
+
+
+def is_harmony(model: Model) -> bool:
+    return bool(model.options.get("harmony", False))
+
+
+def has_media(call: ChatCall) -> bool:
+    return any(
+        isinstance(part, dict) and part.get("type") in _MEDIA  # type: ignore[reportUnknownMemberType]
+        for message in call.messages
+        if isinstance(message.get("content"), list)
+        for part in message["content"]
+    )
+
+
+def template_body(call: ChatCall) -> Json:
+    """For /apply-template."""
+    body: Json = {"messages": call.messages}
+    if call.tools and call.tool_choice != "none":
+        body["tools"] = call.tools
+    if kwargs := _template_kwargs(call):
+        body["chat_template_kwargs"] = kwargs
+    return body
+
+
+def chat_body(call: ChatCall, max_tokens: int | None) -> Json:
+    """For /v1/chat/completions."""
+    body = template_body(call) | _generation(call, max_tokens)
+    if call.stream:
+        body["stream_options"] = {"include_usage": True}
+    if call.logprobs is not None:
+        body |= {"logprobs": True, "top_logprobs": call.logprobs}
+    if call.constraint is not None:
+        body |= _chat_constraint(call.constraint)
+    return body
+
+
+def native_body(call: ChatCall | CompletionCall, prompt: str, max_tokens: int | None) -> Json:
+    """For /completion."""
+    body = _generation(call, max_tokens) | {"prompt": prompt, "response_fields": _ANSWER_FIELDS}
+    if call.logprobs is not None:
+        body["n_probs"] = max(1, call.logprobs)
+    if isinstance(call, ChatCall) and is_forced(call):
+        body["json_schema"] = forced_schema(call.tools, call.tool_choice)
+    elif call.constraint is not None:
+        body |= _constraint(call.constraint)
+    return body
+
+
+def _generation(call: ChatCall | CompletionCall, max_tokens: int | None) -> Json:
+    body: Json = {"stream": call.stream, **_sampling(call.sampling, context_of(call.model))}
+    if max_tokens is not None:
+        body["n_predict"] = max_tokens
+    if stop := [text for text in call.stop if text]:
+        body["stop"] = stop
+    return body
+
+
+def _sampling(sampling: Sampling, context: int) -> Json:
+    """Neutral but for the temperature (0.7, as Together documents) where the client says nothing, and applied
+    in vLLM's order. Penalties look at the whole context, the prompt included.
+
+    A seed also turns the prefix cache off: a prompt read in other pieces gives slightly other numbers."""
+    body: Json = {
+        "temperature": DEFAULT_TEMPERATURE if sampling.temperature is None else sampling.temperature,
+        "top_k": min(max(0, sampling.top_k or 0), _INT32_MAX),
+        "top_p": 1.0 if sampling.top_p is None else sampling.top_p,
+        "min_p": sampling.min_p or 0.0,
+        "repeat_penalty": 1.0 if sampling.repetition_penalty is None else sampling.repetition_penalty,
+        "presence_penalty": sampling.presence_penalty or 0.0,
+        "frequency_penalty": sampling.frequency_penalty or 0.0,
+        "repeat_last_n": context,
+        "samplers": _SAMPLERS,
+    }
+    if sampling.logit_bias:
+        body["logit_bias"] = [[_token_id(token_id), bias] for token_id, bias in sampling.logit_bias.items()]
+    if sampling.seed is not None:
+        body |= {"seed": sampling.seed % _RANDOM_SEED, "cache_prompt": False}
+    return body
+
+
+def _token_id(token_id: int) -> int:
+    if not 0 <= token_id <= _INT32_MAX:
+        raise InvalidRequest(f"There is no token {token_id}.", param="logit_bias")
+    return token_id
+
+
+def _constraint(constraint: Constraint) -> Json:
+    if constraint.kind == "regex":
+        return {"grammar": regex_grammar(constraint.pattern or "")}
+    schema = {"type": "object"} if constraint.kind == "json_object" else constraint.schema
+    return {"json_schema": enforceable(schema)}
+
+
+def _chat_constraint(constraint: Constraint) -> Json:
+    given = _constraint(constraint)
+    if "grammar" in given:
+        return given
+    return {"response_format": {"type": "json_schema", "json_schema": {"schema": given["json_schema"]}}}
+
+
+def _template_kwargs(call: ChatCall) -> Json:
+    """`reasoning_effort` none turns thinking off in templates that know `enable_thinking`."""
+    effort = call.reasoning_effort
+    kwargs: Json = {} if effort is None else {"reasoning_effort": effort}
+    if effort == "none":
+        kwargs = {"enable_thinking": False}
+    return kwargs | call.template_kwargs
+
+
+def fitting(prompt_tokens: int, call: ChatCall | CompletionCall) -> int | None:
+    """max_tokens that fit beside the prompt: the call's own, or less where it allows that."""
+    context, wanted = context_of(call.model), call.max_tokens
+    if prompt_tokens >= context:
+        raise too_long(prompt_tokens, 0, call)
+    if wanted is None or prompt_tokens + wanted <= context:
+        return wanted
+    if isinstance(call, ChatCall) and call.truncate:
+        return context - prompt_tokens
+    raise too_long(prompt_tokens, wanted, call)
+
+
+def surely_fits(prompt_bytes: int, call: ChatCall | CompletionCall) -> bool:
+    """No token is shorter than a byte, apart from the few that a tokeniser puts around a text."""
+    return prompt_bytes + 4 + (call.max_tokens or 0) < context_of(call.model)
+
+
+def too_long(prompt_tokens: int, max_tokens: int, call: ChatCall | CompletionCall) -> ContextTooLong:
+    asked = f"{prompt_tokens} tokens in the prompt" + (f" and {max_tokens} to generate" if max_tokens else "")
+    return ContextTooLong(
+        f"This model's context is {context_of(call.model)} tokens, and the request has {asked}.",
+        param="messages" if isinstance(call, ChatCall) else "prompt",
+    )

@@ -1,0 +1,219 @@
+"""The dialect of llama.cpp's server.
+
+Plain chats and forced tools are rendered by /apply-template and answered by the native /completion, which
+gives token ids for nothing and takes grammars; what needs llama.cpp's own reading of the answer (tools in
+auto, harmony, media) goes to /v1/chat/completions. The same seed gives the same text on an engine that works
+on nothing else: beside other requests its sums are added up in another order.
+"""
+
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
+
+import msgspec
+
+from tutti.base.errors import Unavailable
+from tutti.base.model import Model
+from tutti.engines.base import (
+    ChatCall,
+    CompletionCall,
+    Delta,
+    Embeddings,
+    Scores,
+    Token,
+    Upstream,
+    Usage,
+)
+from tutti.engines.llamacpp_answers import Ids, NativeReader, Pieces, Prompt, prompt_tokens
+from tutti.engines.llamacpp_calls import (
+    chat_body,
+    context_of,
+    fitting,
+    has_media,
+    is_forced,
+    is_harmony,
+    native_body,
+    needs_parser,
+    surely_fits,
+    template_body,
+)
+from tutti.engines.openai import StreamReader
+from tutti.engines.openai_answers import (
+    Answer,
+    EmbeddingAnswer,
+    RerankAnswer,
+    decode,
+    delta_of,
+    finish_of,
+    vector_of,
+)
+
+Json = dict[str, Any]
+Batches = AsyncIterator[Sequence[Delta]]
+Call = ChatCall | CompletionCall
+
+_THINK = "<think>"
+_THOUGHT = "\n</think>\n\n"
+_HARMONY_ANSWER = "<|channel|>final<|message|>"
+
+
+class Dialect:
+    async def chat(self, upstream: Upstream, call: ChatCall) -> Batches:
+        prompt = "" if has_media(call) else await _rendered(upstream, call)
+        first = await _prompt_of(upstream, call, prompt)
+        if call.max_tokens == 0:
+            yield [await _nothing(upstream, prompt, first)]
+            return
+        max_tokens = await _fitted(upstream, call, prompt)
+        if needs_parser(call):
+            batches = _parsed(upstream, chat_body(call, max_tokens))
+        else:
+            prompt, opened = _opened(call, prompt)
+            first = msgspec.structs.replace(first, text=opened)
+            batches = _native(upstream, call, prompt, max_tokens)
+        async for batch in _beginning(first, batches):
+            yield batch
+
+    async def complete(self, upstream: Upstream, call: CompletionCall) -> Batches:
+        first = await _prompt_of(upstream, call, call.prompt)
+        if call.max_tokens == 0:
+            yield [await _nothing(upstream, call.prompt, first)]
+            return
+        max_tokens = await _fitted(upstream, call, call.prompt)
+        async for batch in _beginning(first, _native(upstream, call, call.prompt, max_tokens)):
+            yield batch
+
+    async def embed(self, upstream: Upstream, model: Model, texts: Sequence[str]) -> Embeddings:
+        inputs = [await _cut(upstream, model, text) for text in texts]
+        body = {"input": inputs, "encoding_format": "base64"}
+        answer = decode(await _post(upstream, "/v1/embeddings", body), EmbeddingAnswer)
+        items = sorted(answer.data, key=lambda item: item.index)
+        return Embeddings([vector_of(item.embedding) for item in items], answer.usage.prompt_tokens)
+
+    async def rerank(
+        self,
+        upstream: Upstream,
+        model: Model,  # noqa: ARG002 - the protocol's arguments
+        query: str,
+        documents: Sequence[str],
+    ) -> Scores:
+        """Scores as the model gives them: a cross-encoder's are logits, of any sign."""
+        body = {"query": query, "documents": list(documents)}
+        answer = decode(await _post(upstream, "/v1/rerank", body), RerankAnswer)
+        scores = {result.index: result.relevance_score for result in answer.results}
+        counted = answer.usage.prompt_tokens or answer.usage.total_tokens
+        return Scores([scores[index] for index in range(len(documents))], counted)
+
+
+# --- prompts ----------------------------------------------------------------------------------------------
+
+
+async def _rendered(upstream: Upstream, call: ChatCall) -> str:
+    return decode(await _post(upstream, "/apply-template", template_body(call)), Prompt).prompt
+
+
+def _opened(call: ChatCall, prompt: str) -> tuple[str, str]:
+    """The prompt to complete, and what the answer begins with: a `<think>` that the template has opened. An
+    answer that must have a form has no room for thoughts."""
+    thinking = prompt.rstrip().endswith(_THINK)
+    if not (is_forced(call) or call.constraint is not None):
+        return prompt, _THINK if thinking else ""
+    if is_harmony(call.model):
+        return prompt + _HARMONY_ANSWER, ""
+    return prompt + _THOUGHT if thinking else prompt, ""
+
+
+async def _prompt_of(upstream: Upstream, call: Call, prompt: str) -> Delta:
+    """The beginning of the answer: with echo, the prompt. llama.cpp has no log-probabilities of it."""
+    if not call.echo:
+        return Delta()
+    return Delta(prompt=prompt, prompt_tokens=await _tokens(upstream, prompt))
+
+
+async def _tokens(upstream: Upstream, prompt: str) -> tuple[Token, ...]:
+    body = {"content": prompt, "add_special": True, "parse_special": True, "with_pieces": True}
+    return prompt_tokens(decode(await _post(upstream, "/tokenize", body), Pieces))
+
+
+async def _ids(upstream: Upstream, text: str, *, parse_special: bool) -> list[int]:
+    body = {"content": text, "add_special": True, "parse_special": parse_special}
+    return decode(await _post(upstream, "/tokenize", body), Ids).tokens
+
+
+async def _fitted(upstream: Upstream, call: Call, prompt: str) -> int | None:
+    """max_tokens as it fits. Prompts too long by themselves are left to llama.cpp to refuse."""
+    if call.max_tokens is None or surely_fits(len(prompt.encode()), call):
+        return call.max_tokens
+    return fitting(len(await _ids(upstream, prompt, parse_special=True)), call)
+
+
+async def _cut(upstream: Upstream, model: Model, text: str) -> str | list[int]:
+    """Text that is longer than the context as its first tokens and its last, which may be a special one."""
+    context = context_of(model)
+    if len(text.encode()) + 4 < context:
+        return text
+    ids = await _ids(upstream, text, parse_special=False)
+    return text if len(ids) < context else [*ids[: context - 2], ids[-1]]
+
+
+# --- generation -------------------------------------------------------------------------------------------
+
+
+async def _nothing(upstream: Upstream, prompt: str, first: Delta) -> Delta:
+    """max_tokens of 0: llama.cpp would generate a token all the same."""
+    counted = len(first.prompt_tokens) or len(await _ids(upstream, prompt, parse_special=True))
+    return msgspec.structs.replace(first, finish_reason="length", usage=Usage(counted))
+
+
+async def _native(upstream: Upstream, call: Call, prompt: str, max_tokens: int | None) -> Batches:
+    body = native_body(call, prompt, max_tokens)
+    reader = NativeReader(call.logprobs, is_json="json_schema" in body)
+    if not call.stream:
+        yield [reader.whole(await _post(upstream, "/completion", body))]
+        return
+    async for data in upstream.stream("/completion", msgspec.json.encode(body)):
+        if batch := reader.feed(data):
+            yield batch
+    reader.close()
+
+
+async def _parsed(upstream: Upstream, body: Json) -> Batches:
+    path = "/v1/chat/completions"
+    if not body["stream"]:
+        yield [_whole(decode(await _post(upstream, path, body), Answer))]
+        return
+    reader = StreamReader()
+    async for data in upstream.stream(path, msgspec.json.encode(body)):
+        if batch := reader.feed(data):
+            yield batch
+    if batch := reader.close():
+        yield batch
+
+
+def _whole(answer: Answer) -> Delta:
+    if not answer.choices:
+        raise Unavailable("The model's engine sent an answer without a choice.", retry_after_s=1)
+    choice = answer.choices[0]
+    usage = answer.usage.counted() if answer.usage else None
+    finish = finish_of(choice) or "stop"
+    return msgspec.structs.replace(delta_of(choice) or Delta(), finish_reason=finish, usage=usage)
+
+
+async def _beginning(first: Delta, batches: Batches) -> Batches:
+    """The batches, the first of them with what the answer begins with."""
+    has_beginning = bool(first.text) or first.prompt is not None
+    async for batch in batches:
+        if has_beginning:
+            has_beginning = False
+            yield [_joined(first, batch[0]), *batch[1:]]
+        else:
+            yield batch
+
+
+def _joined(first: Delta, delta: Delta) -> Delta:
+    return msgspec.structs.replace(
+        delta, text=first.text + delta.text, prompt=first.prompt, prompt_tokens=first.prompt_tokens
+    )
+
+
+async def _post(upstream: Upstream, path: str, body: Json) -> bytes:
+    return await upstream.post(path, msgspec.json.encode(body))

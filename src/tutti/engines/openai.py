@@ -1,0 +1,203 @@
+"""The OpenAI dialect, shared by every engine that speaks it: calls become requests, answers become deltas.
+
+Servers know different fields beyond OpenAI's, so each engine describes its `Server`; a field that the server
+does not know is never sent. What a call cannot do without is then refused, mere preferences are left out.
+"""
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass
+
+import msgspec
+
+from tutti.base.errors import ContextTooLong, InvalidRequest, Unavailable
+from tutti.base.model import Model
+from tutti.engines.base import (
+    ChatCall,
+    CompletionCall,
+    Delta,
+    Embeddings,
+    FinishReason,
+    Refusal,
+    Scores,
+    Upstream,
+    Usage,
+)
+from tutti.engines.openai_answers import (
+    Answer,
+    EmbeddingAnswer,
+    RerankAnswer,
+    decode,
+    delta_of,
+    finish_of,
+    prompt_of,
+    vector_of,
+)
+from tutti.engines.openai_errors import error_in_stream, error_of
+from tutti.engines.openai_requests import Json, Server, chat_body, completion_body
+from tutti.engines.sse import EventSplitter
+
+Batches = AsyncIterator[Sequence[Delta]]
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """Text, embeddings and reranking; `server` tells what the server of a model knows."""
+
+    server: Callable[[Model], Server]
+
+    async def chat(self, upstream: Upstream, call: ChatCall) -> Batches:
+        server = self.server(call.model)
+        path, body = server.prefix + "/chat/completions", chat_body(server, call)
+        if call.echo:
+            if not server.vllm:
+                raise InvalidRequest("This model's engine cannot echo the prompt of a chat.", param="echo")
+            yield [await _prompt(upstream, path, body, call.logprobs, None)]
+        async for batch in _deltas(upstream, path, body, server.chat_max_tokens, truncate=call.truncate):
+            yield batch
+
+    async def complete(self, upstream: Upstream, call: CompletionCall) -> Batches:
+        server = self.server(call.model)
+        path, body = server.prefix + "/completions", completion_body(server, call)
+        if call.echo and call.logprobs is None:
+            yield [Delta(prompt=call.prompt)]
+        elif call.echo:
+            if not server.vllm:
+                raise InvalidRequest(
+                    "This model's engine has no log-probabilities of the prompt.", param="echo"
+                )
+            yield [await _prompt(upstream, path, body, call.logprobs, call.prompt)]
+        async for batch in _deltas(upstream, path, body, "max_tokens", truncate=False):
+            yield batch
+
+    async def embed(self, upstream: Upstream, model: Model, texts: Sequence[str]) -> Embeddings:
+        server = self.server(model)
+        body: Json = {"model": server.model, "input": list(texts)}
+        if server.vllm:
+            body |= {"encoding_format": "base64", "truncate_prompt_tokens": -1}
+        data = await upstream.post(server.prefix + "/embeddings", msgspec.json.encode(body))
+        answer = decode(data, EmbeddingAnswer)
+        items = sorted(answer.data, key=lambda item: item.index)
+        return Embeddings([vector_of(item.embedding) for item in items], answer.usage.prompt_tokens)
+
+    async def rerank(self, upstream: Upstream, model: Model, query: str, documents: Sequence[str]) -> Scores:
+        server = self.server(model)
+        body: Json = {"model": server.model, "query": query, "documents": list(documents)}
+        if server.vllm:
+            body["truncate_prompt_tokens"] = -1
+        data = await upstream.post(server.prefix + "/rerank", msgspec.json.encode(body))
+        answer = decode(data, RerankAnswer)
+        scores = {result.index: result.relevance_score for result in answer.results}
+        counted = answer.usage.prompt_tokens or answer.usage.total_tokens
+        return Scores([scores[index] for index in range(len(documents))], counted)
+
+
+# --- answers ----------------------------------------------------------------------------------------------
+
+
+async def _deltas(upstream: Upstream, path: str, body: Json, limit: str, *, truncate: bool) -> Batches:
+    """`limit` is the body's field for max_tokens. A limit that does not fit is dropped with `truncate`: the
+    server's own default is then what fits."""
+    if body.get(limit) == 0:
+        yield [await _nothing(upstream, path, {**body, limit: 1})]
+        return
+    try:
+        async for batch in _answered(upstream, path, body):
+            yield batch
+    except Refusal as refusal:
+        if not (truncate and limit in body and isinstance(error_of(refusal), ContextTooLong)):
+            raise
+        unlimited = {name: value for name, value in body.items() if name != limit}
+        async for batch in _answered(upstream, path, unlimited):
+            yield batch
+
+
+async def _answered(upstream: Upstream, path: str, body: Json) -> Batches:
+    if not body["stream"]:
+        yield [_whole(await _posted(upstream, path, body))]
+        return
+    reader = StreamReader()
+    async for data in upstream.stream(path, msgspec.json.encode(body)):
+        if batch := reader.feed(data):
+            yield batch
+    if batch := reader.close():
+        yield batch
+
+
+async def _posted(upstream: Upstream, path: str, body: Json) -> Answer:
+    answer = decode(await upstream.post(path, msgspec.json.encode(body)), Answer)
+    _raise_error(answer)
+    if not answer.choices:
+        raise Unavailable("The model's engine sent an answer without a choice.", retry_after_s=1)
+    return answer
+
+
+def _whole(answer: Answer) -> Delta:
+    choice = answer.choices[0]
+    usage = answer.usage.counted() if answer.usage else None
+    return msgspec.structs.replace(
+        delta_of(choice) or Delta(), finish_reason=finish_of(choice) or "stop", usage=usage
+    )
+
+
+async def _nothing(upstream: Upstream, path: str, body: Json) -> Delta:
+    """max_tokens of 0, which servers refuse or ignore: one token is made and thrown away."""
+    answer = await _posted(upstream, path, _unstreamed(body))
+    counted = answer.usage.counted() if answer.usage else Usage()
+    return Delta(finish_reason="length", usage=msgspec.structs.replace(counted, completion_tokens=0))
+
+
+async def _prompt(upstream: Upstream, path: str, body: Json, logprobs: int | None, text: str | None) -> Delta:
+    """The prompt by a request of its own, since vLLM has no `prompt_logprobs` in streams. It costs one token,
+    and fills the prefix cache for the request that follows."""
+    extra: Json = {"prompt_logprobs": logprobs or 0}
+    if text is None:
+        extra["return_prompt_text"] = True
+    limit = "max_completion_tokens" if "max_completion_tokens" in body else "max_tokens"
+    answer = await _posted(upstream, path, _unstreamed(body) | {limit: 1} | extra)
+    return prompt_of(answer, text)
+
+
+def _unstreamed(body: Json) -> Json:
+    return {name: value for name, value in body.items() if name != "stream_options"} | {"stream": False}
+
+
+def _raise_error(answer: Answer) -> None:
+    if answer.error is not None:
+        raise error_in_stream(answer.error)
+
+
+class StreamReader:
+    """Turns a stream's bytes into deltas. The end of the choice is held back until its usage has come."""
+
+    def __init__(self) -> None:
+        self._splitter = EventSplitter()
+        self._finish: FinishReason | None = None
+        self._usage: Usage | None = None
+        self._ended = False
+
+    def feed(self, data: bytes) -> list[Delta]:
+        deltas: list[Delta] = []
+        for payload in self._splitter.feed(data):
+            if payload == b"[DONE]":
+                deltas += self.close()
+            elif (delta := self._read(decode(payload, Answer))) is not None:
+                deltas.append(delta)
+        return deltas
+
+    def close(self) -> list[Delta]:
+        """The last delta, unless it has been given already."""
+        if self._ended:
+            return []
+        if self._finish is None:
+            raise Unavailable("The model's engine ended its answer too early.", retry_after_s=1)
+        self._ended = True
+        return [Delta(finish_reason=self._finish, usage=self._usage)]
+
+    def _read(self, chunk: Answer) -> Delta | None:
+        _raise_error(chunk)
+        if chunk.usage is not None:
+            self._usage = chunk.usage.counted()
+        if not chunk.choices:
+            return None
+        self._finish = finish_of(chunk.choices[0]) or self._finish
+        return delta_of(chunk.choices[0])

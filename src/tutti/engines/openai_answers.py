@@ -1,0 +1,248 @@
+"""Answers of servers that speak OpenAI's dialect: OpenAI itself, vLLM, Together and the many like them.
+
+Only the fields that a Delta is made of are decoded. The servers differ in where they put token ids, reasoning
+and log-probabilities; every place known is read, so that one set of types serves them all.
+"""
+
+import struct
+from base64 import b64decode
+from collections.abc import Sequence
+from itertools import zip_longest
+from typing import TypeVar
+
+import msgspec
+
+from tutti.base.errors import Unavailable
+from tutti.engines.base import Delta, FinishReason, Token, ToolCall, TopToken, Usage
+from tutti.engines.openai_errors import ErrorBody
+
+_T = TypeVar("_T")
+
+
+class TopEntry(msgspec.Struct):
+    token: str
+    logprob: float = 0.0
+
+
+class Entry(TopEntry):
+    top_logprobs: list[TopEntry] | None = None
+
+
+class Logprobs(msgspec.Struct):
+    """`content` is OpenAI's form for chats, the other fields are its older form for completions."""
+
+    content: list[Entry] | None = None
+    tokens: list[str] | None = None
+    token_ids: list[int] | None = None
+    token_logprobs: list[float | None] | None = None
+    top_logprobs: list[dict[str, float] | None] | None = None
+
+
+class Function(msgspec.Struct):
+    name: str | None = None
+    arguments: str | None = None
+
+
+class ToolCallPart(msgspec.Struct):
+    index: int | None = None
+    id: str | None = None
+    function: Function | None = None
+
+
+class Message(msgspec.Struct):
+    """A whole message, or the `delta` of one."""
+
+    content: str | None = None
+    reasoning: str | None = None
+    reasoning_content: str | None = None
+    tool_calls: list[ToolCallPart] | None = None
+    token_id: int | None = None
+
+
+class PromptEntry(msgspec.Struct):
+    logprob: float
+    decoded_token: str | None = None
+
+
+PromptLogprobs = list[dict[str, PromptEntry] | None]
+
+
+class Choice(msgspec.Struct):
+    text: str | None = None
+    delta: Message | None = None
+    message: Message | None = None
+    logprobs: Logprobs | float | None = None
+    finish_reason: str | None = None
+    stop_reason: str | int | msgspec.UnsetType | None = msgspec.UNSET
+    token_ids: list[int] | None = None
+    prompt_token_ids: list[int] | None = None
+    prompt_logprobs: PromptLogprobs | None = None
+
+
+class CachedTokens(msgspec.Struct):
+    cached_tokens: int | None = None
+
+
+class UsageCounts(msgspec.Struct):
+    prompt_tokens: int = 0
+    completion_tokens: int | None = None
+    prompt_tokens_details: CachedTokens | None = None
+
+    def counted(self) -> Usage:
+        details = self.prompt_tokens_details
+        return Usage(
+            self.prompt_tokens, self.completion_tokens or 0, (details and details.cached_tokens) or 0
+        )
+
+
+class Answer(msgspec.Struct):
+    """A whole answer, or one chunk of a stream."""
+
+    choices: list[Choice] = []
+    usage: UsageCounts | None = None
+    error: ErrorBody | str | None = None
+    prompt_text: str | None = None
+    prompt_token_ids: list[int] | None = None
+    prompt_logprobs: PromptLogprobs | None = None
+
+
+class Embedding(msgspec.Struct):
+    embedding: str | list[float]
+    index: int = 0
+
+
+class CountedPrompt(msgspec.Struct, frozen=True):
+    prompt_tokens: int = 0
+    total_tokens: int = 0
+
+
+class EmbeddingAnswer(msgspec.Struct):
+    data: list[Embedding]
+    usage: CountedPrompt = CountedPrompt()
+
+
+class RerankResult(msgspec.Struct):
+    index: int
+    relevance_score: float
+
+
+class RerankAnswer(msgspec.Struct):
+    results: list[RerankResult]
+    usage: CountedPrompt = CountedPrompt()
+
+
+_FINISH: dict[str, FinishReason] = {
+    "stop": "stop",
+    "eos": "eos",
+    "length": "length",
+    "tool_calls": "tool_calls",
+    "function_call": "function_call",
+    "content_filter": "stop",
+}
+
+
+def decode(data: bytes, kind: type[_T]) -> _T:
+    try:
+        return msgspec.json.decode(data, type=kind)
+    except msgspec.DecodeError as error:
+        raise Unavailable(
+            "The model's engine sent an answer that cannot be read.", retry_after_s=1
+        ) from error
+
+
+def delta_of(choice: Choice) -> Delta | None:
+    """What the choice brings besides its end; None where that is nothing."""
+    message = choice.delta or choice.message or Message()
+    text = choice.text if choice.text is not None else message.content or ""
+    reasoning = message.reasoning or message.reasoning_content or ""
+    calls = tuple(_tool_call(place, part) for place, part in enumerate(message.tool_calls or ()))
+    tokens = _tokens(choice, message, reasoning + text)
+    if not (text or reasoning or calls or tokens):
+        return None
+    return Delta(text=text, reasoning=reasoning, tool_calls=calls, tokens=tokens)
+
+
+def finish_of(choice: Choice) -> FinishReason | None:
+    """vLLM's `stop_reason` tells a stop sequence (its text) from the model's own end (null)."""
+    if choice.finish_reason is None:
+        return None
+    reason = _FINISH.get(choice.finish_reason)
+    if reason is None:
+        raise Unavailable(f"The model's engine gave up: {choice.finish_reason}.", retry_after_s=1)
+    return "eos" if reason == "stop" and choice.stop_reason is None else reason
+
+
+def _tool_call(place: int, part: ToolCallPart) -> ToolCall:
+    function = part.function or Function()
+    index = place if part.index is None else part.index
+    return ToolCall(index, part.id or "", function.name or "", function.arguments or "")
+
+
+def _tokens(choice: Choice, message: Message, text: str) -> tuple[Token, ...]:
+    ids = choice.token_ids or ([] if message.token_id is None else [message.token_id])
+    if isinstance(choice.logprobs, Logprobs):
+        return _with_logprobs(choice.logprobs, ids)
+    logprob = choice.logprobs
+    if not ids:
+        return () if logprob is None else (Token(text, None, logprob),)
+    # Which letters belong to which of several tokens is not known: the first gets them all.
+    return (Token(text, ids[0], logprob), *(Token("", token_id) for token_id in ids[1:]))
+
+
+def _with_logprobs(logprobs: Logprobs, ids: Sequence[int]) -> tuple[Token, ...]:
+    if logprobs.content is not None:
+        known = ids if len(ids) == len(logprobs.content) else ()
+        return tuple(
+            Token(entry.token, _at(known, place), entry.logprob, _top(entry.top_logprobs))
+            for place, entry in enumerate(logprobs.content)
+        )
+    texts = logprobs.tokens or []
+    known = logprobs.token_ids or ids
+    known = known if len(known) == len(texts) else ()
+    values, tops = logprobs.token_logprobs or (), logprobs.top_logprobs or ()
+    return tuple(
+        Token(text, _at(known, place), _at(values, place), _ranked(_at(tops, place)))
+        for place, text in enumerate(texts)
+    )
+
+
+def _at(items: Sequence[_T], place: int) -> _T | None:
+    return items[place] if place < len(items) else None
+
+
+def _ranked(top: dict[str, float] | None) -> tuple[TopToken, ...]:
+    return tuple(TopToken(text, logprob) for text, logprob in (top or {}).items())
+
+
+def _top(entries: Sequence[TopEntry] | None) -> tuple[TopToken, ...]:
+    return tuple(TopToken(entry.token, entry.logprob) for entry in entries or ())
+
+
+def vector_of(embedding: str | Sequence[float]) -> bytes:
+    """Little-endian float32, from base64 of the same or from numbers."""
+    if isinstance(embedding, str):
+        return b64decode(embedding)
+    return struct.pack(f"<{len(embedding)}f", *embedding)
+
+
+def prompt_of(answer: Answer, text: str | None) -> Delta:
+    """The prompt as vLLM gives it with `prompt_logprobs`; `text` where the caller knows it already."""
+    choice = answer.choices[0]
+    ids = answer.prompt_token_ids or choice.prompt_token_ids or []
+    rows = answer.prompt_logprobs or choice.prompt_logprobs or []
+    tokens = [_prompt_token(token_id, row or {}) for token_id, row in zip_longest(ids, rows)]
+    text = answer.prompt_text or text or ""
+    after_first = "".join(token.text for token in tokens[1:])
+    if tokens and text.endswith(
+        after_first
+    ):  # nothing predicts the first token, so it comes without its text
+        tokens[0] = Token(text[: len(text) - len(after_first)], tokens[0].id)
+    return Delta(prompt=text, prompt_tokens=tuple(tokens))
+
+
+def _prompt_token(token_id: int | None, row: dict[str, PromptEntry]) -> Token:
+    top = tuple(TopToken(entry.decoded_token or "", entry.logprob, int(key)) for key, entry in row.items())
+    own = row.get(str(token_id))
+    if own is None:
+        return Token("", token_id)
+    return Token(own.decoded_token or "", token_id, own.logprob, top)

@@ -1,0 +1,44 @@
+"""Who is calling, and which projects there are."""
+
+from sqlalchemy import select
+
+from tutti.features.account.schemas import ProjectInfo, ProjectList
+from tutti.http.context import Caller
+from tutti.store.db import Database
+from tutti.store.records import Organization, Project
+
+
+async def owner(database: Database, caller: Caller) -> tuple[Organization, Project]:
+    query = (
+        select(Organization, Project)
+        .join(Project, Project.organization_id == Organization.id)
+        .where(Project.id == caller.project_id)
+    )
+    async with database.read() as session:
+        row = (await session.execute(query)).one()
+    return row[0], row[1]
+
+
+async def list_projects(database: Database, caller: Caller, after: str, limit: int) -> ProjectList:
+    """Those of the caller's organisation, by id."""
+    query = (
+        select(Project, Organization)
+        .join(Organization, Organization.id == Project.organization_id)
+        .where(Project.organization_id == caller.organization_id, Project.id > after)
+        .order_by(Project.id)
+        .limit(limit + 1)
+    )
+    async with database.read() as session:
+        rows = (await session.execute(query)).all()
+    page = [_project_info(row[0], row[1]) for row in rows[:limit]]
+    return ProjectList(object="list", data=page, next_cursor=page[-1].id if len(rows) > limit else None)
+
+
+def _project_info(project: Project, organization: Organization) -> ProjectInfo:
+    return ProjectInfo(
+        id=project.id,
+        name=project.name,
+        slug=project.slug,
+        organization_id=organization.id,
+        organization_name=organization.name,
+    )

@@ -1,0 +1,48 @@
+"""GET /models and GET /models/{id}. The list is a bare array for Together's clients and a list object for
+OpenAI's: the two cannot be reconciled, so the answer varies with the client."""
+
+from urllib.parse import unquote
+
+from fastapi import APIRouter, Query, Request, Response
+from pydantic import BaseModel
+
+from tutti.features.models.schemas import ModelInfo, ModelInfoList, OpenAIModelList
+from tutti.features.models.service import list_models, retrieve_model
+from tutti.http.context import caller, family
+from tutti.serving.platform import Platform
+
+
+def router(platform: Platform) -> APIRouter:
+    routes = APIRouter(tags=["Models"])
+
+    @routes.get("/models", operation_id="models", summary="List all models", response_model=ModelInfoList)
+    async def models(
+        request: Request,
+        dedicated: bool = Query(False, description="Filter models to only return dedicated models"),
+    ) -> Response:
+        """Lists the models that can be used here."""
+        speaks = family(request)
+        found = await list_models(platform, caller(request).project_id, speaks, dedicated=dedicated)
+        openai = speaks == "openai"
+        return _answer(OpenAIModelList(object="list", data=found) if openai else ModelInfoList(found))
+
+    @routes.get(
+        "/models/{id:path}",
+        operation_id="retrieveModel",
+        summary="Describe a model",
+        response_model=ModelInfo,
+    )
+    async def model(request: Request, id: str) -> Response:
+        """Describes one model; its id may contain slashes, percent-encoded or not."""
+        project_id = caller(request).project_id
+        return _answer(await retrieve_model(platform, project_id, family(request), unquote(id)))
+
+    return routes
+
+
+def _answer(body: BaseModel) -> Response:
+    return Response(
+        body.model_dump_json(exclude_none=True),
+        media_type="application/json",
+        headers={"vary": "user-agent"},
+    )

@@ -1,0 +1,50 @@
+"""What the API says about a catalogue entry."""
+
+import msgspec
+
+from tutti.base.errors import NotFound
+from tutti.base.model import Model
+from tutti.features.models.schemas import ModelInfo, Pricing
+from tutti.http.context import Family
+from tutti.serving.platform import Platform
+
+
+async def list_models(
+    platform: Platform, project_id: str, family: Family, *, dedicated: bool
+) -> list[ModelInfo]:
+    """Those that the server was started with first, then those on this machine, then what it would download.
+
+    `dedicated`: only models that have a dedicated endpoint, of which there are none yet.
+    """
+    models = [] if dedicated else await platform.catalog.models(project_id)
+    preferred = {name: place for place, name in enumerate(platform.settings.models)}
+
+    def rank(model: Model) -> tuple[int, bool]:
+        return preferred.get(model.name, len(preferred)), not platform.catalog.is_pulled(model)
+
+    return [_info(model, model.name, family) for model in sorted(models, key=rank)]
+
+
+async def retrieve_model(platform: Platform, project_id: str, family: Family, name: str) -> ModelInfo:
+    """Under the name asked for, which may be an alias."""
+    model = await platform.catalog.find(name, project_id)
+    if model is None:
+        raise NotFound(f"Model {name} does not exist.", param="model", code="model_not_found")
+    return _info(model, name, family)
+
+
+def _info(model: Model, name: str, family: Family) -> ModelInfo:
+    owner = model.organization or name.rpartition("/")[0]
+    return ModelInfo(
+        id=name,
+        object="model",
+        created=model.created,
+        type=model.type,
+        display_name=model.display_name or name.rpartition("/")[2],
+        organization=owner or None,
+        link=model.link or None,
+        license=model.license or None,
+        context_length=model.context_length or None,
+        pricing=Pricing(**msgspec.structs.asdict(model.pricing)),
+        owned_by=(owner or "tutti") if family == "openai" else None,
+    )

@@ -1,0 +1,194 @@
+"""From a request to the calls of its choices, one an engine call."""
+
+import re
+from collections.abc import Sequence
+from typing import Any, TypeVar
+
+import msgspec
+
+from tutti.base.errors import ContextTooLong, InvalidRequest
+from tutti.base.model import Model
+from tutti.engines.base import ChatCall, CompletionCall, Constraint, Json, Sampling
+from tutti.features.text.schemas import (
+    ChatCompletionRequest,
+    CompletionRequest,
+    FunctionName,
+    FunctionPart,
+    Generation,
+    ResponseFormatJsonObject,
+    ResponseFormatJsonSchema,
+    ResponseFormatRegex,
+)
+
+_INT64_MAX = 2**63 - 1
+
+_Call = TypeVar("_Call", ChatCall, CompletionCall)
+
+
+def chat_calls(body: ChatCompletionRequest, model: Model, messages: Sequence[Json]) -> list[ChatCall]:
+    tools = offered_tools(body)
+    choice = tool_choice(body, [tool["function"]["name"] for tool in tools])
+    call = ChatCall(
+        model=model,
+        messages=messages,
+        stream=bool(body.stream),
+        sampling=_sampling(body),
+        max_tokens=_max_tokens(body.max_tokens or body.max_completion_tokens, body, model),
+        stop=_stop(body),
+        logprobs=_logprobs(body),
+        constraint=_constraint(body),
+        tools=() if choice == "none" else tools,
+        tool_choice="auto" if choice == "none" else choice,
+        template_kwargs=_template_kwargs(body),
+        reasoning_effort=body.reasoning_effort,
+        echo=bool(body.echo),
+        truncate=body.context_length_exceeded_behavior == "truncate",
+    )
+    return [_nth(call, index) for index in range(body.n or 1)]
+
+
+def completion_calls(body: CompletionRequest, model: Model) -> list[CompletionCall]:
+    """The choices of the first prompt, then those of the next."""
+    calls = [
+        CompletionCall(
+            model=model,
+            prompt=prompt,
+            stream=bool(body.stream),
+            sampling=_sampling(body),
+            max_tokens=_max_tokens(body.max_tokens, body, model),
+            stop=_stop(body),
+            logprobs=_logprobs(body),
+            constraint=_constraint(body),
+            echo=bool(body.echo),
+        )
+        for prompt in prompts(body)
+    ]
+    return [_nth(call, index) for call in calls for index in range(body.n or 1)]
+
+
+def prompts(body: CompletionRequest) -> list[str]:
+    return [body.prompt] if isinstance(body.prompt, str) else body.prompt
+
+
+def offered_tools(body: ChatCompletionRequest) -> list[Json]:
+    functions = [tool.function for tool in body.tools or ()] + (body.functions or [])
+    return [{"type": "function", "function": _function(function)} for function in functions]
+
+
+def _function(function: FunctionPart) -> Json:
+    return {
+        "name": function.name,
+        "description": function.description or "",
+        "parameters": function.parameters or {"type": "object", "properties": {}},
+    }
+
+
+def tool_choice(body: ChatCompletionRequest, names: Sequence[str]) -> str | dict[str, str]:
+    """auto, none, required, or the forced function as `{"name": ...}`."""
+    param, choice = "tool_choice", _wanted_choice(body)
+    if body.tool_choice is None and body.function_call is not None:
+        param = "function_call"
+    if choice in ("auto", "none"):
+        return choice if names else "none"
+    if not names:
+        raise InvalidRequest(f"`{param}` asks for a call, but there are no `tools`: add them.", param=param)
+    if choice != "required" and choice not in names:
+        raise InvalidRequest(
+            f"`{param}` names {choice!r}, which is not one of the tools: {', '.join(names)}.", param=param
+        )
+    return choice if choice == "required" else {"name": choice}
+
+
+def _wanted_choice(body: ChatCompletionRequest) -> str:
+    choice = body.tool_choice if body.tool_choice is not None else body.function_call
+    if isinstance(choice, FunctionName):
+        return choice.name
+    if choice is None or isinstance(choice, str):
+        return choice or "auto"
+    return choice.function.name
+
+
+def _nth(call: _Call, index: int) -> _Call:
+    seed = call.sampling.seed
+    if seed is None or index == 0:
+        return call
+    following = seed + index if seed + index <= _INT64_MAX else seed + index - _INT64_MAX
+    return msgspec.structs.replace(call, sampling=msgspec.structs.replace(call.sampling, seed=following))
+
+
+def _sampling(body: Generation) -> Sampling:
+    return Sampling(
+        temperature=body.temperature,
+        top_p=body.top_p,
+        top_k=body.top_k,
+        min_p=body.min_p,
+        repetition_penalty=body.repetition_penalty,
+        presence_penalty=body.presence_penalty,
+        frequency_penalty=body.frequency_penalty,
+        logit_bias={_token_id(key): bias for key, bias in (body.logit_bias or {}).items()},
+        seed=body.seed,
+    )
+
+
+def _token_id(key: str) -> int:
+    if not (key.isascii() and key.isdigit() and len(key) < 10):
+        raise InvalidRequest(
+            f"`logit_bias` maps token ids to numbers, and {key[:40]!r} is not a token id.",
+            param=f"logit_bias.{key[:40]}",
+        )
+    return int(key)
+
+
+def _max_tokens(limit: int | None, body: Generation, model: Model) -> int | None:
+    """What cannot fit whatever the prompt is refused (or cut) here; the engine knows about the rest."""
+    if limit is None or not model.context_length or limit <= model.context_length:
+        return limit
+    if isinstance(body, ChatCompletionRequest) and body.context_length_exceeded_behavior == "truncate":
+        return model.context_length
+    raise ContextTooLong(
+        f"`max_tokens` is {limit}, but {model.name} has a context of {model.context_length} tokens.",
+        param="max_tokens",
+    )
+
+
+def _stop(body: Generation) -> tuple[str, ...]:
+    stop = [body.stop] if isinstance(body.stop, str) else body.stop or []
+    return tuple(text for text in stop if text)
+
+
+def _logprobs(body: Generation) -> int | None:
+    if body.logprobs is True:
+        return body.top_logprobs or 0
+    return None if body.logprobs is False else body.logprobs
+
+
+def _constraint(body: Generation) -> Constraint | None:
+    wanted = body.response_format
+    if isinstance(wanted, ResponseFormatRegex):
+        return Constraint(kind="regex", pattern=_pattern(wanted.pattern))
+    if isinstance(wanted, ResponseFormatJsonSchema):
+        return _json_constraint(wanted.schema_ or (wanted.json_schema and wanted.json_schema.schema_))
+    if isinstance(wanted, ResponseFormatJsonObject):
+        return _json_constraint(wanted.schema_)
+    return None
+
+
+def _json_constraint(schema: dict[str, Any] | None) -> Constraint:
+    return Constraint(kind="json_schema", schema=schema) if schema else Constraint(kind="json_object")
+
+
+def _pattern(pattern: str) -> str:
+    try:
+        re.compile(pattern)
+    except (re.error, RecursionError, OverflowError) as exc:
+        raise InvalidRequest(
+            f"`response_format.pattern` is not a regular expression: {exc}.", param="response_format.pattern"
+        ) from exc
+    return pattern
+
+
+def _template_kwargs(body: ChatCompletionRequest) -> Json:
+    """Templates know the switch as `enable_thinking` (Qwen, GLM) or `thinking` (DeepSeek, Kimi)."""
+    enabled = body.reasoning.enabled if body.reasoning else None
+    switch: Json = {} if enabled is None else {"enable_thinking": enabled, "thinking": enabled}
+    return {**switch, **(body.chat_template_kwargs or {})}

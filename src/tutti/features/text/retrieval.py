@@ -1,0 +1,253 @@
+"""POST /embeddings and POST /rerank. Long inputs go to the engine in batches, one lease each, so that a big
+request takes turns with small ones."""
+
+import base64
+import math
+import struct
+from collections.abc import Awaitable, Callable, Generator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import msgspec
+from fastapi import APIRouter, Request, Response
+from starlette.requests import ClientDisconnect
+
+from tutti.base.clock import monotonic_s, now
+from tutti.base.errors import InternalError, InvalidRequest, TuttiError
+from tutti.base.model import Model, ModelType
+from tutti.engines.base import EmbeddingDialect, Refusal, RerankDialect
+from tutti.features.text.retrieval_schemas import (
+    EmbeddingsRequest,
+    EmbeddingsResponse,
+    RerankRequest,
+    RerankResponse,
+)
+from tutti.http import metrics
+from tutti.http.context import Caller, caller, request_id
+from tutti.http.edge import CLIENT_GONE
+from tutti.http.stream import while_connected
+from tutti.serving.dispatch import Lease
+from tutti.serving.meter import Served
+from tutti.serving.platform import Platform
+
+BATCH = 64
+
+_Answer = TypeVar("_Answer")
+_Json = dict[str, Any]
+
+
+@dataclass
+class _Tally:
+    prompt_tokens: int = 0
+
+
+def router(platform: Platform) -> APIRouter:
+    routes = APIRouter()
+
+    @routes.post(
+        "/embeddings",
+        operation_id="embeddings",
+        tags=["Embeddings"],
+        summary="Create embedding",
+        response_model=EmbeddingsResponse,
+    )
+    async def embeddings(request: Request, body: EmbeddingsRequest) -> Response:
+        """Generate vector embeddings for one or more text inputs."""
+        model = await _model(platform, request, body.model, "make embeddings", "embedding")
+        with _metered(platform, caller(request), model, "embeddings") as tally:
+            return _json(await while_connected(request, _embed(platform, body, model, tally)))
+
+    @routes.post(
+        "/rerank",
+        operation_id="rerank",
+        tags=["Rerank"],
+        summary="Create a rerank request",
+        response_model=RerankResponse,
+    )
+    async def rerank(request: Request, body: RerankRequest) -> Response:
+        """Rerank a list of documents by relevance to a query."""
+        model = await _model(platform, request, body.model, "rerank", "rerank", "embedding")
+        with _metered(platform, caller(request), model, "rerank") as tally:
+            answer = await while_connected(request, _rerank(platform, body, model, tally))
+            return _json({"id": request_id(request)} | answer)
+
+    return routes
+
+
+def _json(body: _Json) -> Response:
+    return Response(msgspec.json.encode(body), media_type="application/json")
+
+
+# --- embeddings ---------------------------------------------------------------------------------------------
+
+
+async def _embed(platform: Platform, body: EmbeddingsRequest, model: Model, tally: _Tally) -> _Json:
+    texts = [body.input] if isinstance(body.input, str) else body.input
+
+    async def embed(lease: Lease, batch: Sequence[str]) -> Sequence[bytes]:
+        answer = await _embedding(lease, body.model).embed(lease.upstream, model, batch)
+        tally.prompt_tokens += answer.prompt_tokens
+        return [_shorten(vector, body.dimensions, body.model, model) for vector in answer.vectors]
+
+    vectors = await _batched(platform, model, texts, embed)
+    return {
+        "object": "list",
+        "model": body.model,
+        "data": [
+            {"object": "embedding", "index": index, "embedding": _written(vector, body.encoding_format)}
+            for index, vector in enumerate(vectors)
+        ],
+        "usage": {"prompt_tokens": tally.prompt_tokens, "total_tokens": tally.prompt_tokens},
+    }
+
+
+def _embedding(lease: Lease, name: str) -> EmbeddingDialect:
+    if lease.engine.embedding is None:
+        raise InvalidRequest(f"The engine of model {name} cannot make embeddings.", param="model")
+    return lease.engine.embedding
+
+
+def _shorten(vector: bytes, dimensions: int | None, name: str, model: Model) -> bytes:
+    """The first dimensions, scaled back to length 1: only for models trained for that (`matryoshka`)."""
+    size = len(vector) // 4
+    if dimensions is None or dimensions == size:
+        return vector
+    if not model.options.get("matryoshka", False) or dimensions > size:
+        message = f"Model {name} has {size} dimensions and cannot be asked for {dimensions}."
+        raise InvalidRequest(message, param="dimensions")
+    kept = _floats(vector)[:dimensions]
+    norm = math.hypot(*kept) or 1.0
+    return struct.pack(f"<{dimensions}f", *(x / norm for x in kept))
+
+
+def _written(vector: bytes, encoding_format: str | None) -> str | tuple[float, ...]:
+    numbers = _floats(vector)
+    _check_finite(numbers)
+    return base64.b64encode(vector).decode() if encoding_format == "base64" else numbers
+
+
+def _floats(vector: bytes) -> tuple[float, ...]:
+    return struct.unpack(f"<{len(vector) // 4}f", vector)
+
+
+# --- rerank -------------------------------------------------------------------------------------------------
+
+
+async def _rerank(platform: Platform, body: RerankRequest, model: Model, tally: _Tally) -> _Json:
+    async def rank(lease: Lease, batch: Sequence[str]) -> Sequence[float]:
+        answer = await _reranking(lease, body.model).rerank(lease.upstream, model, body.query, batch)
+        tally.prompt_tokens += answer.prompt_tokens
+        return answer.scores
+
+    scores = await _batched(platform, model, [_ranked(d, body.rank_fields) for d in body.documents], rank)
+    _check_finite(scores)
+    best = sorted(range(len(scores)), key=lambda index: -scores[index])[: body.top_n]
+    return {
+        "object": "rerank",
+        "model": body.model,
+        "results": [
+            {
+                "index": index,
+                "relevance_score": scores[index],
+                "document": {"text": _shown(body.documents[index])} if body.return_documents else {},
+            }
+            for index in best
+        ],
+        "usage": {
+            "prompt_tokens": tally.prompt_tokens,
+            "completion_tokens": 0,
+            "total_tokens": tally.prompt_tokens,
+        },
+    }
+
+
+def _reranking(lease: Lease, name: str) -> RerankDialect:
+    if lease.engine.rerank is None:
+        raise InvalidRequest(f"The engine of model {name} cannot rerank.", param="model")
+    return lease.engine.rerank
+
+
+def _ranked(document: str | _Json, fields: Sequence[str] | None) -> str:
+    """The text to rank by: the fields' values in the order asked for, one a line."""
+    if isinstance(document, str):
+        return document
+    names = [name for name in fields if name in document] if fields else list(document)
+    if fields and not names:
+        raise InvalidRequest(f"A document has none of the fields {fields}.", param="rank_fields")
+    return "\n".join(_shown(document[name]) for name in names)
+
+
+def _shown(value: object) -> str:
+    """A string as it is, anything else as JSON: how the API returns object documents."""
+    return value if isinstance(value, str) else msgspec.json.encode(value).decode()
+
+
+# --- both ---------------------------------------------------------------------------------------------------
+
+
+async def _batched(
+    platform: Platform,
+    model: Model,
+    texts: Sequence[str],
+    work: Callable[[Lease, Sequence[str]], Awaitable[Sequence[_Answer]]],
+) -> list[_Answer]:
+    answers: list[_Answer] = []
+    for start in range(0, len(texts), BATCH):
+        batch = texts[start : start + BATCH]
+        async with platform.dispatch.lease(model) as lease:
+            try:
+                answer = await work(lease, batch)
+            except Refusal as refusal:
+                raise lease.engine.error(refusal) from refusal
+        if len(answer) != len(batch):
+            raise InternalError("The engine answered for another number of texts.")
+        answers.extend(answer)
+    return answers
+
+
+async def _model(platform: Platform, request: Request, name: str, verb: str, *types: ModelType) -> Model:
+    model = await platform.dispatch.resolve(name, caller(request).project_id)
+    request.scope["state"]["model"] = model.name
+    if model.type not in types:
+        raise InvalidRequest(f"Model {name} is of type {model.type} and cannot {verb}.", param="model")
+    return model
+
+
+def _check_finite(numbers: Sequence[float]) -> None:
+    if not all(map(math.isfinite, numbers)):
+        raise InternalError("The engine answered with numbers that are not finite.")
+
+
+@contextmanager
+def _metered(platform: Platform, who: Caller, model: Model, operation: str) -> Generator[_Tally]:
+    """Records the request when it ends, however it ends."""
+    began_s, began_at = monotonic_s(), now()
+    tally, status = _Tally(), 200
+    try:
+        yield tally
+    except BaseException as error:
+        status = error.status if isinstance(error, TuttiError) else _failed(error)
+        raise
+    finally:
+        latency_s = monotonic_s() - began_s
+        metrics.observe_served(model.name, tally.prompt_tokens, 0, latency_s, None)
+        platform.meter.record(
+            Served(
+                project_id=who.project_id,
+                key_id=who.key_id,
+                model=model.name,
+                operation=operation,
+                status=status,
+                prompt_tokens=tally.prompt_tokens,
+                completion_tokens=0,
+                latency_s=latency_s,
+                first_token_s=None,
+                created_at=began_at,
+            )
+        )
+
+
+def _failed(error: BaseException) -> int:
+    gone = isinstance(error, ClientDisconnect) or not isinstance(error, Exception)
+    return CLIENT_GONE if gone else InternalError.status

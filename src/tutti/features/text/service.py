@@ -1,0 +1,124 @@
+"""Runs a request's choices on engines. A choice is one call with a lease of its own."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import aclosing
+from typing import cast
+
+from tutti.base.errors import InvalidRequest, Unavailable
+from tutti.base.model import Model
+from tutti.engines.base import ChatCall, CompletionCall, Delta, Engine, Refusal, TextDialect
+from tutti.features.text.choice import Choice
+from tutti.http import metrics
+from tutti.serving.dispatch import Dispatch, Lease
+
+Call = ChatCall | CompletionCall
+Batch = Sequence[tuple[int, Delta]]
+"""What was written at once: deltas with the index of their choice."""
+
+_TEXT_TYPES = frozenset({"chat", "language", "code", "moderation"})
+_QUEUED = 64
+
+
+def require_text(model: Model) -> None:
+    if model.type not in _TEXT_TYPES:
+        raise InvalidRequest(
+            f"{model.name} is a model for {model.type}, which cannot write text: use a chat model.",
+            param="model",
+        )
+
+
+async def answer(
+    dispatch: Dispatch, calls: Sequence[Call], choice: Callable[[], Choice]
+) -> AsyncGenerator[Batch, None]:
+    """All choices as they are written. One that fails ends them all, and so does closing this generator."""
+    readers = [choice() for _ in calls]
+    async with aclosing(_one(dispatch, calls[0]) if len(calls) == 1 else _all(dispatch, calls)) as batches:
+        async for index, deltas in batches:
+            reader = readers[index]
+            if batch := [(index, piece) for delta in deltas for piece in reader.read(delta)]:
+                yield batch
+
+
+def _ignore(_lease: Lease) -> None:
+    pass
+
+
+async def _one(
+    dispatch: Dispatch, call: Call, leased: Callable[[Lease], None] = _ignore
+) -> AsyncGenerator[tuple[int, Sequence[Delta]], None]:
+    async with dispatch.lease(call.model) as lease:
+        leased(lease)
+        metrics.observe_overhead(lease.queued_s)
+        async with aclosing(_written(lease, call)) as batches:
+            async for deltas in batches:
+                yield 0, deltas
+
+
+async def _all(
+    dispatch: Dispatch, calls: Sequence[Call]
+) -> AsyncGenerator[tuple[int, Sequence[Delta]], None]:
+    """As many at once as a replica has slots, which the first lease tells; the rest wait here, out of the way
+    of other requests."""
+    written: asyncio.Queue[tuple[int, Sequence[Delta]] | Exception | None] = asyncio.Queue(_QUEUED)
+    turns = asyncio.Semaphore(1)
+    first = asyncio.Event()
+
+    def leased(lease: Lease) -> None:
+        if not first.is_set():
+            first.set()
+            for _ in range(1, min(len(calls), lease.engine.slots(calls[0].model))):
+                turns.release()
+
+    async def write(index: int, call: Call) -> None:
+        try:
+            async with turns, aclosing(_one(dispatch, call, leased)) as batches:
+                async for _, deltas in batches:
+                    await written.put((index, deltas))
+            await written.put(None)
+        except Exception as exc:  # raised anew where the choices are read
+            await written.put(exc)
+
+    tasks = [asyncio.create_task(write(index, call)) for index, call in enumerate(calls)]
+    try:
+        unfinished = len(tasks)
+        while unfinished:
+            item = await written.get()
+            if isinstance(item, Exception):
+                raise item
+            if item is None:
+                unfinished -= 1
+            else:
+                yield item
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _written(lease: Lease, call: Call) -> AsyncGenerator[Sequence[Delta], None]:
+    complete = False
+    try:
+        async with aclosing(_spoken(_dialect(lease.engine, call.model), lease, call)) as batches:
+            async for deltas in batches:
+                complete = complete or any(delta.finish_reason for delta in deltas)
+                yield deltas
+    except Refusal as refusal:
+        raise lease.engine.error(refusal) from refusal
+    if not complete:
+        raise Unavailable("The engine stopped before its answer was complete; try again.", retry_after_s=1)
+
+
+def _spoken(dialect: TextDialect, lease: Lease, call: Call) -> AsyncGenerator[Sequence[Delta], None]:
+    """Dialects are written as generators, so that the upstream is closed with them."""
+    if isinstance(call, ChatCall):
+        batches = dialect.chat(lease.upstream, call)
+    else:
+        batches = dialect.complete(lease.upstream, call)
+    return cast(AsyncGenerator[Sequence[Delta], None], batches)
+
+
+def _dialect(engine: Engine, model: Model) -> TextDialect:
+    if engine.text is None:
+        raise InvalidRequest(f"{model.name} runs on {engine.name}, which cannot write text.", param="model")
+    return engine.text

@@ -1,0 +1,264 @@
+"""Finds tool calls in streamed text, for models whose engine does not parse them.
+
+Models write a call as a JSON object with a name and its arguments, or as a list of these: bare, in a ```json
+fence, between tags (Hermes, Qwen), or after a marker (Llama, Mistral). Only calls of functions that were
+offered count; everything else passes through unchanged, held back only for as long as it may become a call.
+How the text was cut into pieces makes no difference.
+"""
+
+import json
+import re
+from collections.abc import Collection, Iterator
+from typing import Any, cast
+
+from tutti.base.ids import new_id
+from tutti.engines.base import ToolCall
+
+_CLOSERS = {
+    "<tool_call>": "</tool_call>",
+    "<tools>": "</tools>",
+    "<|python_tag|>": "",
+    "[TOOL_CALLS]": "",
+    "```": "```",
+}
+"""What a call may be announced with, and what then ends it. Bare JSON needs neither."""
+
+_KEYS = ("name", "function", "type", "arguments", "parameters", "id", "tool_calls")
+"""What an object with a call in it may have as its first key."""
+
+_OPENER = re.compile("|".join(map(re.escape, _CLOSERS)))
+_FIRST = re.compile("[<[`]")
+_LONGEST = max(map(len, _CLOSERS))
+_BEGINNING = re.compile(r'\s*(?:\[\s*)?(?:\{\s*(?:"(?P<key>\w*)(?P<closed>"?))?)?')
+_FIRST_NAME = re.compile(r'\s*(?:\[\s*)?\{\s*"name"\s*:\s*"(?P<name>[^"\\]*)"')
+_NAMED = re.compile(r"\s*(?P<name>[\w.-]+)(?:\[CALL_ID\]\w*)?(?:\[ARGS\])?\s*(?=\{)")
+_NAMED_BEGINNING = re.compile(r"\s*[\w.-]*(?:\[[\w\]\[]*)?\s*")
+_STRUCTURE = re.compile(r'["\\{}\[\]]')
+
+
+class _Undecided(Exception):
+    """It takes more text to tell."""
+
+
+class _NoCall(Exception):
+    """What was held back is text."""
+
+
+class ToolParser:
+    def __init__(self, names: Collection[str]) -> None:
+        self._names = frozenset(names)
+        self._held = ""
+        self._final = False
+        self._json_end = JsonEnd()
+        self._closer: str | None = None
+        """What ends the block of calls that we are in; None outside of one."""
+        self._bare = True
+        """Nothing but calls and white space so far, so that JSON may be a call without being announced."""
+        self.count = 0
+        """Calls found so far."""
+
+    def feed(self, text: str) -> list[str | ToolCall]:
+        self._held += text
+        return list(self._read())
+
+    def finish(self) -> list[str | ToolCall]:
+        self._final = True
+        return list(self._read())
+
+    def _read(self) -> Iterator[str | ToolCall]:
+        try:
+            while self._held:
+                yield from self._read_text() if self._closer is None else self._read_block(self._closer)
+        except _Undecided:
+            return
+
+    def _read_text(self) -> Iterator[str | ToolCall]:
+        start, opener = self._next_opener()
+        blank = self._bare and not self._held[:start].strip()
+        if not blank or (self._final and opener is None and not self.count):
+            yield from self._pass(start)
+            start = 0
+        if opener is None:
+            raise _Undecided
+        body = start + len(opener)
+        try:
+            calls = self._calls_at(body, opener)
+        except _NoCall:
+            yield from self._pass(body or 1) if opener else self._pass(start + 1)
+            return
+        self._closer = _CLOSERS.get(opener, "")
+        yield from calls
+
+    def _read_block(self, closer: str) -> Iterator[str | ToolCall]:
+        rest = self._held.lstrip()
+        if not self._final and (not rest or (closer.startswith(rest) and rest != closer)):
+            raise _Undecided
+        if closer and rest.startswith(closer):
+            self._cut(len(self._held) - len(rest) + len(closer))
+            self._closer = None
+            return
+        rest = self._held.lstrip(" \t\r\n,;")
+        try:
+            if rest[:1] not in ("{", "["):
+                raise _Undecided if not (rest or self._final) else _NoCall
+            yield from self._calls_at(len(self._held) - len(rest), "")
+        except _NoCall:
+            self._cut(len(self._held) - len(self._held.lstrip()))
+            self._closer = None
+
+    def _next_opener(self) -> tuple[int, str | None]:
+        """Where a call may begin, and what announces it; or where an opener may begin, and None."""
+        lead = len(self._held) - len(self._held.lstrip())
+        if self._bare and self._held.startswith(("{", "["), lead) and not self._held.startswith("[T", lead):
+            return lead, ""
+        if found := _OPENER.search(self._held):
+            return found.start(), found[0]
+        return len(self._held) - (0 if self._final else _unfinished_opener(self._held)), None
+
+    def _pass(self, size: int) -> Iterator[str]:
+        text = self._held[:size]
+        self._cut(size)
+        self._bare = self._bare and not text.strip()
+        if text:
+            yield text
+
+    def _cut(self, size: int) -> None:
+        self._held = self._held[size:]
+        self._json_end = JsonEnd()
+
+    def _calls_at(self, start: int, opener: str) -> list[ToolCall]:
+        """The calls of the JSON value at `start`, which is then cut off."""
+        name = None
+        if opener == "```":
+            start = self._after_json_tag(start)
+        elif opener == "[TOOL_CALLS]":
+            name, start = self._called_name(start)
+        if name is None:
+            self._judge_beginning(start)
+        end = self._json_end.find(self._held, start)
+        if end is None:
+            raise _NoCall if self._final else _Undecided
+        found = list(_calls(_parse(self._held[start:end]), name))
+        if not found or any(function not in self._names for function, _ in found):
+            raise _NoCall
+        self._cut(end)
+        return [self._call(function, arguments) for function, arguments in found]
+
+    def _call(self, name: str, arguments: str) -> ToolCall:
+        self.count += 1
+        return ToolCall(index=self.count - 1, id=new_call_id(), name=name, arguments=arguments)
+
+    def _after_json_tag(self, start: int) -> int:
+        """Past the `json` of a fence, if it is there."""
+        tag = self._held[start : start + 4]
+        if "json".startswith(tag) and tag != "json" and not self._final:
+            raise _Undecided
+        return start + 4 if tag == "json" else start
+
+    def _called_name(self, start: int) -> tuple[str | None, int]:
+        """Mistral's later models write the name first: `[TOOL_CALLS]name[ARGS]{...}`."""
+        if named := _NAMED.match(self._held, start):
+            if named["name"] not in self._names:
+                raise _NoCall
+            return named["name"], named.end()
+        beginning = _NAMED_BEGINNING.match(self._held, start)
+        if beginning and beginning.end() == len(self._held) and not self._final:
+            raise _Undecided
+        return None, start
+
+    def _judge_beginning(self, start: int) -> None:
+        """Raises _NoCall as soon as the text at `start` cannot become a call of one of our functions."""
+        beginning = _BEGINNING.match(self._held, start)
+        key, closed = (beginning["key"] or "", beginning["closed"]) if beginning else ("", None)
+        if closed:
+            plausible = key in _KEYS
+        else:
+            plausible = bool(beginning) and beginning.end() == len(self._held)
+            plausible = plausible and any(known.startswith(key) for known in _KEYS)
+        named = _FIRST_NAME.match(self._held, start)
+        if not plausible or (named and named["name"] not in self._names):
+            raise _NoCall
+
+
+class JsonEnd:
+    """Finds the end of a JSON object or list that is still being written, looking at every character once."""
+
+    def __init__(self) -> None:
+        self._start = self._position = -1
+        self._depth = 0
+        self._in_string = False
+
+    def find(self, text: str, start: int) -> int | None:
+        """`text` is what it was at the last call, and more; another `start` begins anew."""
+        if start != self._start:
+            self._start = self._position = start
+            self._depth, self._in_string = 0, False
+        position = self._position
+        while mark := _STRUCTURE.search(text, position):
+            position = mark.end()
+            if mark[0] == "\\":
+                if position == len(text):
+                    position -= 1
+                    break
+                position += 1
+            elif mark[0] == '"':
+                self._in_string = not self._in_string
+            elif not self._in_string:
+                self._depth += 1 if mark[0] in "{[" else -1
+                if self._depth <= 0:
+                    return position
+        else:
+            position = len(text)
+        self._position = position
+        return None
+
+
+def new_call_id() -> str:
+    return new_id("call").replace("-", "_")
+
+
+def _unfinished_opener(text: str) -> int:
+    """How many characters at the end of `text` may be the beginning of an opener."""
+    first = max(0, len(text) - _LONGEST + 1)
+    while mark := _FIRST.search(text, first):
+        if any(opener.startswith(text[mark.start() :]) for opener in _CLOSERS):
+            return len(text) - mark.start()
+        first = mark.end()
+    return 0
+
+
+def _parse(text: str) -> Any:
+    try:
+        return json.loads(text, strict=False)
+    except (ValueError, RecursionError):
+        raise _NoCall from None
+
+
+def _calls(value: Any, name: str | None) -> Iterator[tuple[str, str]]:
+    """Names and arguments (JSON) in any of the shapes that models write."""
+    if name is not None:
+        yield name, _arguments(value)
+    elif isinstance(value, list):
+        for item in cast(list[Any], value):
+            yield from _calls(item, None)
+    elif isinstance(value, dict):
+        yield from _calls_of(cast(dict[str, Any], value))
+    else:
+        raise _NoCall
+
+
+def _calls_of(value: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    function = value.get("function", value)
+    if isinstance(value.get("tool_calls"), list):
+        yield from _calls(value["tool_calls"], None)
+    elif isinstance(function, dict):
+        called = cast(dict[str, Any], function)
+        yield str(called.get("name")), _arguments(called.get("arguments", called.get("parameters")))
+    else:
+        yield str(function), _arguments(value.get("arguments", value.get("parameters")))
+
+
+def _arguments(value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    return json.dumps({} if value is None else value, ensure_ascii=False)

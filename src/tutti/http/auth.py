@@ -1,0 +1,125 @@
+"""Who is calling: from the Authorization header to a Caller, on every request."""
+
+import asyncio
+import re
+from collections import OrderedDict
+from typing import Any
+
+from sqlalchemy.exc import SQLAlchemyError
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from tutti.base.address import is_loopback
+from tutti.base.clock import monotonic_s
+from tutti.base.errors import Unauthenticated, Unavailable
+from tutti.base.settings import Settings
+from tutti.http.context import Caller
+from tutti.http.keys import (
+    DEFAULT_ORGANIZATION_ID,
+    DEFAULT_PROJECT_ID,
+    digest,
+    find_key,
+    has_keys,
+    server_secret,
+)
+from tutti.store.db import Database
+
+EXEMPT = frozenset({"/livez", "/readyz", "/metrics", "/openapi.json", "/asyncapi.json"})
+
+_CACHE_S = 1.0
+"""How long a revoked key may still work, and a server without keys not notice its first."""
+_CACHE_ENTRIES = 4096
+_BEARER = re.compile(rb"bearer +([^\s]+) *", re.IGNORECASE)
+
+
+class Authenticator:
+    """Answers from the database, or from what it said less than a second ago."""
+
+    def __init__(self, database: Database, settings: Settings) -> None:
+        self._settings = settings
+        self._database = database
+        self._secret = server_secret(settings)
+        self._loopback = is_loopback(settings.host)
+        self._locked = False
+        self._looked_at = -_CACHE_S
+        self._cache: OrderedDict[str, tuple[float, asyncio.Task[Caller | None]]] = OrderedDict()
+
+    async def authenticate(self, authorization: bytes | None) -> Caller:
+        """Raises Unauthenticated; Unavailable while the database is down."""
+        match = _BEARER.fullmatch(authorization or b"")
+        if match is None:
+            raise Unauthenticated("An API key is needed: send the header `Authorization: Bearer <key>`.")
+        try:
+            caller = await self._caller(match[1])
+        except (SQLAlchemyError, OSError) as error:
+            raise Unavailable("The database cannot be reached.", retry_after_s=1) from error
+        if caller is None:
+            raise Unauthenticated("The API key is not valid.", code="invalid_api_key")
+        return caller
+
+    async def _caller(self, key: bytes) -> Caller | None:
+        caller = await self._cached(digest(self._secret, key))
+        if caller is None and self._loopback and not await self._has_keys():
+            return self._caller_without_key()
+        return caller
+
+    async def _has_keys(self) -> bool:
+        if not self._locked and monotonic_s() - self._looked_at >= _CACHE_S:
+            self._locked = await has_keys(self._database)
+            self._looked_at = monotonic_s()
+        return self._locked
+
+    async def _cached(self, key_digest: str) -> Caller | None:
+        # The look-up itself is cached, not its result: requests that arrive together share it, and one whose
+        # client leaves does not end it for the others.
+        expires, lookup = self._cache.get(key_digest, (0.0, None))
+        if lookup is None or monotonic_s() >= expires or (lookup.done() and lookup.exception() is not None):
+            lookup = asyncio.create_task(self._look_up(key_digest))
+            self._cache[key_digest] = (monotonic_s() + _CACHE_S, lookup)
+            self._cache.move_to_end(key_digest)
+            if len(self._cache) > _CACHE_ENTRIES:
+                self._cache.popitem(last=False)
+        return await asyncio.shield(lookup)
+
+    async def _look_up(self, key_digest: str) -> Caller | None:
+        found = await find_key(self._database, key_digest)
+        if found is None:
+            return None
+        key, project = found
+        return Caller(
+            key_id=key.id,
+            key_name=key.name,
+            project_id=project.id,
+            organization_id=project.organization_id,
+            requests_per_minute=key.requests_per_minute or self._settings.requests_per_minute,
+            tokens_per_minute=key.tokens_per_minute or self._settings.tokens_per_minute,
+        )
+
+    def _caller_without_key(self) -> Caller:
+        return Caller(
+            key_id="key-default",
+            key_name="default",
+            project_id=DEFAULT_PROJECT_ID,
+            organization_id=DEFAULT_ORGANIZATION_ID,
+            requests_per_minute=self._settings.requests_per_minute,
+            tokens_per_minute=self._settings.tokens_per_minute,
+        )
+
+
+class Auth:
+    """Puts the Caller where http/context finds it. Its errors are for http/edge, around it."""
+
+    def __init__(self, app: ASGIApp, database: Database, settings: Settings) -> None:
+        self._app = app
+        self._authenticator = Authenticator(database, settings)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] in ("http", "websocket") and scope["path"] not in EXEMPT:
+            state: dict[str, Any] = scope.setdefault("state", {})
+            state["caller"] = await self._authenticator.authenticate(_authorization(scope))
+        await self._app(scope, receive, send)
+
+
+def _authorization(scope: Scope) -> bytes | None:
+    """None also where there are several: which of them is meant?"""
+    values = [value for name, value in scope["headers"] if name == b"authorization"]
+    return values[0] if len(values) == 1 else None

@@ -1,0 +1,105 @@
+"""JSON bodies, read whole and checked before anything else looks at them.
+
+Python's own parser lets through what cannot be served: NaN, lone surrogates, nesting that overflows the stack
+of whoever walks the value next. msgspec's refuses all but the last. Other bodies (files) pass unread.
+"""
+
+from collections.abc import Iterable
+from typing import Any, cast
+
+import msgspec
+from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from tutti.base.errors import InvalidRequest, TooLarge
+
+MAX_DEPTH = 128
+
+
+class JsonBodies:
+    def __init__(self, app: ASGIApp, max_bytes: int) -> None:
+        self._app = app
+        self._max_bytes = max_bytes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or not _is_json(scope):
+            await self._app(scope, receive, send)
+            return
+        body = await _read(receive, self._max_bytes, _header(scope, b"content-length"))
+        if body:
+            check(body)
+        await self._app(scope, _replay(body, receive), send)
+
+
+def check(body: bytes) -> None:
+    """Raises InvalidRequest."""
+    try:
+        value = msgspec.json.decode(body)
+    except RecursionError as exc:
+        raise _too_deep() from exc
+    except (msgspec.MsgspecError, UnicodeDecodeError) as exc:
+        raise InvalidRequest(f"The body is not valid JSON: {exc}.") from exc
+    if body.count(b"[") + body.count(b"{") > MAX_DEPTH and _is_deeper(value, MAX_DEPTH):
+        raise _too_deep()
+
+
+def _too_deep() -> InvalidRequest:
+    return InvalidRequest(f"The body is nested more than {MAX_DEPTH} levels deep.")
+
+
+def _is_deeper(value: Any, levels: int) -> bool:
+    level: list[Any] = [value] if _is_container(value) else []
+    for _ in range(levels):
+        level = [child for parent in level for child in _children(parent)]
+        if not level:
+            return False
+    return True
+
+
+def _children(value: Any) -> Iterable[Any]:
+    """Those that may have children of their own."""
+    children = cast(Iterable[Any], value.values() if isinstance(value, dict) else value)
+    return filter(_is_container, children)
+
+
+def _is_container(value: Any) -> bool:
+    return isinstance(value, dict | list)
+
+
+def _is_json(scope: Scope) -> bool:
+    content_type = _header(scope, b"content-type").split(b";", 1)[0].strip().lower()
+    return content_type == b"application/json" or content_type.endswith(b"+json")
+
+
+def _header(scope: Scope, name: bytes) -> bytes:
+    return next((value for key, value in scope["headers"] if key == name), b"")
+
+
+async def _read(receive: Receive, max_bytes: int, content_length: bytes) -> bytes:
+    if content_length.isdigit() and int(content_length[:20]) > max_bytes:
+        raise _too_large(max_bytes)
+    chunks: list[bytes] = []
+    size = 0
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        chunks.append(message.get("body", b""))
+        size += len(chunks[-1])
+        if size > max_bytes:
+            raise _too_large(max_bytes)
+        if not message.get("more_body", False):
+            return b"".join(chunks)
+
+
+def _too_large(max_bytes: int) -> TooLarge:
+    return TooLarge(f"The body is larger than {max_bytes} bytes, the most that this server accepts.")
+
+
+def _replay(body: bytes, receive: Receive) -> Receive:
+    messages: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def replay() -> Message:
+        return messages.pop() if messages else await receive()
+
+    return replay

@@ -1,0 +1,35 @@
+"""What the middleware found out about a request, for the routes."""
+
+from dataclasses import dataclass
+from typing import Literal, cast
+
+from starlette.requests import HTTPConnection
+
+Family = Literal["together", "openai"]
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Whose key it is. The limits are the key's own or else the server's; 0 means none."""
+
+    key_id: str
+    key_name: str
+    project_id: str
+    organization_id: str
+    requests_per_minute: int = 0
+    tokens_per_minute: int = 0
+
+
+def caller(request: HTTPConnection) -> Caller:
+    """Set by the middleware of http/auth: every route but the exempt ones has one."""
+    return cast(Caller, request.scope["state"]["caller"])
+
+
+def request_id(request: HTTPConnection) -> str:
+    """Set by http/server; also in the answer's `x-request-id` and in the log."""
+    return cast(str, request.scope["state"]["request_id"])
+
+
+def family(request: HTTPConnection) -> Family:
+    """Whose answer to give where Together's and OpenAI's cannot both be served. Set by http/edge."""
+    return cast(Family, request.scope["state"]["family"])

@@ -1,0 +1,106 @@
+"""The outermost middleware: what every request gets, however it ends.
+
+It reads the path and the client's family, names the request, counts and logs it, and turns what was raised on
+the way to the routes into an error body. There is one wrapper around `send`, since every chunk passes it.
+"""
+
+import re
+from typing import Any
+
+import structlog
+from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from structlog.contextvars import bind_contextvars, clear_contextvars
+
+from tutti.base.clock import monotonic_s
+from tutti.base.ids import new_id
+from tutti.http import metrics
+from tutti.http.errors import error_response, from_exception
+from tutti.http.paths import family, normalise
+
+CLIENT_GONE = 499
+"""The status that is logged when there was nobody left to answer."""
+
+_REQUEST_ID = re.compile(rb"[A-Za-z0-9._:/+=@-]{1,128}")
+
+_PROBES = ("/livez", "/readyz", "/metrics")
+
+log = structlog.get_logger("tutti.access")
+
+
+class Edge:
+    """`scope["state"]` gets `request_id`, `family`, and `headers`: response headers that inner middleware may
+    add to. Routes may put `model` there, for the access log."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        began = metrics.arrive()
+        state = _name_request(scope)
+        status = 0
+
+        async def tell(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message["headers"] = [*message["headers"], *_encoded(state["headers"])]
+            await send(message)
+
+        with metrics.IN_FLIGHT.track_inprogress():
+            try:
+                _find_path(scope)
+                await self._app(scope, receive, tell)
+            except ClientDisconnect:
+                status = CLIENT_GONE
+            except Exception as exc:
+                if not status:
+                    await error_response(from_exception(exc))(scope, receive, tell)
+                elif status != 500:
+                    log.exception("failed after the response had begun")
+            finally:
+                _record(scope, status or CLIENT_GONE, monotonic_s() - began)
+
+
+def _name_request(scope: Scope) -> dict[str, Any]:
+    """The client's own id, if it is harmless: it goes into headers and logs."""
+    given = _header(scope, b"x-request-id")
+    request_id = given.decode() if _REQUEST_ID.fullmatch(given) else new_id("req")
+    clear_contextvars()
+    bind_contextvars(request_id=request_id)
+    state = scope.setdefault("state", {})
+    state.update(request_id=request_id, family="together", headers={"x-request-id": request_id})
+    return state
+
+
+def _find_path(scope: Scope) -> None:
+    path = normalise(scope.get("raw_path") or scope["path"].encode())
+    scope["path"] = path.path
+    scope["state"]["family"] = family(path, _header(scope, b"user-agent"))
+
+
+def _header(scope: Scope, name: bytes) -> bytes:
+    return next((value for key, value in scope["headers"] if key == name), b"")
+
+
+def _encoded(headers: dict[str, str]) -> list[tuple[bytes, bytes]]:
+    return [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
+
+
+def _record(scope: Scope, status: int, seconds: float) -> None:
+    route = getattr(scope.get("route"), "path", "")
+    state = scope["state"]
+    metrics.observe_request(scope["method"], route, status)
+    write = log.debug if route in _PROBES else log.info
+    write(
+        "request",
+        method=scope["method"],
+        route=route,
+        status=status,
+        ms=round(seconds * 1000, 2),
+        model=state.get("model"),
+        key_id=getattr(state.get("caller"), "key_id", None),
+    )

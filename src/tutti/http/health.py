@@ -1,0 +1,74 @@
+"""Whether this node is alive, and whether a request sent now would be served."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from fastapi import APIRouter
+from sqlalchemy import func, select
+from sqlalchemy.exc import SQLAlchemyError
+from starlette.responses import JSONResponse, Response
+
+from tutti.base.clock import now
+from tutti.base.settings import Settings
+from tutti.http import metrics
+from tutti.store.db import Database
+from tutti.store.records import Node, Replica
+
+NODE_TIMEOUT_S = 5.0
+
+
+def router(settings: Settings, database: Database) -> APIRouter:
+    routes = APIRouter(include_in_schema=False)
+
+    @routes.get("/livez")
+    async def livez() -> Response:
+        return JSONResponse({"status": "ok"})
+
+    @routes.get("/readyz")
+    async def readyz() -> Response:
+        reason = await why_not_ready(settings, database)
+        if reason is None:
+            return JSONResponse({"status": "ok"})
+        return JSONResponse({"status": "unavailable", "reason": reason}, 503, {"retry-after": "1"})
+
+    @routes.get("/metrics")
+    async def prometheus() -> Response:
+        return Response(metrics.exposition(await _restarts(database)), media_type=metrics.CONTENT_TYPE)
+
+    return routes
+
+
+async def why_not_ready(settings: Settings, database: Database) -> str | None:
+    """None: ready. A server that was told to load models is ready once one of them is."""
+    try:
+        async with database.read() as session:
+            nodes = (await session.execute(select(Node.id, Node.state).where(_seen(Node.seen_at)))).all()
+            live = [node for node, state in nodes if state != "draining"]
+            of_live = select(Replica.model, Replica.state, Replica.detail).where(Replica.node_id.in_(live))
+            replicas = (await session.execute(of_live)).all()
+    except (SQLAlchemyError, OSError) as exc:
+        return f"The database does not answer ({type(exc).__name__})."
+    if not live:
+        return "This server is draining." if nodes else "No supervisor is alive."
+    if any(replica.state == "ready" for replica in replicas) or not settings.models:
+        return None
+    return _progress(replicas)
+
+
+def _seen(seen_at: Any) -> Any:
+    return seen_at > now() - NODE_TIMEOUT_S
+
+
+def _progress(replicas: Sequence[Any]) -> str:
+    told = [f"{replica.model} is {replica.state} {replica.detail}".strip() for replica in replicas]
+    return "; ".join(told) or "No model is loaded yet."
+
+
+async def _restarts(database: Database) -> dict[str, int]:
+    """Empty where the database does not answer: the other metrics matter most then."""
+    query = select(Replica.model, func.sum(Replica.restarts)).group_by(Replica.model)
+    try:
+        async with database.read() as session:
+            return {model: int(count or 0) for model, count in (await session.execute(query)).all()}
+    except (SQLAlchemyError, OSError):
+        return {}

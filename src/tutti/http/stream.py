@@ -1,0 +1,149 @@
+"""Server-sent events: the one kind of answer that is written while it is being made.
+
+The frames are iterated in a single task of their own, so that a generator may hold timeouts and connections
+across its yields. That task is cancelled the moment the client leaves, wherever it is: waiting for an engine,
+for the next token, or for a slow reader. A lease held by the generator is therefore given back at once.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Coroutine, Mapping
+from typing import Any, TypeVar
+
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import StreamingResponse
+from starlette.types import Receive, Scope, Send
+
+from tutti.http.errors import from_exception, sse_error
+
+_T = TypeVar("_T")
+
+
+def event_stream(
+    frames: AsyncIterator[bytes],
+    *,
+    early_headers_s: float,
+    keep_alive_s: float = 5.0,
+    headers: Mapping[str, str] | None = None,
+) -> StreamingResponse:
+    """Each frame is one or more whole events (`data: ...` and an empty line); the caller ends with `[DONE]`.
+
+    What `frames` raises before its first frame becomes a response of its own status, unless that takes longer
+    than `early_headers_s`: then the headers go out with a comment. Later errors become the last event.
+    """
+    return EventStream(frames, early_headers_s, keep_alive_s, headers)
+
+
+async def while_connected(request: Request, work: Coroutine[Any, Any, _T]) -> _T:
+    """The result of `work`, which is cancelled when the client leaves (this then raises ClientDisconnect).
+
+    For answers that are not streams: nobody else listens while a generation runs."""
+    task = asyncio.create_task(work)
+    await _until_gone(task, request.receive)
+    if task.cancelled():
+        raise ClientDisconnect
+    return task.result()
+
+
+class EventStream(StreamingResponse):
+    media_type = "text/event-stream"
+
+    def __init__(
+        self,
+        frames: AsyncIterator[bytes],
+        early_headers_s: float,
+        keep_alive_s: float,
+        headers: Mapping[str, str] | None,
+    ) -> None:
+        super().__init__(
+            frames, headers={"cache-control": "no-cache", "x-accel-buffering": "no", **(headers or {})}
+        )
+        self._frames = frames
+        self._early_headers_s = early_headers_s
+        self._keep_alive_s = keep_alive_s
+        self._starting = asyncio.Lock()
+        self._started = False
+        self._written = 0
+
+    async def __call__(self, _scope: Scope, receive: Receive, send: Send) -> None:
+        task = asyncio.create_task(self._answer(send))
+        await _until_gone(task, receive)
+        if not task.cancelled():
+            task.result()
+        elif not self._started:
+            raise ClientDisconnect
+
+    async def _answer(self, send: Send) -> None:
+        waiting = asyncio.create_task(self._keep_alive(send))
+        try:
+            try:
+                await self._write_frames(send)
+            finally:
+                await _cancel(waiting)
+        except Exception as exc:
+            if not self._started:
+                raise
+            await self._write(send, sse_error(from_exception(exc)))
+        await self._start(send)
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    async def _write_frames(self, send: Send) -> None:
+        try:
+            async for frame in self._frames:
+                if not self._started:
+                    await self._start(send)
+                self._written += 1
+                await send({"type": "http.response.body", "body": frame, "more_body": True})
+        finally:
+            await _close(self._frames)
+
+    async def _keep_alive(self, send: Send) -> None:
+        """Comments, for as long as there is nothing else to say."""
+        await asyncio.sleep(self._early_headers_s)
+        written = 0
+        while True:
+            if self._written == written:
+                await self._write(send, b": waiting\n\n")
+            written = self._written
+            await asyncio.sleep(self._keep_alive_s)
+
+    async def _write(self, send: Send, body: bytes) -> None:
+        await self._start(send)
+        await send({"type": "http.response.body", "body": body, "more_body": True})
+
+    async def _start(self, send: Send) -> None:
+        async with self._starting:
+            if not self._started:
+                start = {
+                    "type": "http.response.start",
+                    "status": self.status_code,
+                    "headers": self.raw_headers,
+                }
+                await send(start)
+                self._started = True
+
+
+async def _until_gone(task: asyncio.Task[Any], receive: Receive) -> None:
+    """Waits for the task to end; cancels it when the client leaves, or when this waiting is cancelled."""
+    gone = asyncio.create_task(_gone(receive))
+    try:
+        await asyncio.wait({task, gone}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        gone.cancel()
+        if not task.done():
+            await _cancel(task)
+
+
+async def _gone(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+async def _close(frames: AsyncIterator[bytes]) -> None:
+    close = getattr(frames, "aclose", None)
+    if close is not None:
+        await close()
+
+
+async def _cancel(task: asyncio.Task[Any]) -> None:
+    task.cancel()
+    await asyncio.wait({task})

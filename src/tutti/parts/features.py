@@ -1,0 +1,42 @@
+"""The features of the server. A new one is a line in one of these tables."""
+
+from collections.abc import Callable
+
+from fastapi import APIRouter
+
+from tutti.features.account import routes as account
+from tutti.features.models import routes as models
+from tutti.features.text import responses, retrieval, schemas
+from tutti.features.text import routes as text
+from tutti.http.asyncapi import Channel
+from tutti.serving.platform import Platform
+
+Router = Callable[[Platform], APIRouter]
+
+FEATURES: tuple[Router, ...] = (text.router, retrieval.router, models.router, account.router)
+"""Mounted at /v1."""
+
+ROOT_FEATURES: tuple[Router, ...] = (account.root_router,)
+"""With absolute paths, such as /v3/whoami."""
+
+CHANNELS: tuple[Channel, ...] = (
+    Channel(
+        path="/chat/completions",
+        title="Chat Completion",
+        publish_id="createStreamingChatCompletion",
+        subscribe_id="streamChatCompletions",
+        request=schemas.ChatCompletionRequest,
+        chunk=responses.ChatCompletionChunk,
+        stream=responses.ChatCompletionStream,
+    ),
+    Channel(
+        path="/completions",
+        title="Completion",
+        publish_id="createStreamingCompletion",
+        subscribe_id="streamCompletions",
+        request=schemas.CompletionRequest,
+        chunk=responses.CompletionChunk,
+        stream=responses.CompletionStream,
+    ),
+)
+"""The operations that can stream."""

@@ -1,0 +1,86 @@
+"""A child process under a shepherd, so that it never outlives this one."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import psutil
+
+_SHEPHERD = Path(__file__).with_name("shepherd.py")
+_INHERITED = ("PATH", "HOME", "TMPDIR", "LANG", "LC_ALL", "LC_CTYPE", "TZ")
+
+
+def inherited_env() -> dict[str, str]:
+    """All that a child gets of this process's environment: nothing secret, nothing surprising."""
+    return {name: os.environ[name] for name in _INHERITED if name in os.environ}
+
+
+class Child:
+    """Started, then waited for. `pid` is the shepherd's; the program is its only child."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self._process = process
+        self.pid = process.pid
+
+    @classmethod
+    async def start(
+        cls, argv: Sequence[str], env: Mapping[str, str], *, log: Path | None = None, grace_s: float = 5.0
+    ) -> "Child":
+        """Output goes to `log` (truncated first), or where ours goes. `grace_s`: from SIGTERM to SIGKILL."""
+        shepherd = (sys.executable, "-I", "-S", str(_SHEPHERD), str(grace_s), *argv)
+        with contextlib.ExitStack() as stack:
+            output = None if log is None else stack.enter_context(log.open("wb"))
+            process = await asyncio.create_subprocess_exec(
+                *shepherd,
+                env=dict(env),
+                stdin=asyncio.subprocess.PIPE,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,  # signals to our group are ours to answer: a drain takes its time
+            )
+        return cls(process)
+
+    @property
+    def alive(self) -> bool:
+        return self._process.returncode is None
+
+    async def wait(self) -> int:
+        """The program's exit status; 128 + n where signal n ended it."""
+        code = await self._process.wait()
+        return code if code >= 0 else 128 - code
+
+    def terminate(self) -> None:
+        """SIGTERM to the program's group, SIGKILL after the grace."""
+        self._signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """SIGKILL to the program's group, now."""
+        self._signal(signal.SIGUSR1)
+
+    async def stop(self) -> int:
+        self.terminate()
+        return await self.wait()
+
+    def rss_bytes(self) -> int:
+        """Resident memory of the program and its descendants; 0 once it has ended."""
+        try:
+            tree = psutil.Process(self.pid).children(recursive=True)
+        except psutil.Error:
+            return 0
+        return sum(_rss(process) for process in tree)
+
+    def _signal(self, number: signal.Signals) -> None:
+        if self.alive:
+            with contextlib.suppress(ProcessLookupError):
+                self._process.send_signal(number)
+
+
+def _rss(process: psutil.Process) -> int:
+    try:
+        return process.memory_info().rss
+    except psutil.Error:
+        return 0

@@ -1,0 +1,150 @@
+"""Which models there are, and by which names.
+
+A name means, in this order: an exact alias; a model that was added at run time (the project's own first), one
+of the user's catalogue file or of `models`; an alias with a wildcard; a model of the package's catalogue; the
+alias `*`.
+"""
+
+import asyncio
+import re
+from collections.abc import Mapping
+from importlib.resources import as_file, files
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import structlog
+from sqlalchemy import delete, func, select
+
+from tutti.base.clock import monotonic_s, now
+from tutti.base.model import Model
+from tutti.base.settings import Settings
+from tutti.serving.aliases import catch_all_alias, exact_alias, pattern_alias
+from tutti.serving.entries import check_model, read_catalogue
+from tutti.serving.manifest import is_complete
+from tutti.store.db import Database
+from tutti.store.records import CustomModel
+
+_FRESH_S = 1.0
+_log = structlog.get_logger(__name__)
+
+Key = tuple[str, str]
+"""Project (empty: everybody's) and name."""
+
+
+class Catalog:
+    """Reads the files once; rows are read again when they have changed, looked at once a second."""
+
+    def __init__(self, settings: Settings, database: Database) -> None:
+        """Raises BrokenCatalogue for the user's file."""
+        self._settings = settings
+        self._database = database
+        self._shipped = shipped_models()
+        self._own = read_catalogue(settings.catalog, self._shipped) if settings.catalog else {}
+        self._preferred = {*self._own, *settings.models}
+        self._static = {**self._shipped, **self._own}
+        self._rows: Mapping[Key, Model] = {}
+        self._version: tuple[int, float] | None = None
+        self._looked_at = float("-inf")
+        self._looking = asyncio.Lock()
+
+    async def find(self, name: str, project_id: str = "") -> Model | None:
+        await self._refresh()
+        aliases = self._settings.aliases
+        if (target := exact_alias(aliases, name)) is not None:
+            return self._named(target, project_id)
+        added = self._added(name, project_id)
+        if added is not None or name in self._preferred:
+            return added or self._static.get(name)
+        if (target := pattern_alias(aliases, name)) is not None:
+            return self._named(target, project_id)
+        if (model := self._static.get(name)) is not None:
+            return model
+        target = catch_all_alias(aliases, name)
+        return self._named(target, project_id) if target is not None else None
+
+    async def models(self, project_id: str = "") -> list[Model]:
+        """Everything the project can see, by name."""
+        await self._refresh()
+        seen = dict(self._static)
+        for owner in ("", project_id):
+            seen |= {name: model for (project, name), model in self._rows.items() if project == owner}
+        return [seen[name] for name in sorted(seen)]
+
+    async def add(self, model: Model) -> None:
+        """A row of this name and project is replaced. Raises ValueError for a broken entry."""
+        check_model(model)
+        entry: dict[str, Any] = msgspec.to_builtins(model)
+        row = CustomModel(name=model.name, project_id=model.project_id or "", entry=entry, created_at=now())
+        async with self._database.begin() as session:
+            await session.merge(row)
+        self._looked_at = float("-inf")
+
+    async def remove(self, name: str, project_id: str = "") -> None:
+        """Does nothing where there is no such row: what the files say stays."""
+        this = (CustomModel.name == name) & (CustomModel.project_id == project_id)
+        async with self._database.begin() as session:
+            await session.execute(delete(CustomModel).where(this))
+        self._looked_at = float("-inf")
+
+    def folder(self, model: Model) -> Path:
+        """Where its weights are or will be."""
+        return models_folder(self._settings) / folder_name(model)
+
+    def is_pulled(self, model: Model) -> bool:
+        return is_complete(model, self.folder(model))
+
+    def _named(self, name: str, project_id: str) -> Model | None:
+        return self._added(name, project_id) or self._static.get(name)
+
+    def _added(self, name: str, project_id: str) -> Model | None:
+        return self._rows.get((project_id, name)) or self._rows.get(("", name))
+
+    async def _refresh(self) -> None:
+        if monotonic_s() - self._looked_at < _FRESH_S:
+            return
+        async with self._looking:
+            if monotonic_s() - self._looked_at < _FRESH_S:
+                return
+            version = await self._row_version()
+            if version != self._version:
+                self._rows = await self._read_rows()
+                self._version = version
+            self._looked_at = monotonic_s()
+
+    async def _row_version(self) -> tuple[int, float]:
+        async with self._database.read() as session:
+            count, newest = (
+                await session.execute(select(func.count(), func.max(CustomModel.created_at)))
+            ).one()
+        return count, newest or 0.0
+
+    async def _read_rows(self) -> dict[Key, Model]:
+        async with self._database.read() as session:
+            rows = (await session.execute(select(CustomModel))).scalars().all()
+        models: dict[Key, Model] = {}
+        for row in rows:
+            try:
+                models[row.project_id, row.name] = msgspec.convert(row.entry, Model)
+            except msgspec.ValidationError as error:
+                _log.error("model_row_skipped", model=row.name, project=row.project_id, error=str(error))
+        return models
+
+
+def shipped_models() -> dict[str, Model]:
+    with as_file(files("tutti.serving") / "catalogue.toml") as path:
+        return read_catalogue(path, {})
+
+
+def models_folder(settings: Settings) -> Path:
+    return settings.data_dir / "models"
+
+
+def folder_name(model: Model) -> str:
+    """`owner--name`; what is no letter, digit, dot, dash or underscore becomes %XX, and so do dashes that
+    could be taken for the separator: two names never meet."""
+    name = re.sub(
+        r"[^\w./-]|(?<=[-/])-|-(?=[-/])|^\.", lambda m: f"%{ord(m[0]):02X}", model.name, flags=re.ASCII
+    )
+    owner = f"{model.project_id}%2F" if model.project_id else ""
+    return owner + name.replace("/", "--")

@@ -1,0 +1,237 @@
+"""From a model's name to a replica that serves it: every API worker has one Dispatch."""
+
+import asyncio
+import difflib
+import logging
+import math
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from sqlalchemy import update
+from sqlalchemy.exc import SQLAlchemyError
+
+from tutti.base.clock import monotonic_s, now
+from tutti.base.errors import InternalError, LoadFailed, NotFound, Unavailable
+from tutti.base.model import Model
+from tutti.base.settings import Settings
+from tutti.engines.base import Engine, Upstream
+from tutti.http import metrics
+from tutti.serving.catalog import Catalog
+from tutti.serving.line import Line, Waiter
+from tutti.serving.router import MAX_AGE_S, ReplicaView, Table, of_model
+from tutti.serving.upstream import HttpUpstream, open_session
+from tutti.serving.wants import RETRY_FAILED_S, Key, key_of, want
+from tutti.store.db import Database
+from tutti.store.records import Replica
+
+_PUMP_S = 0.1
+_TOUCH_S = 1.0
+_LOAD_RETRY_S = 5.0
+_MOST_MOVES = 2
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class Lease:
+    """A slot on a replica, for one request. `replica_id` changes where the request has to move."""
+
+    engine: Engine
+    upstream: Upstream
+    queued_s: float
+    replica_id: str
+
+
+class Dispatch:
+    """`start` and `close` belong to the composition root; they run in the loop that serves the requests."""
+
+    def __init__(
+        self, settings: Settings, database: Database, catalog: Catalog, engines: Mapping[str, Engine]
+    ) -> None:
+        self._settings = settings
+        self._database = database
+        self._catalog = catalog
+        self._engines = engines
+        self._table = Table(database)
+        self._bound = math.ceil(settings.max_queue / settings.workers)
+        self._lines: dict[Key, Line] = {}
+        self._pumps: dict[Key, asyncio.Task[None]] = {}
+        self._used: set[str] = set()
+
+    async def start(self) -> None:
+        self._session = open_session()
+        self._touching = asyncio.create_task(self._touch())
+
+    async def close(self) -> None:
+        tasks = [self._touching, *self._pumps.values()]
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+        await self._table.close()
+        await self._session.close()
+
+    async def replicas(self) -> Sequence[ReplicaView]:
+        """All replicas on live nodes, in every state, at most 0.2 s old."""
+        return await self._table.read()
+
+    async def resolve(self, name: str, project_id: str) -> Model:
+        model = await self._catalog.find(name, project_id)
+        if model is None:
+            raise await self._unknown(name, project_id)
+        return model
+
+    @asynccontextmanager
+    async def lease(self, model: Model) -> AsyncGenerator[Lease]:
+        """Raises RateLimited where too many wait already, Unavailable where no replica can be had in time."""
+        engine = self._engines.get(model.engine)
+        if engine is None:
+            raise InternalError(
+                f"{model.name} needs the engine {model.engine}, which this server does not have."
+            )
+        began = monotonic_s()
+        with metrics.waiting(model.name).track_inprogress():
+            seat = _Seat(self, model, engine, await self.admit(model))
+        upstream = HttpUpstream(self._session, seat)
+        seat.lease = Lease(engine, upstream, monotonic_s() - began, seat.replica.id)
+        metrics.observe_lease(model.name, seat.lease.queued_s)
+        try:
+            with metrics.running(model.name).track_inprogress():
+                yield seat.lease
+        finally:
+            seat.leave()
+
+    # --- used by seats --------------------------------------------------------------------------------
+
+    async def admit(self, model: Model, *, again: bool = False) -> ReplicaView:
+        """Waits for a free slot. `again`: for one that had a slot before: it goes first."""
+        line = self.line(model)
+        line.offer(await self.ready(model, MAX_AGE_S))
+        waiter = line.enter(again=again)
+        if not waiter.granted.done():
+            self._pump(model)
+        replica = await _granted(line, waiter)
+        self._used.add(replica.id)
+        return replica
+
+    async def ready(self, model: Model, max_age_s: float) -> list[ReplicaView]:
+        table = await self._table.read(max_age_s)
+        return [it for it in of_model(table, model) if it.state == "ready"]
+
+    def line(self, model: Model) -> Line:
+        key = key_of(model)
+        if key not in self._lines:
+            self._lines[key] = Line(model.name, self._bound)
+        return self._lines[key]
+
+    # --- while requests wait --------------------------------------------------------------------------
+
+    def _pump(self, model: Model) -> None:
+        running = self._pumps.get(key_of(model))
+        if running is None or running.done():
+            self._pumps[key_of(model)] = asyncio.create_task(self._keep_offering(model))
+
+    async def _keep_offering(self, model: Model) -> None:
+        """As long as anybody waits: looks for ready replicas, and asks for one where there is none."""
+        line = self.line(model)
+        while line.waiting:
+            try:
+                await self._offer(line, model)
+            except (SQLAlchemyError, OSError) as error:
+                log.warning("the replicas cannot be read", extra={"cause": str(error)})
+                line.fail(_gone("The database does not answer."), self._settings.load_wait_s)
+            await asyncio.sleep(_PUMP_S)
+
+    async def _offer(self, line: Line, model: Model) -> None:
+        replicas = of_model(await self._table.read(_PUMP_S), model)
+        ready = [it for it in replicas if it.state == "ready"]
+        line.offer(ready)
+        if ready or not line.waiting:
+            return
+        failed = next((it for it in replicas if it.state == "failed"), None)
+        if failed is not None and (left_s := failed.changed_at + RETRY_FAILED_S - now()) > 0:
+            line.fail(LoadFailed(f"{model.name} cannot be loaded: {failed.detail}", retry_after_s=left_s))
+            return
+        if not any(it.state in ("pulling", "starting") for it in replicas):
+            await want(self._database, key_of(model))
+        line.fail(_loading(model, replicas), self._settings.load_wait_s)
+
+    async def _touch(self) -> None:
+        """Tells the fleets which replicas are in use, so that they evict others first."""
+        while True:
+            await asyncio.sleep(_TOUCH_S)
+            used = self._used.union(*(line.replica_ids for line in self._lines.values()))
+            self._used = set()
+            if not used:
+                continue
+            try:
+                async with self._database.begin() as session:
+                    await session.execute(update(Replica).where(Replica.id.in_(used)).values(used_at=now()))
+            except (SQLAlchemyError, OSError) as error:
+                log.warning("the use of replicas cannot be written", extra={"cause": str(error)})
+
+    async def _unknown(self, name: str, project_id: str) -> NotFound:
+        names = [model.name for model in await self._catalog.models(project_id)]
+        close = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+        hint = f" Did you mean {' or '.join(close)}?" if close else " GET /v1/models lists what there is."
+        return NotFound(f"There is no model {name}.{hint}", param="model", code="model_not_found")
+
+
+class _Seat:
+    """The replica that a request holds a slot of."""
+
+    def __init__(self, dispatch: Dispatch, model: Model, engine: Engine, replica: ReplicaView) -> None:
+        self.replica = replica
+        self.lease: Lease | None = None
+        self.headers = engine.headers(model)
+        self._dispatch = dispatch
+        self._model = model
+        self._since = monotonic_s()
+        self._held = True
+        self._moves = 0
+
+    @property
+    def address(self) -> str:
+        return self.replica.address
+
+    async def move(self, *, sent: bool) -> None:
+        """Where the request was sent, it may be what broke the replica: it gets one other try, at once.
+        Otherwise it waits for another replica, or for this one to come back."""
+        self._moves += 1
+        line = self._dispatch.line(self._model)
+        line.suspect(self.replica)
+        line.offer(await self._dispatch.ready(self._model, 0.0))
+        if self._moves > (1 if sent else _MOST_MOVES) or (sent and not line.free):
+            raise _gone("The model stopped while it was working on this request.")
+        if sent:
+            self._moves = _MOST_MOVES
+        line.release(self.replica)
+        self._held = False
+        self.replica = await self._dispatch.admit(self._model, again=True)
+        self._held = True
+        if self.lease is not None:
+            self.lease.replica_id = self.replica.id
+
+    def leave(self) -> None:
+        if self._held:
+            self._dispatch.line(self._model).release(self.replica, monotonic_s() - self._since)
+
+
+async def _granted(line: Line, waiter: Waiter) -> ReplicaView:
+    try:
+        return await waiter.granted
+    except asyncio.CancelledError:
+        line.leave(waiter)
+        raise
+
+
+def _gone(message: str) -> Unavailable:
+    return Unavailable(message, retry_after_s=1)
+
+
+def _loading(model: Model, replicas: Sequence[ReplicaView]) -> Unavailable:
+    doing = next((it.detail or it.state for it in replicas), "waiting for a node")
+    return Unavailable(
+        f"{model.name} is being loaded ({doing}); try again soon.",
+        code="model_loading",
+        retry_after_s=_LOAD_RETRY_S,
+    )

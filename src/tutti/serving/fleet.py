@@ -1,0 +1,147 @@
+"""The replicas of this node: whatever is wanted and not there is brought up, watched, and kept."""
+
+import asyncio
+import contextlib
+import itertools
+import logging
+from collections.abc import Iterable, Mapping
+
+import aiohttp
+from sqlalchemy.exc import SQLAlchemyError
+
+from tutti.base.clock import now
+from tutti.base.ids import new_id
+from tutti.base.model import Model
+from tutti.base.settings import Settings
+from tutti.compute.base import Driver
+from tutti.engines.base import Engine
+from tutti.process.gpus import list_gpus
+from tutti.process.supervisor import Pace
+from tutti.serving.catalog import Catalog
+from tutti.serving.replicas import Rows
+from tutti.serving.room import Room, default_budget_bytes
+from tutti.serving.router import NODE_DEAD_S
+from tutti.serving.runner import Node, Runner
+from tutti.serving.wants import Key, claim, key_of, want, wanted
+from tutti.store.db import Database
+from tutti.store.records import Node as NodeRow
+
+_LOOK_S = 0.1
+_BEAT_S = 1.0
+_FORGET_BEATS = 10
+PACE = Pace()
+log = logging.getLogger(__name__)
+
+
+class Fleet:
+    """Opened and stopped by the controller. Replicas are known to other processes by their rows alone."""
+
+    def __init__(self, node: Node, database: Database) -> None:
+        self._node = node
+        self._database = database
+        self._state = "ready"
+        self._preloaded: set[Key] = set()
+        self._runners: dict[str, Runner] = {}
+        self._lives: set[asyncio.Task[None]] = set()
+        self._loops = [asyncio.create_task(self._claim_wants()), asyncio.create_task(self._beat())]
+
+    @classmethod
+    async def open(
+        cls,
+        settings: Settings,
+        database: Database,
+        catalog: Catalog,
+        engines: Mapping[str, Engine],
+        driver: Driver,
+        pace: Pace = PACE,
+    ) -> "Fleet":
+        rows = Rows(database, _node_id(settings))
+        budget_bytes = settings.memory_budget_bytes or default_budget_bytes()
+        gpus = [gpu.index for gpu in await list_gpus()]
+        await rows.register(_node_row(rows.node_id, budget_bytes))
+        room = Room(budget_bytes, gpus, rows.last_used)
+        session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0, force_close=True))
+        return cls(Node(settings, catalog, engines, driver, rows, room, session, pace), database)
+
+    @property
+    def runners(self) -> Iterable[Runner]:
+        """Those that serve or will serve, and those that failed."""
+        return tuple(self._runners.values())
+
+    async def preload(self, model: Model) -> None:
+        """Wants it without a request; its weights may be pulled even where `pull_on_use` is off."""
+        key = key_of(model)
+        self._preloaded.add(key)
+        await want(self._database, key)
+
+    async def drain(self) -> None:
+        """Says that this node is leaving; what runs goes on until `stop`."""
+        self._state = "draining"
+        with contextlib.suppress(SQLAlchemyError, OSError):
+            await self._node.rows.beat(self._state)
+
+    async def stop(self) -> None:
+        """Ends every engine at once, and signs off."""
+        tasks = [*self._loops, *self._lives]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._node.session.close()
+        with contextlib.suppress(SQLAlchemyError, OSError):
+            await self._node.rows.sign_off()
+
+    async def _claim_wants(self) -> None:
+        while True:
+            try:
+                for key in await wanted(self._database):
+                    await self._claim(key)
+            except (SQLAlchemyError, OSError) as error:
+                log.warning("what is wanted cannot be read", extra={"cause": str(error)})
+            await asyncio.sleep(_LOOK_S)
+
+    async def _claim(self, key: Key) -> None:
+        model = await self._node.catalog.find(key.model, key.project_id)
+        if model is None or key_of(model) != key:
+            return
+        runner = Runner(self._node, model)
+        row = self._node.rows.new(runner.id, model, state=runner.state)
+        if await claim(self._database, key, row, now() - NODE_DEAD_S):
+            life = asyncio.create_task(self._live(runner, key))
+            self._lives.add(life)
+            life.add_done_callback(self._lives.discard)
+
+    async def _live(self, runner: Runner, key: Key) -> None:
+        for other in self.runners:
+            if other.gone.is_set() and other.key == key:
+                self._runners.pop(other.id)
+        self._runners[runner.id] = runner
+        await runner.run(may_pull=self._node.settings.pull_on_use or key in self._preloaded)
+        if runner.state != "failed":
+            self._runners.pop(runner.id)
+
+    async def _beat(self) -> None:
+        rows = self._node.rows
+        for beat in itertools.count():
+            try:
+                if not await rows.beat(self._state):
+                    await rows.register(_node_row(rows.node_id, self._node.room.whole.memory_bytes))
+                    await asyncio.gather(*(runner.report() for runner in self.runners))
+                if beat % _FORGET_BEATS == 0:
+                    await rows.forget_the_dead()
+            except (SQLAlchemyError, OSError) as error:
+                log.warning("the database does not answer", extra={"cause": str(error)})
+            await asyncio.sleep(_BEAT_S)
+
+
+def _node_row(node_id: str, budget_bytes: int) -> NodeRow:
+    return NodeRow(
+        id=node_id, address="127.0.0.1", state="ready", memory_budget_bytes=budget_bytes, seen_at=now()
+    )
+
+
+def _node_id(settings: Settings) -> str:
+    """Kept in the data directory, which one controller owns at a time."""
+    path = settings.data_dir / "node"
+    if not path.exists():
+        path.write_text(new_id("node"))
+    return path.read_text().strip()

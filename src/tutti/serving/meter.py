@@ -1,0 +1,139 @@
+"""What was served, for usage reports: queued in memory, written in batches."""
+
+import asyncio
+import contextlib
+from collections import deque
+from collections.abc import Callable
+from itertools import islice
+from typing import Any
+
+import msgspec
+import structlog
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import SQLAlchemyError
+
+from tutti.base.clock import monotonic_s
+from tutti.base.ids import new_id
+from tutti.store.db import Database
+from tutti.store.records import UsageRow
+
+FLUSH_S = 0.2
+FLUSH_ROWS = 200
+CLOSE_S = 5.0
+"""How long `close` keeps trying to write while the database is down."""
+MAX_ROWS = 50_000
+"""Kept while the database is down; then the oldest are dropped."""
+
+log = structlog.get_logger(__name__)
+
+
+class Served(msgspec.Struct, frozen=True, kw_only=True):
+    """One answered request; `status` is the HTTP status, `created_at` Unix seconds when it arrived."""
+
+    project_id: str
+    key_id: str
+    model: str
+    operation: str
+    status: int
+    prompt_tokens: int
+    completion_tokens: int
+    latency_s: float
+    first_token_s: float | None
+    created_at: float
+
+
+class Meter:
+    """`spent` is told key id and tokens of every request at once (the rate limits want to know)."""
+
+    def __init__(
+        self, database: Database, spent: Callable[[str, int], None] | None = None, max_rows: int = MAX_ROWS
+    ) -> None:
+        self._database = database
+        self._spent = spent
+        self._max_rows = max_rows
+        self._rows: deque[dict[str, Any]] = deque()
+        self._dropped = 0
+        self._full = asyncio.Event()
+        self._flusher: asyncio.Task[None] | None = None
+
+    def record(self, served: Served) -> None:
+        if self._spent is not None:
+            self._spent(served.key_id, served.prompt_tokens + served.completion_tokens)
+        # The id is made here, so that a batch whose commit was lost on the way can be written again.
+        self._rows.append(_row(new_id("use"), served))
+        if len(self._rows) >= FLUSH_ROWS:
+            self._full.set()
+        if len(self._rows) > self._max_rows:
+            self._rows.popleft()
+            self._dropped += 1
+
+    async def start(self) -> None:
+        self._flusher = asyncio.create_task(self._keep_flushing())
+
+    async def close(self) -> None:
+        """Writes what is left."""
+        if self._flusher is not None:
+            self._flusher.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._flusher
+        deadline = monotonic_s() + CLOSE_S
+        while not await self._try_flush():
+            if monotonic_s() > deadline:
+                log.error("usage lost: the database cannot be reached", rows=len(self._rows))
+                return
+            await asyncio.sleep(FLUSH_S)
+
+    async def flush(self) -> None:
+        while self._rows:
+            batch = list(islice(self._rows, FLUSH_ROWS))
+            async with self._database.begin() as session:
+                await session.execute(_insert(self._database), batch)
+            self._forget(batch)
+
+    def _forget(self, batch: list[dict[str, Any]]) -> None:
+        """Rows may have been dropped at the left end meanwhile."""
+        written = {row["id"] for row in batch}
+        while self._rows and self._rows[0]["id"] in written:
+            self._rows.popleft()
+
+    async def _keep_flushing(self) -> None:
+        while True:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._full.wait(), FLUSH_S)
+            self._full.clear()
+            if not await self._try_flush():
+                await asyncio.sleep(FLUSH_S)
+
+    async def _try_flush(self) -> bool:
+        try:
+            await self.flush()
+        except (SQLAlchemyError, OSError) as error:
+            log.warning(
+                "usage not written yet: the database cannot be reached",
+                error=str(error),
+                rows=len(self._rows),
+                dropped=self._dropped,
+            )
+            return False
+        return True
+
+
+def _row(row_id: str, served: Served) -> dict[str, Any]:
+    return {
+        "id": row_id,
+        "project_id": served.project_id,
+        "key_id": served.key_id,
+        "model": served.model,
+        "operation": served.operation,
+        "status": served.status,
+        "prompt_tokens": served.prompt_tokens,
+        "completion_tokens": served.completion_tokens,
+        "latency_ms": served.latency_s * 1000,
+        "first_token_ms": None if served.first_token_s is None else served.first_token_s * 1000,
+        "created_at": served.created_at,
+    }
+
+
+def _insert(database: Database) -> Any:
+    insert = postgresql.insert if database.engine.dialect.name == "postgresql" else sqlite.insert
+    return insert(UsageRow).on_conflict_do_nothing(index_elements=["id"])

@@ -1,0 +1,106 @@
+"""The rows that a fleet owns: its node, and the replicas on it."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, TypeVar
+
+import msgspec
+from sqlalchemy import delete, select, update
+from sqlalchemy.exc import SQLAlchemyError
+
+from tutti.base.clock import now
+from tutti.base.model import Model
+from tutti.store.db import Database
+from tutti.store.records import Node, Replica, Want
+
+_RETRY_S = 0.5
+_FORGET_S = 60.0
+T = TypeVar("T")
+log = logging.getLogger(__name__)
+
+
+class Rows:
+    """Every method waits for a database that does not answer, since what it writes must come true."""
+
+    def __init__(self, database: Database, node_id: str) -> None:
+        self._database = database
+        self.node_id = node_id
+
+    async def save(self, replica_id: str, *, model: Model, **values: Any) -> None:
+        async def write() -> None:
+            async with self._database.begin() as session:
+                fresh = {**values, "changed_at": now()}
+                done: Any = await session.execute(
+                    update(Replica).where(Replica.id == replica_id).values(**fresh)
+                )
+                if done.rowcount == 0:
+                    session.add(self.new(replica_id, model, **values))
+
+        await persist(write)
+
+    def new(self, replica_id: str, model: Model, **values: Any) -> Replica:
+        entry: dict[str, Any] = msgspec.to_builtins(model)
+        return Replica(
+            id=replica_id,
+            node_id=self.node_id,
+            model=model.name,
+            project_id=model.project_id or "",
+            entry=entry,
+            changed_at=now(),
+            used_at=now(),
+            **values,
+        )
+
+    async def remove(self, replica_id: str) -> None:
+        async def write() -> None:
+            async with self._database.begin() as session:
+                await session.execute(delete(Replica).where(Replica.id == replica_id))
+
+        await persist(write)
+
+    async def last_used(self) -> Mapping[str, float]:
+        async def read() -> Mapping[str, float]:
+            query = select(Replica.id, Replica.used_at).where(Replica.node_id == self.node_id)
+            async with self._database.read() as session:
+                return dict((await session.execute(query)).all())
+
+        return await persist(read)
+
+    async def register(self, node: Node) -> None:
+        """Forgets what an earlier life of this node has left behind."""
+        async with self._database.begin() as session:
+            await session.execute(delete(Replica).where(Replica.node_id == self.node_id))
+            await session.merge(node)
+
+    async def beat(self, state: str) -> bool:
+        """The node is alive. False where others had taken it for dead and forgotten it."""
+        async with self._database.begin() as session:
+            seen = update(Node).where(Node.id == self.node_id).values(seen_at=now(), state=state)
+            done: Any = await session.execute(seen)
+            return done.rowcount > 0
+
+    async def forget_the_dead(self) -> None:
+        """Nodes that were not seen for a minute, and wants that nobody could take up for as long."""
+        dead = select(Node.id).where(Node.seen_at < now() - _FORGET_S)
+        async with self._database.begin() as session:
+            await session.execute(delete(Replica).where(Replica.node_id.in_(dead)))
+            await session.execute(delete(Node).where(Node.seen_at < now() - _FORGET_S))
+            await session.execute(delete(Want).where(Want.wanted_at < now() - _FORGET_S))
+
+    async def sign_off(self) -> None:
+        """The node is gone; with the last one, so is everything that was wanted."""
+        async with self._database.begin() as session:
+            await session.execute(delete(Replica).where(Replica.node_id == self.node_id))
+            await session.execute(delete(Node).where(Node.id == self.node_id))
+            if await session.scalar(select(Node.id).limit(1)) is None:
+                await session.execute(delete(Want))
+
+
+async def persist(action: Callable[[], Awaitable[T]]) -> T:
+    while True:
+        try:
+            return await action()
+        except (SQLAlchemyError, OSError) as error:
+            log.warning("the database does not answer; trying again", extra={"cause": str(error)})
+            await asyncio.sleep(_RETRY_S)

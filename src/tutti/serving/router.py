@@ -1,0 +1,97 @@
+"""Which replicas there are. The fleets of all nodes write the table; every API worker reads it here."""
+
+import asyncio
+from collections.abc import Iterable, Mapping, Sequence
+
+import msgspec
+from sqlalchemy import select
+
+from tutti.base.clock import monotonic_s, now
+from tutti.base.model import Model
+from tutti.store.db import Database
+from tutti.store.records import Node, Replica
+
+NODE_DEAD_S = 5.0
+"""A node that has not been seen for so long is taken for dead, and its replicas with it."""
+MAX_AGE_S = 0.2
+_KEEP_FRESH_S = 5.0
+_COLUMNS = (
+    Replica.id,
+    Replica.model,
+    Replica.project_id,
+    Replica.state,
+    Replica.detail,
+    Replica.address,
+    Replica.slots,
+    Replica.changed_at,
+)
+
+
+class ReplicaView(msgspec.Struct, frozen=True):
+    """What a request needs to know of a replica."""
+
+    id: str
+    model: str
+    project_id: str
+    state: str
+    detail: str
+    address: str
+    slots: int
+    changed_at: float
+
+
+def of_model(replicas: Iterable[ReplicaView], model: Model) -> list[ReplicaView]:
+    project_id = model.project_id or ""
+    return [it for it in replicas if it.model == model.name and it.project_id == project_id]
+
+
+def least_loaded(replicas: Iterable[ReplicaView], running: Mapping[str, int]) -> ReplicaView | None:
+    """The one with the largest share of its slots free; None where every slot is taken."""
+    free = [it for it in replicas if running.get(it.id, 0) < it.slots]
+    return min(free, key=lambda it: running.get(it.id, 0) / it.slots, default=None)
+
+
+class Table:
+    """The replicas on live nodes, at most `MAX_AGE_S` old. While requests keep coming it is kept fresh in the
+    background, so that they need not wait for the database."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._rows: Sequence[ReplicaView] = ()
+        self._read_at = float("-inf")
+        self._asked_at = float("-inf")
+        self._reading = asyncio.Lock()
+        self._refreshing: asyncio.Task[None] | None = None
+
+    async def read(self, max_age_s: float = MAX_AGE_S) -> Sequence[ReplicaView]:
+        self._asked_at = monotonic_s()
+        if self._refreshing is None or self._refreshing.done():
+            self._refreshing = asyncio.create_task(self._keep_fresh())
+        return await self._read(max_age_s)
+
+    async def close(self) -> None:
+        if self._refreshing is not None:
+            self._refreshing.cancel()
+            await asyncio.wait([self._refreshing])
+
+    async def _read(self, max_age_s: float) -> Sequence[ReplicaView]:
+        wanted_at = monotonic_s() - max_age_s
+        if self._read_at < wanted_at:
+            async with self._reading:
+                if self._read_at < wanted_at:
+                    began = monotonic_s()
+                    self._rows = await _load(self._database)
+                    self._read_at = began
+        return self._rows
+
+    async def _keep_fresh(self) -> None:
+        while monotonic_s() - self._asked_at < _KEEP_FRESH_S:
+            await self._read(MAX_AGE_S / 2)
+            await asyncio.sleep(MAX_AGE_S / 2)
+
+
+async def _load(database: Database) -> Sequence[ReplicaView]:
+    alive = select(Node.id).where(Node.seen_at > now() - NODE_DEAD_S)
+    query = select(*_COLUMNS).where(Replica.node_id.in_(alive))
+    async with database.read() as session:
+        return [ReplicaView(*row) for row in await session.execute(query)]

@@ -1,0 +1,106 @@
+"""Bytes too large for a row: a folder in the data directory, or an S3 bucket."""
+
+import re
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+
+from obstore.exceptions import BaseError
+from obstore.store import LocalStore, S3Store
+
+from tutti.base.errors import Unavailable
+from tutti.base.settings import Settings
+
+# At least two segments, none of which a file system or S3 could read as anything but a name.
+_KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._=@+-]*(/[A-Za-z0-9][A-Za-z0-9._=@+-]*)+")
+_PREFIX = re.compile(r"([A-Za-z0-9][A-Za-z0-9._=@+-]*/)+")
+_PART_BYTES = 8 * 1024 * 1024
+_READ_BYTES = 256 * 1024
+
+
+class Blobs:
+    """Keys are `<project_id>/...`: a path of plain names, or it is a ValueError. A key without an object is a
+    FileNotFoundError, a store that cannot be reached Unavailable.
+    """
+
+    def __init__(self, store: LocalStore | S3Store) -> None:
+        self._store = store
+
+    @classmethod
+    def open(cls, settings: Settings) -> "Blobs":
+        """S3 credentials come from the usual AWS_* environment variables."""
+        return cls(_s3(settings) if settings.blob_url else _folder(settings))
+
+    async def put(self, key: str, data: bytes | AsyncIterator[bytes]) -> None:
+        """All or nothing: until it returns, readers see what was there before."""
+        async with _reachable():
+            await self._store.put_async(_checked(key), data, chunk_size=_PART_BYTES, max_concurrency=4)
+
+    async def get(self, key: str) -> bytes:
+        async with _reachable():
+            result = await self._store.get_async(_checked(key))
+            return bytes(await result.bytes_async())
+
+    async def stream(self, key: str, start: int = 0, end: int | None = None) -> AsyncIterator[bytes]:
+        """The bytes from `start` up to but not including `end`, which may lie beyond the object's end."""
+        if start < 0 or (end is not None and end < start):
+            raise ValueError(f"not a range: {start}-{end}")
+        length = await self.size(key)
+        start, end = min(start, length), length if end is None else min(end, length)
+        if start == end:
+            return
+        async with _reachable():
+            result = await self._store.get_async(key, options={"range": (start, end)})
+            async for chunk in result.stream(min_chunk_size=_READ_BYTES):
+                yield bytes(chunk)
+
+    async def size(self, key: str) -> int:
+        async with _reachable():
+            return (await self._store.head_async(_checked(key)))["size"]
+
+    async def delete(self, key: str) -> None:
+        """Deleting what is not there is no error."""
+        async with _reachable():
+            try:
+                await self._store.delete_async(_checked(key))
+            except FileNotFoundError:
+                return
+
+    async def list(self, prefix: str) -> list[str]:
+        """The keys below `prefix`, which ends with a slash, sorted."""
+        if not _PREFIX.fullmatch(prefix):
+            raise ValueError(f"not a prefix of blob keys: {prefix!r}")
+        keys: list[str] = []
+        async with _reachable():
+            pages = self._store.list(prefix)  # pyright: ignore[reportUnknownMemberType]  # pyarrow's overloads
+            async for page in pages:
+                keys += [entry["path"] for entry in page]
+        return sorted(keys)
+
+
+def _checked(key: str) -> str:
+    if len(key) > 1000 or not _KEY.fullmatch(key):
+        raise ValueError(f"not a blob key: {key!r}")
+    return key
+
+
+def _folder(settings: Settings) -> LocalStore:
+    return LocalStore(settings.data_dir / "blobs", mkdir=True, automatic_cleanup=True)
+
+
+def _s3(settings: Settings) -> S3Store:
+    endpoint = settings.blob_endpoint
+    return S3Store.from_url(
+        settings.blob_url,
+        config={"endpoint": endpoint} if endpoint else None,
+        client_options={"allow_http": endpoint.startswith("http://")},
+        retry_config={"max_retries": 3, "retry_timeout": timedelta(seconds=15)},
+    )
+
+
+@asynccontextmanager
+async def _reachable() -> AsyncGenerator[None]:
+    try:
+        yield
+    except BaseError as error:
+        raise Unavailable("The object store cannot be reached; try again.", retry_after_s=2) from error

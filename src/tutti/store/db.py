@@ -1,0 +1,123 @@
+"""The SQL database: SQLite in the data directory, or PostgreSQL. Nothing above this file knows which."""
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, event, make_url, text
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
+from sqlalchemy.pool import ConnectionPoolEntry
+
+from tutti.base.errors import Unavailable
+from tutti.base.settings import Settings
+
+BUSY_TIMEOUT_S = 30
+"""How long a SQLite statement waits for another process's transaction."""
+
+
+def database_url(settings: Settings) -> str:
+    """Where the settings keep the state, as SQLAlchemy wants it."""
+    return async_url(settings.database_url or f"sqlite:///{settings.data_dir / 'tutti.db'}")
+
+
+def async_url(url: str) -> str:
+    """The same database through an asyncio driver; libpq's `sslmode` becomes asyncpg's `ssl`."""
+    parsed = make_url(url)
+    if parsed.get_backend_name() == "sqlite":
+        return parsed.set(drivername="sqlite+aiosqlite").render_as_string(hide_password=False)
+    if parsed.get_backend_name() not in ("postgresql", "postgres"):
+        raise ValueError(f"Neither a SQLite nor a PostgreSQL URL: {parsed.render_as_string()}")
+    query = {("ssl" if name == "sslmode" else name): value for name, value in parsed.query.items()}
+    return parsed.set(drivername="postgresql+asyncpg", query=query).render_as_string(hide_password=False)
+
+
+class Database:
+    """An open connection pool. `url` holds the password: never log it."""
+
+    def __init__(self, url: str, engine: AsyncEngine) -> None:
+        self.url = url
+        self.engine = engine
+        self._reading = engine.execution_options(read_only=True)
+        # SQLite has one writer. Within a process writers queue here, in order and without polling; the busy
+        # timeout is for the writers of other processes.
+        self._writer = asyncio.Lock() if engine.dialect.name == "sqlite" else nullcontext()
+
+    @classmethod
+    async def open(cls, url: str) -> "Database":
+        """Raises Unavailable where there is nothing to connect to."""
+        url = async_url(url)
+        engine = _sqlite(url) if url.startswith("sqlite") else _postgres(url)
+        database = cls(url, engine)
+        try:
+            async with database.read() as session:
+                await session.execute(text("SELECT 1"))
+        except (SQLAlchemyError, OSError) as error:
+            await engine.dispose()
+            name = make_url(url).render_as_string(hide_password=True)
+            cause = getattr(error, "orig", None) or error
+            raise Unavailable(f"The database {name} cannot be opened: {cause}", retry_after_s=1) from error
+        return database
+
+    def begin(self) -> AbstractAsyncContextManager[AsyncSession]:
+        """One transaction: committed on leaving, rolled back on an error. No network calls inside."""
+        return self._transaction()
+
+    def read(self) -> AbstractAsyncContextManager[AsyncSession]:
+        """A consistent view. What is written in it is lost."""
+        return AsyncSession(self._reading, expire_on_commit=False)
+
+    async def close(self) -> None:
+        await self.engine.dispose()
+
+    @asynccontextmanager
+    async def _transaction(self) -> AsyncGenerator[AsyncSession]:
+        async with (
+            self._writer,
+            AsyncSession(self.engine, expire_on_commit=False) as session,
+            session.begin(),
+        ):
+            yield session
+
+
+def sqlite_path(url: str) -> Path | None:
+    """The database's file; None for PostgreSQL."""
+    parsed = make_url(url)
+    return Path(parsed.database or "") if parsed.get_backend_name() == "sqlite" else None
+
+
+def _sqlite(url: str) -> AsyncEngine:
+    path = sqlite_path(url)
+    if path is not None:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    engine = create_async_engine(url, pool_size=8, max_overflow=0, connect_args={"timeout": BUSY_TIMEOUT_S})
+    event.listen(engine.sync_engine, "connect", _prepare)
+    event.listen(engine.sync_engine, "begin", _begin)
+    return engine
+
+
+def _prepare(connection: Any, _: ConnectionPoolEntry) -> None:
+    """WAL itself is set once, by the migrations: it stays with the file."""
+    connection.isolation_level = None  # the driver must not begin transactions of its own: _begin does
+    cursor = connection.cursor()
+    cursor.execute("PRAGMA synchronous=NORMAL")
+    cursor.close()
+
+
+def _begin(connection: Connection) -> None:
+    # A transaction that reads first and writes later fails at once when another one wrote in between,
+    # whatever the busy timeout; so writers take the lock at the start.
+    reading = connection.get_execution_options().get("read_only", False)
+    connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
+
+
+def _postgres(url: str) -> AsyncEngine:
+    return create_async_engine(
+        url,
+        pool_size=5,
+        max_overflow=5,
+        pool_pre_ping=True,
+        connect_args={"timeout": 10, "command_timeout": 60, "server_settings": {"application_name": "tutti"}},
+    )

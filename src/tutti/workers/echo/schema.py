@@ -1,0 +1,46 @@
+"""The least JSON value that a JSON Schema allows, for as much of JSON Schema as tests use."""
+
+from collections.abc import Mapping
+from typing import Any, cast
+
+_EMPTY: Mapping[str, Any] = {"boolean": False, "null": None, "integer": 0, "number": 0}
+
+
+def minimal(schema: Any, text: str, whole: Mapping[str, Any] | None = None) -> Any:
+    """Free strings are filled with `text`, so that an answer still shows what it answers."""
+    if not isinstance(schema, dict):
+        return {}
+    schema = cast(dict[str, Any], schema)
+    root: Mapping[str, Any] = whole or schema
+    if "$ref" in schema:
+        return minimal(_resolve(root, schema["$ref"]), text, root)
+    if "const" in schema:
+        return schema["const"]
+    if "enum" in schema:
+        return schema["enum"][0]
+    for key in ("anyOf", "oneOf"):
+        if key in schema:
+            return minimal(schema[key][0], text, root)
+    if "allOf" in schema:
+        return {name: value for part in schema["allOf"] for name, value in minimal(part, text, root).items()}
+    return _of_type(schema, text, root)
+
+
+def _of_type(schema: Mapping[str, Any], text: str, root: Mapping[str, Any]) -> Any:
+    kinds: str | list[str] = schema.get("type", "object")
+    kind = kinds if isinstance(kinds, str) else kinds[0]
+    if kind == "object":
+        properties = schema.get("properties", {})
+        return {name: minimal(properties.get(name, {}), text, root) for name in schema.get("required", ())}
+    if kind == "array":
+        return [minimal(schema.get("items", {}), text, root)] * schema.get("minItems", 0)
+    if kind == "string":
+        return text[: schema.get("maxLength")].ljust(schema.get("minLength", 0), "x")
+    return max(_EMPTY[kind], schema.get("minimum", 0)) if kind in ("integer", "number") else _EMPTY[kind]
+
+
+def _resolve(root: Mapping[str, Any], reference: str) -> Any:
+    found: Any = root
+    for part in reference.removeprefix("#").strip("/").split("/"):
+        found = found[part] if part else found
+    return found

@@ -1,0 +1,197 @@
+# pyright: basic
+# onnxruntime comes without types.
+"""Sentence embeddings over HTTP, on onnxruntime.
+
+`python -m tutti.workers.embed --folder MODEL --port 9000` serves POST /v1/embeddings and POST /v1/rerank (by
+the cosine of the embeddings, moved from -1..1 to 0..1), GET /health and GET /progress. Texts longer than the
+model takes are cut. One thread computes, batch after batch; requests take turns with their batches.
+"""
+
+import argparse
+import asyncio
+import json
+import subprocess
+import sys
+from base64 import b64encode
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import onnxruntime
+from aiohttp import web
+from aiohttp.typedefs import Handler
+from tokenizers import Encoding, Tokenizer
+
+from tutti.workers.bert import GRAPH_FILE
+
+Vectors = np.ndarray[Any, np.dtype[np.float32]]
+
+_BATCH_TEXTS = 32
+_BATCH_TOKENS = 4096  # padding included: the memory of the largest batch is kept
+_MAX_BODY_BYTES = 64 * 1024 * 1024
+
+
+class EmbeddingsRequest(msgspec.Struct):
+    input: str | list[str]
+    encoding_format: str = "float"
+
+
+class RerankRequest(msgspec.Struct):
+    query: str
+    documents: list[str]
+
+
+class Embedder:
+    """The model, its thread, and how much of the work is done."""
+
+    def __init__(self, folder: Path, threads: int) -> None:
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        self._session = onnxruntime.InferenceSession(_graph(folder), options)
+        self._tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+        self._tokenizer.no_padding()
+        self._tokenizer.enable_truncation(_max_tokens(folder))
+        self._thread = ThreadPoolExecutor(1, "embedder")
+        self.busy = 0
+        self.batches_done = 0
+
+    async def embed(self, texts: Sequence[str]) -> tuple[Vectors, int]:
+        """A row for each text, and the tokens of all of them."""
+        loop = asyncio.get_running_loop()
+        self.busy += 1
+        try:
+            encodings = await loop.run_in_executor(self._thread, self._tokenizer.encode_batch, list(texts))
+            rows: list[Vectors] = [np.empty(0, np.float32)] * len(texts)
+            for batch in _batches([len(encoding) for encoding in encodings]):
+                found = await loop.run_in_executor(self._thread, self._run, [encodings[i] for i in batch])
+                for index, row in zip(batch, found, strict=True):
+                    rows[index] = row
+            return np.stack(rows), sum(len(encoding) for encoding in encodings)
+        finally:
+            self.busy -= 1
+
+    def _run(self, encodings: Sequence[Encoding]) -> Vectors:
+        ids = np.zeros((len(encodings), max(len(encoding) for encoding in encodings)), np.int64)
+        mask = np.zeros_like(ids)
+        for row, encoding in enumerate(encodings):
+            ids[row, : len(encoding)] = encoding.ids
+            mask[row, : len(encoding)] = 1
+        found = self._session.run(["embedding"], {"input_ids": ids, "attention_mask": mask})[0]
+        self.batches_done += 1
+        return np.asarray(found, np.float32)
+
+
+def _batches(lengths: Sequence[int]) -> Iterator[list[int]]:
+    """Indexes of texts of about the same length, longest first, so that little is padded."""
+    batch: list[int] = []
+    for index in sorted(range(len(lengths)), key=lambda index: -lengths[index]):
+        longest = lengths[batch[0]] if batch else 0
+        if batch and (len(batch) == _BATCH_TEXTS or longest * (len(batch) + 1) > _BATCH_TOKENS):
+            yield batch
+            batch = []
+        batch.append(index)
+    if batch:
+        yield batch
+
+
+def _graph(folder: Path) -> bytes | str:
+    """Made by a process of its own when it is first needed: that takes much memory for a moment."""
+    path, weights = folder / GRAPH_FILE, folder / "model.safetensors"
+    if not path.exists() or path.stat().st_mtime < weights.stat().st_mtime:
+        made = subprocess.run([sys.executable, "-m", "tutti.workers.bert", str(folder)], check=False)
+        if made.returncode:
+            sys.exit(made.returncode)
+    return str(path)
+
+
+def _max_tokens(folder: Path) -> int:
+    for name, key in (
+        ("sentence_bert_config.json", "max_seq_length"),
+        ("config.json", "max_position_embeddings"),
+    ):
+        if (folder / name).exists():
+            value = json.loads((folder / name).read_text()).get(key)
+            if value:
+                return int(value)
+    return 512
+
+
+# --- HTTP -------------------------------------------------------------------------------------------------
+
+
+def application(embedder: Embedder) -> web.Application:
+    async def embeddings(request: web.Request) -> web.Response:
+        wanted = msgspec.json.decode(await request.read(), type=EmbeddingsRequest)
+        texts = [wanted.input] if isinstance(wanted.input, str) else wanted.input
+        vectors, tokens = await embedder.embed(texts) if texts else (np.empty((0, 0), np.float32), 0)
+        data = [
+            {"object": "embedding", "index": index, "embedding": _written(row, wanted.encoding_format)}
+            for index, row in enumerate(vectors)
+        ]
+        usage = {"prompt_tokens": tokens, "total_tokens": tokens}
+        return _answer({"object": "list", "data": data, "usage": usage})
+
+    async def rerank(request: web.Request) -> web.Response:
+        wanted = msgspec.json.decode(await request.read(), type=RerankRequest)
+        vectors, tokens = await embedder.embed([wanted.query, *wanted.documents])
+        scores = (_cosines(vectors[0], vectors[1:]) + 1) / 2
+        results = [{"index": index, "relevance_score": float(score)} for index, score in enumerate(scores)]
+        return _answer({"results": results, "usage": {"prompt_tokens": tokens, "total_tokens": tokens}})
+
+    async def progress(_: web.Request) -> web.Response:
+        return _answer({"busy": embedder.busy, "batches_done": embedder.batches_done})
+
+    async def health(_: web.Request) -> web.Response:
+        return _answer({"status": "ok"})
+
+    app = web.Application(client_max_size=_MAX_BODY_BYTES, middlewares=[_errors])
+    app.add_routes([web.post("/v1/embeddings", embeddings), web.post("/v1/rerank", rerank)])
+    app.add_routes([web.get("/progress", progress), web.get("/health", health)])
+    return app
+
+
+@web.middleware
+async def _errors(request: web.Request, handler: Handler) -> web.StreamResponse:
+    try:
+        return await handler(request)
+    except msgspec.MsgspecError as error:
+        return _answer({"error": {"message": str(error), "type": "invalid_request_error"}}, status=400)
+
+
+def _cosines(query: Vectors, documents: Vectors) -> Vectors:
+    norms = np.linalg.norm(documents, axis=-1) * np.linalg.norm(query)
+    return np.clip(documents @ query / np.maximum(norms, 1e-12), -1, 1)
+
+
+def _written(row: Vectors, encoding_format: str) -> str | list[float]:
+    return b64encode(row.astype("<f4").tobytes()).decode() if encoding_format == "base64" else row.tolist()
+
+
+def _answer(body: Any, status: int = 200) -> web.Response:
+    return web.Response(body=msgspec.json.encode(body), status=status, content_type="application/json")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="tutti.workers.embed")
+    parser.add_argument("--folder", type=Path, required=True)
+    parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--threads", type=int, default=1)
+    args = parser.parse_args()
+    app = application(Embedder(args.folder, args.threads))
+    web.run_app(
+        app,
+        host="127.0.0.1",
+        port=args.port,
+        print=None,
+        access_log=None,
+        handler_cancellation=True,
+        shutdown_timeout=0.1,
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,101 @@
+"""llama.cpp's own HTTP server in this process: one model on one loopback port.
+
+`python -m tutti.workers.llamacpp --model x.gguf --port 9000 ...` serves until SIGTERM or SIGINT, which end it
+at once: whoever stops a replica has drained it before. What is no usable model ends it with status 1 and a
+line on stderr. Whatever would let a request read or write files is off.
+"""
+
+# pyright: basic, reportAttributeAccessIssue=false
+# xllamacpp comes without types.
+
+import argparse
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import NoReturn
+
+import xllamacpp
+
+from tutti.workers.gguf import BadModel, cache_bytes_a_token
+
+LOOPBACK = "127.0.0.1"
+_MIB = 1024 * 1024
+_BATCH = 2048
+
+
+def main() -> NoReturn:
+    args = _arguments()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: os._exit(0))
+    try:
+        server = xllamacpp.Server(_params(args))
+    except (BadModel, RuntimeError, ValueError, OSError) as error:
+        sys.exit(f"tutti: llama.cpp cannot load {args.model.name}: {error}")
+    print(f"tutti: {args.model.name} is served at {server.listening_address}", flush=True)  # noqa: T201
+    while True:
+        signal.pause()
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="tutti.workers.llamacpp")
+    parser.add_argument("--model", type=Path, required=True)
+    parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--kind", choices=("text", "embedding", "rerank"), default="text")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--context", type=int, default=4096, help="tokens of one slot")
+    parser.add_argument("--slots", type=int, default=1, help="at most; fewer if the KV cache has no room")
+    parser.add_argument("--kv-cache-mib", type=int, default=512)
+    parser.add_argument("--gpu-layers", type=int, default=-1, help="-1: as many as there is memory for")
+    parser.add_argument("--mmproj", type=Path)
+    parser.add_argument("--chat-template", type=Path)
+    parser.add_argument("--lora", type=Path, action="append", default=[])
+    return parser.parse_args()
+
+
+def _params(args: argparse.Namespace) -> xllamacpp.CommonParams:
+    slots = _slots(args)
+    params = xllamacpp.CommonParams()
+    params.model.path = str(args.model)
+    params.hostnames, params.port = [LOOPBACK], args.port
+    params.cpuparams.n_threads = params.cpuparams_batch.n_threads = args.threads
+    # A connection that is kept open holds a thread, and so does a request that waits for a slot.
+    params.n_threads_http = 4 * args.slots + 16
+    params.n_parallel, params.n_ctx, params.kv_unified = slots, slots * args.context, False
+    params.n_gpu_layers = args.gpu_layers
+    params.cache_ram_mib = 0  # else prompts that left their slot fill up to 8 GB
+    params.use_jinja = True
+    params.endpoint_slots = params.endpoint_metrics = params.endpoint_props = True
+    params.ui = params.fit_params = False
+    params.verbosity = 1  # errors
+    if args.kind != "text":
+        _embed(params, args)
+    if args.mmproj:
+        params.mmproj.path = str(args.mmproj)
+    if args.chat_template:
+        params.chat_template = args.chat_template.read_text()
+    params.lora_adapters = [_adapter(path) for path in args.lora]
+    return params
+
+
+def _slots(args: argparse.Namespace) -> int:
+    """As many whole contexts as the cache has room for. The rest of the requests wait inside llama.cpp."""
+    context_bytes = args.context * cache_bytes_a_token(args.model)
+    room = args.kv_cache_mib * _MIB // context_bytes if context_bytes else args.slots
+    return max(1, min(args.slots, room))
+
+
+def _embed(params: xllamacpp.CommonParams, args: argparse.Namespace) -> None:
+    """A text has to go through the model in one batch."""
+    params.embedding = True
+    params.n_batch = params.n_ubatch = max(_BATCH, args.context)
+    if args.kind == "rerank":
+        params.pooling_type = xllamacpp.llama_pooling_type.LLAMA_POOLING_TYPE_RANK
+
+
+def _adapter(path: Path) -> xllamacpp.CommonAdapterLoraInfo:
+    return xllamacpp.CommonAdapterLoraInfo(path=str(path), scale=1.0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,31 @@
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import httpx
+import pytest
+from tests.support.databases import database, kind, migrated
+from tests.support.platform import api
+
+from tutti.base.model import Model, Pricing
+from tutti.base.settings import Settings
+from tutti.store.db import Database
+
+__all__ = ["database", "kind", "migrated"]
+
+MODEL = Model(name="priced", type="chat", engine="echo", pricing=Pricing(input=2, output=10))
+
+
+@pytest.fixture
+def settings(tmp_path: Path, database: Database) -> Settings:
+    """Those of the server behind `client`."""
+    return Settings(data_dir=tmp_path / "data", database_url=database.url, models=[])
+
+
+@pytest.fixture
+async def client(settings: Settings) -> AsyncIterator[httpx.AsyncClient]:
+    """Of a server without keys; a test that makes one passes it by itself."""
+    async with (
+        api(settings.data_dir, [MODEL], database_url=settings.database_url) as url,
+        httpx.AsyncClient(base_url=url, headers={"authorization": "Bearer any"}) as client,
+    ):
+        yield client

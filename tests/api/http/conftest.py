@@ -1,0 +1,98 @@
+"""The HTTP layer around a feature of its own, over a real database and a real socket."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Annotated, Literal
+
+import aiohttp
+import pytest
+from fastapi import APIRouter, Request, Response
+from pydantic import BaseModel, Field
+from tests.support.http import serve
+
+from tutti.base.errors import Unavailable
+from tutti.base.settings import Settings
+from tutti.http import server
+from tutti.http.context import caller, family, request_id
+from tutti.http.limits import Limits
+from tutti.http.stream import event_stream
+from tutti.store.db import Database, database_url
+from tutti.store.migrate import migrate
+
+
+class TextPart(BaseModel):
+    type: Literal["text"]
+    text: str
+
+
+class ImagePart(BaseModel):
+    type: Literal["image"]
+    url: str
+
+
+class Message(BaseModel):
+    role: Literal["system", "user"]
+    content: str | list[Annotated[TextPart | ImagePart, Field(discriminator="type")]] = ""
+
+
+class Body(BaseModel):
+    model_config = {"extra": "forbid"}
+
+    model: str
+    messages: list[Message] = []
+    n: int = 1
+    anything: object = None
+
+
+def feature() -> APIRouter:
+    routes = APIRouter()
+
+    @routes.post("/things", operation_id="makeThing")
+    async def make(request: Request, body: Body) -> dict[str, object]:
+        return {"family": family(request), "request_id": request_id(request), "body": body}
+
+    @routes.get("/things/{id}/parts")
+    async def parts(request: Request, id: str) -> dict[str, str]:
+        return {"id": id, "project_id": caller(request).project_id}
+
+    @routes.get("/things/{id:path}")
+    async def thing(id: str) -> dict[str, str]:
+        return {"id": id}
+
+    @routes.get("/broken")
+    async def broken() -> Response:
+        raise RuntimeError("secret detail")
+
+    @routes.get("/stream")
+    async def stream() -> Response:
+        async def frames() -> AsyncIterator[bytes]:
+            raise Unavailable("loading", retry_after_s=2)
+            yield b""
+
+        return event_stream(frames(), early_headers_s=3)
+
+    return routes
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return Settings(data_dir=tmp_path, max_body_bytes=20_000)
+
+
+@pytest.fixture
+async def database(settings: Settings) -> AsyncIterator[Database]:
+    database = await Database.open(database_url(settings))
+    await migrate(database)
+    yield database
+    await database.close()
+
+
+@pytest.fixture
+async def http(settings: Settings, database: Database) -> AsyncIterator[aiohttp.ClientSession]:
+    """A client of a server with `feature` in it, with an API key."""
+    app = server.build([feature()], settings=settings, database=database, limits=Limits(database))
+    async with (
+        serve(app) as url,
+        aiohttp.ClientSession(url, headers={"authorization": "Bearer any"}) as session,
+    ):
+        yield session

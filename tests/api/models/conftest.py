@@ -1,0 +1,25 @@
+from collections.abc import AsyncIterator
+
+import httpx
+import pytest
+import pytest_asyncio
+from tests.support.engines import model
+from tests.support.platform import api
+
+from tutti.base.model import Pricing
+
+MODELS = [
+    model(name="test/chat-model", context_length=2048, pricing=Pricing(input=0.5), license="mit", created=7),
+    model(name="test/plain", type="embedding"),
+    model(name="test/secret", project_id="prj-another"),
+]
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def client(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[httpx.AsyncClient]:
+    aliases = {"meta-llama/*": "test/chat-model"}
+    async with (
+        api(tmp_path_factory.mktemp("data"), MODELS, models=["test/plain"], aliases=aliases) as url,
+        httpx.AsyncClient(base_url=url, headers={"authorization": "Bearer any"}) as client,
+    ):
+        yield client

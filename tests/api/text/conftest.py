@@ -1,0 +1,103 @@
+"""A server with real echo engines behind it: one that writes, one that judges."""
+
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import pytest_asyncio
+from tests.support.engines import Running, model, running
+from tests.support.platform import api
+
+from tutti.engines.echo import Echo
+
+CHAT = model(name="test/chat", context_length=8192)
+REASONER = model(name="test/reasoner", capabilities=frozenset({"reasoning", "vision"}))
+GUARD = model(name="test/guard", type="moderation", options={"guard": True})
+EMBEDDING = model(name="test/embedding", type="embedding")
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def engine() -> AsyncIterator[Running]:
+    async with running(Echo(), CHAT) as engine:
+        yield engine
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def guard() -> AsyncIterator[Running]:
+    async with running(Echo(), GUARD) as guard:
+        yield guard
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def url(
+    tmp_path_factory: pytest.TempPathFactory, engine: Running, guard: Running
+) -> AsyncIterator[str]:
+    folder: Path = tmp_path_factory.mktemp("data")
+    models = [CHAT, REASONER, GUARD, EMBEDDING]
+    addresses = {it.name: engine.address for it in models} | {GUARD.name: guard.address}
+    aliases = {"meta-llama/*": CHAT.name}
+    async with api(folder, models, addresses, aliases=aliases, early_headers_s=0.5) as url:
+        yield url
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def client(url: str) -> AsyncIterator["Client"]:
+    async with httpx.AsyncClient(base_url=url, headers={"authorization": "Bearer any"}, timeout=20) as http:
+        yield Client(http)
+
+
+class Client:
+    """Asks in one line: by default one user message to the chat model, through Together's paths."""
+
+    def __init__(self, http: httpx.AsyncClient) -> None:
+        self.http = http
+
+    async def post(self, path: str, body: dict[str, Any]) -> httpx.Response:
+        return await self.http.post(path, json=body)
+
+    async def chat(
+        self, said: str | list[Any] = "hello big world", prefix: str = "/v1", **fields: Any
+    ) -> Any:
+        return _body(await self.post(f"{prefix}/chat/completions", chat_body(said, **fields)))
+
+    async def stream(
+        self, said: str | list[Any] = "hello big world", prefix: str = "/v1", **fields: Any
+    ) -> Any:
+        body = chat_body(said, stream=True, **fields)
+        return events(await self.post(f"{prefix}/chat/completions", body))
+
+    async def complete(self, prompt: Any = "one two", prefix: str = "/v1", **fields: Any) -> Any:
+        body = {"model": CHAT.name, "prompt": prompt, **fields}
+        response = await self.post(f"{prefix}/completions", body)
+        return events(response) if fields.get("stream") else _body(response)
+
+    async def refused(self, path: str = "/v1/chat/completions", **fields: Any) -> dict[str, Any]:
+        """The error of a request that must be a 400."""
+        body = chat_body("hi", **fields) if "chat" in path else {"model": CHAT.name, "prompt": "hi", **fields}
+        response = await self.post(path, body)
+        assert response.status_code == 400, response.text
+        assert response.headers["x-should-retry"] == "false"
+        return response.json()["error"]
+
+
+def chat_body(said: str | list[Any], **fields: Any) -> dict[str, Any]:
+    messages = [{"role": "user", "content": said}] if isinstance(said, str) else said
+    return {"model": CHAT.name, "messages": messages, **fields}
+
+
+def _body(response: httpx.Response) -> Any:
+    assert response.status_code == 200, response.text
+    return response.json()
+
+
+def events(response: httpx.Response) -> list[Any]:
+    """The chunks of a stream that ended as it should."""
+    assert response.status_code == 200, response.text
+    assert response.headers["content-type"].startswith("text/event-stream")
+    lines = [line for line in response.text.split("\n\n") if line and not line.startswith(":")]
+    assert all(line.startswith("data: ") for line in lines)
+    assert lines[-1] == "data: [DONE]"
+    return [json.loads(line[6:]) for line in lines[:-1]]

@@ -1,0 +1,66 @@
+"""A client that goes away frees the engine at once, whatever it was waiting for."""
+
+import asyncio
+from typing import Any
+
+import httpx
+import pytest
+from tests.api.text.conftest import GUARD, Client, chat_body
+from tests.support.engines import Running
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+async def busy(engine: Running) -> int:
+    async with httpx.AsyncClient() as http:
+        return (await http.get(engine.address + "/progress")).json()["busy"]
+
+
+async def until_busy(engine: Running, count: int, within_s: float) -> None:
+    async with asyncio.timeout(within_s):
+        while await busy(engine) != count:
+            await asyncio.sleep(0.01)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"stream": True},
+        {"stream": False},
+        {"stream": True, "n": 3},
+        {"stream": False, "n": 3},
+    ],
+)
+async def test_a_client_that_leaves_frees_the_engine(
+    client: Client, engine: Running, fields: dict[str, Any]
+) -> None:
+    body = chat_body("[[sleep 20]] x", **fields)
+    request = asyncio.create_task(client.post("/v1/chat/completions", body))
+    await until_busy(engine, fields.get("n", 1), within_s=5)
+    request.cancel()
+    await until_busy(engine, 0, within_s=0.5)
+
+
+async def test_a_client_that_leaves_in_the_middle_frees_the_engine(client: Client, engine: Running) -> None:
+    body = chat_body("[[tokens 4000]]" + "[[sleep 0]]", stream=True)
+    async with client.http.stream("POST", "/v1/completions", json=body | {"prompt": "[[sleep 9]]"}) as late:
+        assert late.status_code == 200
+    await until_busy(engine, 0, within_s=0.5)
+    async with client.http.stream("POST", "/v1/chat/completions", json=body) as response:
+        await anext(response.aiter_lines())
+    await until_busy(engine, 0, within_s=2)  # what was already written is read first
+
+
+async def test_a_client_that_leaves_frees_the_guard(client: Client, guard: Running) -> None:
+    body = chat_body("[[sleep 20]] x", stream=True, safety_model=GUARD.name)
+    request = asyncio.create_task(client.post("/v1/chat/completions", body))
+    await until_busy(guard, 1, within_s=5)
+    request.cancel()
+    await until_busy(guard, 0, within_s=0.5)
+
+
+async def test_a_failing_choice_ends_the_others(client: Client, engine: Running) -> None:
+    body = {"model": "test/chat", "prompt": ["[[sleep 20]] x", "[[error 400]]"], "stream": True}
+    response = await client.post("/v1/completions", body)
+    assert response.status_code == 400
+    await until_busy(engine, 0, within_s=0.5)

@@ -1,0 +1,52 @@
+import time
+
+import pytest
+from tests.api.text.conftest import CHAT, GUARD, Client, chat_body
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+SAFE = {"safety_model": GUARD.name}
+
+
+@pytest.mark.parametrize("name", ["no/such", CHAT.name])
+async def test_a_safety_model_must_be_a_moderation_model(client: Client, name: str) -> None:
+    assert (await client.refused(safety_model=name))["param"] == "safety_model"
+    assert (await client.refused("/v1/completions", safety_model=name))["param"] == "safety_model"
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_unsafe_input_is_refused_with_its_category(client: Client, stream: bool) -> None:
+    messages = [{"role": "user", "content": "an UNSAFE thing"}]
+    error = await client.refused(messages=messages, stream=stream, **SAFE)
+    assert (error["code"], error["param"]) == ("content_policy_violation", "messages")
+    assert "S1" in error["message"]
+    error = await client.refused("/v1/completions", prompt="UNSAFE", stream=stream, **SAFE)
+    assert (error["code"], error["param"]) == ("content_policy_violation", "prompt")
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_safe_answers_pass_unchanged(client: Client, stream: bool) -> None:
+    if not stream:
+        answer = await client.chat("hello world", n=2, **SAFE)
+        assert [it["message"]["content"] for it in answer["choices"]] == ["hello world"] * 2
+        return
+    guarded, free = await client.stream("hello world", **SAFE), await client.stream("hello world")
+    assert [it["choices"] for it in guarded] == [it["choices"] for it in free]
+
+
+async def test_a_moderation_model_may_be_asked_itself(client: Client) -> None:
+    answer = await client.chat("fine", model=GUARD.name)
+    assert answer["choices"][0]["message"]["content"] == "safe"
+
+
+async def test_comments_keep_the_stream_alive_while_its_output_is_judged(client: Client) -> None:
+    body = chat_body("[[sleep 1.2]] hello", stream=True, **SAFE)
+    began, first = time.monotonic(), None
+    async with client.http.stream("POST", "/v1/chat/completions", json=body) as response:
+        assert response.status_code == 200
+        assert time.monotonic() - began < 1.1
+        lines = [line async for line in response.aiter_lines() if line]
+    first = lines[0]
+    assert first.startswith(":")
+    assert lines[-1] == "data: [DONE]"
+    assert "hello" in lines[-3]

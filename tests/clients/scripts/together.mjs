@@ -1,0 +1,83 @@
+// Every text operation through `together-ai` on Node.
+
+import assert from "node:assert/strict";
+import Together from "together-ai";
+
+const [CHAT, EMBEDDING, RERANK, PREFIX] = process.argv.slice(2);
+const client = new Together();
+const messages = [{ role: "user", content: "Say hello world" }];
+const chat = { model: CHAT, messages, max_tokens: 16, temperature: 0 };
+
+const checks = {
+  async chat() {
+    const answer = await client.chat.completions.create(chat);
+    assert(answer.choices[0].message.content);
+    assert(answer.usage.total_tokens > 0);
+  },
+  async chat_stream() {
+    const whole = await client.chat.completions.create(chat);
+    let text = "";
+    let usage;
+    for await (const chunk of await client.chat.completions.create({ ...chat, stream: true })) {
+      text += chunk.choices[0]?.delta?.content ?? "";
+      usage = chunk.usage ?? usage;
+    }
+    assert.equal(text, whole.choices[0].message.content);
+    assert(usage.completion_tokens > 0);
+  },
+  async leaving_a_stream_early() {
+    const stream = await client.chat.completions.create({ ...chat, max_tokens: 400, stream: true });
+    for await (const _ of stream) break;
+  },
+  async completions() {
+    const options = { model: CHAT, prompt: "One two three", max_tokens: 8, temperature: 0 };
+    const whole = await client.completions.create(options);
+    let text = "";
+    for await (const chunk of await client.completions.create({ ...options, stream: true })) {
+      text += chunk.choices[0]?.text ?? "";
+    }
+    assert(text);
+    assert.equal(text, whole.choices[0].text);
+  },
+  async embeddings() {
+    const answer = await client.embeddings.create({ model: EMBEDDING, input: ["one", "two"] });
+    assert.deepEqual(answer.data.map((row) => row.embedding.length), [384, 384]);
+  },
+  async rerank() {
+    const documents = ["London is in England.", "Paris is the capital of France."];
+    const query = "Which city is the capital of France?";
+    const answer = await client.rerank.create({ model: RERANK, query, documents, top_n: 1 });
+    assert.deepEqual(answer.results.map((result) => result.index), [1]);
+  },
+  async models() {
+    const models = await client.models.list();
+    assert(models.some((model) => model.id === CHAT && model.type === "chat" && model.pricing));
+  },
+  async errors() {
+    const ask = (options) => client.chat.completions.create({ ...chat, ...options });
+    await assert.rejects(ask({ model: "no/such-model" }), Together.NotFoundError);
+    await assert.rejects(ask({ temperature: "hot" }), Together.BadRequestError);
+    const other = new Together({ apiKey: "tutti_wrong" });
+    await assert.rejects(other.chat.completions.create(chat), Together.AuthenticationError);
+  },
+};
+
+const retries = {
+  // The model has one slot and no queue: while it is busy the server answers 429 with `retry-after: 1`.
+  async retry_429() {
+    const ask = (content) =>
+      client.chat.completions.create({ model: CHAT, messages: [{ role: "user", content }] });
+    const first = ask("[[sleep 2]] first");
+    await new Promise((done) => setTimeout(done, 700));
+    const began = performance.now();
+    await ask("second");
+    assert(performance.now() - began > 900);
+    await first;
+  },
+};
+
+for (const [check, run] of Object.entries(PREFIX === "retry_" ? retries : checks)) {
+  let error = "";
+  await run().catch((reason) => (error = String(reason.stack ?? reason)));
+  console.log(JSON.stringify({ check, error }));
+}

@@ -1,0 +1,126 @@
+"""The official clients, each unmodified in an environment of its own under .clients/.
+
+`python -m tests.support.clients` makes all of them; `... --lock` pins them and all that they need anew.
+An environment is made again when its lock changes.
+"""
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from filelock import FileLock
+
+PYTHON_CLIENTS = {
+    "together-1": "together==1.5.35",
+    "together-2": "together==2.42.0",
+    "together-3": "together==3.1.1",
+    "openai": "openai==3.52.0",
+}
+REPOSITORY = Path(__file__).parents[2]
+LOCKS = REPOSITORY / "tests" / "clients" / "locks"
+ROOT = REPOSITORY / ".clients"
+
+
+def python_client(name: str) -> Path:
+    """The interpreter that has this client; its commands lie beside it."""
+    folder = ROOT / name
+    with _once(folder, [LOCKS / f"{name}.txt"]) as fresh:
+        if fresh:
+            _install(folder, LOCKS / f"{name}.txt")
+    return folder / "bin" / "python"
+
+
+def node_client() -> Path | None:
+    """A folder whose scripts can import `together-ai`; None where there is no Node."""
+    if shutil.which("node") is None or shutil.which("npm") is None:
+        return None
+    folder = ROOT / "node"
+    locks = [LOCKS / "node" / name for name in ("package.json", "package-lock.json")]
+    with _once(folder, locks) as fresh:
+        if fresh:
+            for lock in locks:
+                shutil.copy(lock, folder)
+            _run(["npm", "ci", "--no-audit", "--no-fund", "--ignore-scripts"], cwd=folder)
+    return folder
+
+
+class _once:
+    """Lets one process at a time in; the value says whether there is anything to do. The stamp is the hash of
+    the locks, written when the body ends well."""
+
+    def __init__(self, folder: Path, locks: Sequence[Path]) -> None:
+        text = b"".join(lock.read_bytes() for lock in locks) + sys.version.encode()
+        self._stamp, self._hash = folder / "stamp", hashlib.sha256(text).hexdigest()
+        self._lock = FileLock(f"{folder}.lock")
+        ROOT.mkdir(exist_ok=True)
+
+    def __enter__(self) -> bool:
+        self._lock.acquire()
+        folder = self._stamp.parent
+        fresh = not self._stamp.exists() or self._stamp.read_text() != self._hash
+        if fresh:
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir()
+        return fresh
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None:
+            self._stamp.write_text(self._hash)
+        self._lock.release()
+
+
+def _install(folder: Path, lock: Path) -> None:
+    """With uv, which takes seconds; with pip where uv cannot (it does not read pip's configuration)."""
+    environment = {**os.environ, "VIRTUAL_ENV": str(folder)}
+    uv, requirements = _uv(), ["--require-hashes", "-r", str(lock)]
+    _run([sys.executable, "-m", "venv", "--clear", str(folder)])
+    try:
+        _run([uv, "pip", "install", "--quiet", *requirements], env=environment)
+    except (subprocess.CalledProcessError, OSError):
+        _run([str(folder / "bin" / "python"), "-m", "pip", "install", "--quiet", *requirements])
+
+
+def _uv() -> str:
+    return str(Path(sys.executable).with_name("uv"))
+
+
+def _run(
+    argv: Sequence[str],
+    *,
+    cwd: Path | None = None,
+    env: dict[str, str] | None = None,
+    stdin: str | None = None,
+) -> None:
+    subprocess.run(argv, cwd=cwd, env=env, input=stdin, check=True, text=True)
+
+
+def _lock_all() -> None:
+    for name, requirement in PYTHON_CLIENTS.items():
+        target = str(LOCKS / f"{name}.txt")
+        compile_ = [_uv(), "pip", "compile", "--universal", "--generate-hashes", "--no-header", "--quiet"]
+        _run([*compile_, "--python-version", "3.11", "-", "-o", target], stdin=requirement)
+    npm = [
+        "npm",
+        "install",
+        "--package-lock-only",
+        "--no-audit",
+        "--no-fund",
+        "--omit-lockfile-registry-resolved",
+    ]
+    _run(npm, cwd=LOCKS / "node")
+
+
+def main() -> None:
+    if "--lock" in sys.argv:
+        _lock_all()
+    for name in PYTHON_CLIENTS:
+        print(python_client(name))
+    print(node_client() or "no Node here: the TypeScript client is left out")
+
+
+if __name__ == "__main__":
+    main()

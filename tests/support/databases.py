@@ -1,0 +1,89 @@
+"""Fixtures for what must work on SQLite and on PostgreSQL alike; a conftest.py imports what it wants."""
+
+import shutil
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Literal
+
+import pytest
+from tests.support.postgres import drop_database, empty_database, postgres_url
+
+from tutti.base.settings import Settings
+from tutti.store.db import Database
+from tutti.store.migrate import migrate
+
+Kind = Literal["sqlite", "postgresql"]
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def kind(request: pytest.FixtureRequest) -> Kind:
+    return request.param
+
+
+@pytest.fixture(scope="session")
+def migrated(tmp_path_factory: pytest.TempPathFactory) -> "Migrated":
+    return Migrated(tmp_path_factory.mktemp("migrated"))
+
+
+@pytest.fixture
+async def empty_url(kind: Kind, tmp_path: Path) -> AsyncIterator[str]:
+    """Of a database without tables."""
+    if kind == "sqlite":
+        yield f"sqlite:///{tmp_path}/data/tutti.db"
+        return
+    name = await empty_database()
+    yield postgres_url(name)
+    await drop_database(name)
+
+
+@pytest.fixture
+async def database(kind: Kind, tmp_path: Path, migrated: "Migrated") -> AsyncIterator[Database]:
+    """With the newest schema."""
+    async with migrated.copy(kind, tmp_path / "data" / "tutti.db") as url:
+        database = await Database.open(url)
+        yield database
+        await database.close()
+
+
+@pytest.fixture
+def settings(tmp_path: Path, database: Database) -> Settings:
+    return Settings(data_dir=tmp_path / "data", database_url=database.url)
+
+
+class Migrated:
+    """A migrated database of each kind, made when first asked for: a migration takes most of a second."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._postgres = ""
+
+    @asynccontextmanager
+    async def copy(self, kind: Kind, path: Path) -> AsyncIterator[str]:
+        """The URL of a copy: in the file `path`, or somewhere in the PostgreSQL server."""
+        if kind == "sqlite":
+            path.parent.mkdir(parents=True)
+            shutil.copy(await self._sqlite_file(), path)
+            yield f"sqlite:///{path}"
+            return
+        name = await empty_database(await self._postgres_name())
+        yield postgres_url(name)
+        await drop_database(name)
+
+    async def _sqlite_file(self) -> Path:
+        path = self._folder / "tutti.db"
+        if not path.exists():
+            await _migrate(f"sqlite:///{path}")
+        return path
+
+    async def _postgres_name(self) -> str:
+        if not self._postgres:
+            self._postgres = await empty_database()
+            await _migrate(postgres_url(self._postgres))
+        return self._postgres
+
+
+async def _migrate(url: str) -> None:
+    database = await Database.open(url)
+    await migrate(database)
+    await database.close()

@@ -1,0 +1,128 @@
+"""Engines for tests: answers from a list, and real engine programs with a real connection to them."""
+
+import asyncio
+import contextlib
+import os
+import socket
+import sys
+import time
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from tutti.base.model import Model
+from tutti.engines.base import ChatCall, CompletionCall, Delta, Engine, Place, Refusal, Sampling
+from tutti.serving.upstream import HttpUpstream, open_session
+
+
+@dataclass
+class Canned:
+    """An Upstream that answers with the given bytes and keeps what it was asked."""
+
+    pieces: Sequence[bytes] = ()
+    refusals: list[Refusal] = field(default_factory=list)
+    asked: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
+
+    def _take(self, path: str, body: bytes) -> None:
+        self.asked.append((path, msgspec.json.decode(body)))
+        if self.refusals:
+            raise self.refusals.pop(0)
+
+    async def post(self, path: str, body: bytes) -> bytes:
+        self._take(path, body)
+        return b"".join(self.pieces)
+
+    async def stream(self, path: str, body: bytes) -> AsyncIterator[bytes]:
+        self._take(path, body)
+        for piece in self.pieces:
+            yield piece
+
+
+def model(engine: str = "echo", **fields: Any) -> Model:
+    return Model(**{"name": "some/model", "type": "chat", "engine": engine, **fields})
+
+
+def chat(text: str = "hello big world", **fields: Any) -> ChatCall:
+    messages = [{"role": "user", "content": text}]
+    return ChatCall(
+        **{"model": model(), "messages": messages, "stream": False, "sampling": Sampling(), **fields}
+    )
+
+
+def completion(prompt: str = "hello big world", **fields: Any) -> CompletionCall:
+    return CompletionCall(
+        **{"model": model(), "prompt": prompt, "stream": False, "sampling": Sampling(), **fields}
+    )
+
+
+async def collect(batches: AsyncIterator[Sequence[Delta]]) -> list[Delta]:
+    return [delta async for batch in batches for delta in batch]
+
+
+def text_of(deltas: Sequence[Delta]) -> str:
+    return "".join(delta.text for delta in deltas)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@dataclass(frozen=True)
+class At:
+    """A seat that stays where it is."""
+
+    address: str
+    headers: Mapping[str, str]
+
+    async def move(self, *, sent: bool) -> None:
+        raise ConnectionError(f"nobody answers at {self.address}")
+
+
+@dataclass(frozen=True)
+class Running:
+    upstream: HttpUpstream
+    process: asyncio.subprocess.Process
+    address: str
+
+
+@contextlib.asynccontextmanager
+async def running(
+    engine: Engine, which: Model, *, place: Place | None = None, within_s: float = 20.0
+) -> AsyncIterator[Running]:
+    """The engine's own program, started as it says and ended afterwards."""
+    place = replace(place or Place(folder=Path(), port=0, threads=1), port=free_port())
+    program = engine.program(which, place)
+    assert program is not None
+    env = {"PATH": os.environ["PATH"], "HOME": os.environ["HOME"], **program.env}
+    process = await asyncio.create_subprocess_exec(*program.argv, env=env, stdout=sys.stderr)
+    try:
+        async with open_session() as session:
+            address = engine.address(which, place)
+            await _healthy(session.get, address + program.health_path, process, within_s)
+            upstream = HttpUpstream(session, At(address, engine.headers(which)))
+            yield Running(upstream, process, address)
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            process.terminate()
+        try:
+            await asyncio.wait_for(process.wait(), 10)
+        except TimeoutError:
+            process.kill()
+            await process.wait()
+
+
+async def _healthy(get: Any, url: str, process: asyncio.subprocess.Process, within_s: float) -> None:
+    until = time.monotonic() + within_s
+    while time.monotonic() < until:
+        assert process.returncode is None, f"the engine ended with {process.returncode}"
+        with contextlib.suppress(OSError):
+            async with get(url) as response:
+                if response.status == 200:
+                    return
+        await asyncio.sleep(0.05)
+    raise TimeoutError(url)

@@ -1,0 +1,102 @@
+"""A fleet and a dispatch over real echo engines, with no HTTP in front."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import psutil
+
+from tutti.base.model import Model
+from tutti.base.settings import Settings
+from tutti.compute.local import Local
+from tutti.engines.echo import Echo
+from tutti.process.supervisor import Pace
+from tutti.serving.catalog import Catalog
+from tutti.serving.dispatch import Dispatch, Lease
+from tutti.serving.fleet import Fleet
+from tutti.serving.router import ReplicaView
+from tutti.store.db import Database, database_url
+from tutti.store.migrate import migrate
+
+QUICK = Pace(first_s=0.05, longest_s=0.2, healthy_s=60)
+
+
+@dataclass(frozen=True)
+class Stack:
+    settings: Settings
+    database: Database
+    catalog: Catalog
+    fleet: Fleet
+    dispatch: Dispatch
+
+    async def replica(self, model: Model) -> ReplicaView | None:
+        return next((it for it in await self.dispatch.replicas() if it.model == model.name), None)
+
+    def pids(self, model: Model) -> set[int]:
+        """Of the engine programs that run for it."""
+        return engine_pids(psutil.Process(), model.name)
+
+
+def engine_pids(ancestor: psutil.Process, model: str) -> set[int]:
+    return {it.pid for it in ancestor.children(recursive=True) if _is_engine(it, model)}
+
+
+def _is_engine(process: psutil.Process, model: str) -> bool:
+    try:
+        argv = process.cmdline()
+    except psutil.Error:
+        return False
+    return argv[1:3] == ["-m", "tutti.workers.echo"] and argv[argv.index("--model") + 1] == model
+
+
+def echo(name: str = "echo", **fields: Any) -> Model:
+    return Model(**{"name": name, "type": "chat", "engine": "echo", **fields})
+
+
+@asynccontextmanager
+async def stack(folder: Path, *models: Model, **settings: Any) -> AsyncIterator[Stack]:
+    chosen = Settings(**{"data_dir": folder, "models": [], "max_queue": 8, **settings})
+    folder.mkdir(parents=True, exist_ok=True)
+    async with AsyncExitStack() as parts:
+        database = await Database.open(database_url(chosen))
+        parts.push_async_callback(database.close)
+        await migrate(database)
+        catalog = Catalog(chosen, database)
+        for model in models:
+            await catalog.add(model)
+        engines = {"echo": Echo()}
+        fleet = await Fleet.open(chosen, database, catalog, engines, Local(), QUICK)
+        parts.push_async_callback(fleet.stop)
+        dispatch = Dispatch(chosen, database, catalog, engines)
+        await dispatch.start()
+        parts.push_async_callback(dispatch.close)
+        yield Stack(chosen, database, catalog, fleet, dispatch)
+
+
+async def ask(lease: Lease, text: str = "hello") -> str:
+    body = msgspec.json.encode({"model": "any", "messages": [{"role": "user", "content": text}]})
+    answer = msgspec.json.decode(await lease.upstream.post("/v1/chat/completions", body))
+    return answer["choices"][0]["message"]["content"]
+
+
+async def say(stack: Stack, model: Model, text: str = "hello") -> str:
+    async with stack.dispatch.lease(model) as lease:
+        return await ask(lease, text)
+
+
+async def until(condition: Callable[[], Any], within_s: float = 10.0) -> None:
+    """Until it is true; it may be a coroutine function."""
+    give_up_at = time.monotonic() + within_s
+    while True:
+        found = condition()
+        if asyncio.iscoroutine(found):
+            found = await found
+        if found:
+            return
+        assert time.monotonic() < give_up_at, "it never came true"
+        await asyncio.sleep(0.02)

@@ -1,0 +1,62 @@
+"""A real S3 server for the tests (nanio): a child process on a free port of the loopback address."""
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+ACCESS_KEY = "test-access-key"
+SECRET_KEY = "test-secret-key-of-forty-characters-long"
+
+
+@dataclass(frozen=True)
+class S3Server:
+    endpoint: str
+    bucket: str
+    credentials: dict[str, str]
+
+
+@contextmanager
+def s3_server(folder: Path) -> Iterator[S3Server]:
+    """With one bucket. `credentials` are the environment variables a client needs."""
+    (folder / "tutti").mkdir(parents=True)
+    port = _free_port()
+    command = [sys.executable, "-m", "nanio", "serve", "--host", "127.0.0.1", "--port", str(port)]
+    child = subprocess.Popen(
+        [*command, "--data-dir", str(folder), "--no-access-log", "--log-level", "error"],
+        env={**os.environ, "NANIO_ACCESS_KEY": ACCESS_KEY, "NANIO_SECRET_KEY": SECRET_KEY},
+    )
+    try:
+        _wait(child, port)
+        credentials = {
+            "AWS_ACCESS_KEY_ID": ACCESS_KEY,
+            "AWS_SECRET_ACCESS_KEY": SECRET_KEY,
+            "AWS_REGION": "us-east-1",
+        }
+        yield S3Server(f"http://127.0.0.1:{port}", "tutti", credentials)
+    finally:
+        child.terminate()
+        child.wait(10)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def _wait(child: subprocess.Popen[bytes], port: int) -> None:
+    deadline = time.monotonic() + 20
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+            return
+        except OSError:
+            assert child.poll() is None, "the S3 server ended"
+            assert time.monotonic() < deadline, "the S3 server does not start"
+            time.sleep(0.05)

@@ -1,0 +1,176 @@
+"""A real `tutti serve`, in a process of its own."""
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import msgspec
+import psutil
+
+from tutti.base.model import Model
+
+ECHO = Model(name="echo", type="chat", engine="echo")
+_READY_S = 60.0
+_END_S = 20.0
+
+
+@dataclass(frozen=True)
+class Server:
+    """`url` has no /v1; `client` is at it, with a key."""
+
+    url: str
+    data_dir: Path
+    process: subprocess.Popen[bytes]
+    client: httpx.Client
+
+    @property
+    def pid(self) -> int:
+        """The controller's."""
+        return self.process.pid
+
+    @property
+    def output(self) -> str:
+        """What it has printed and logged so far."""
+        return (self.data_dir / "output").read_text(errors="replace")
+
+    def tree(self) -> list[psutil.Process]:
+        """All that it has started, shepherds included."""
+        return psutil.Process(self.pid).children(recursive=True)
+
+    def workers(self) -> list[int]:
+        """Pids of the API workers."""
+        return [it.pid for it in self.tree() if _argv(it)[1:] == ["-m", "tutti.app.api"]]
+
+    def engines(self) -> list[int]:
+        """Pids of the engine programs."""
+        return [it.pid for it in self.tree() if _argv(it)[1:2] == ["-m"] and "tutti.workers" in _argv(it)[2]]
+
+    def stop(self, number: signal.Signals = signal.SIGTERM, within_s: float = _END_S) -> int:
+        """The exit status."""
+        self.process.send_signal(number)
+        return self.process.wait(within_s)
+
+
+@contextlib.contextmanager
+def running_server(
+    models: Sequence[str | Model] = (ECHO,), *, ready: bool = True, key: str = "any", **settings: Any
+) -> Iterator[Server]:
+    """`models` are loaded at start: names of the catalogue, paths, or entries, which are put into a catalogue
+    file; `catalog` may hold more entries that are not loaded. Waits for /readyz unless `ready` is False.
+    Weights are kept in $TUTTI_TEST_CACHE between runs."""
+    with tempfile.TemporaryDirectory(prefix="tutti-", ignore_cleanup_errors=True) as folder:
+        data_dir = Path(folder)
+        _share_weights(data_dir)
+        with started(data_dir, models, **settings) as process:
+            url = _url(process, data_dir)
+            client = httpx.Client(base_url=url, headers={"authorization": f"Bearer {key}"}, timeout=60)
+            with client:
+                server = Server(url, data_dir, process, client)
+                if ready:
+                    wait_ready(server)
+                yield server
+
+
+@contextlib.contextmanager
+def started(
+    data_dir: Path,
+    models: Sequence[str | Model] = (ECHO,),
+    catalog: Sequence[Model] = (),
+    arguments: Sequence[str] = (),
+    **settings: Any,
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Just the process: nobody waits for it to be ready. It is ended with all it started."""
+    entries = [*catalog, *(it for it in models if isinstance(it, Model))]
+    (data_dir / "catalogue.toml").write_text("".join(map(_toml_entry, entries)))
+    names = [it if isinstance(it, str) else it.name for it in models]
+    chosen = {"data_dir": data_dir, "port": 0, "models": names, "catalog": data_dir / "catalogue.toml"}
+    env = {**_plain_environment(), **_variables({**chosen, **settings})}
+    (data_dir / "url").unlink(missing_ok=True)
+    argv = (sys.executable, "-m", "tutti", "serve", *arguments)
+    with (data_dir / "output").open("wb") as output:
+        process = subprocess.Popen(argv, env=env, stdout=output, stderr=output, stdin=subprocess.DEVNULL)
+    try:
+        yield process
+    finally:
+        _end(process)
+
+
+def wait_ready(server: Server, within_s: float = _READY_S) -> None:
+    give_up_at = time.monotonic() + within_s
+    while True:
+        with contextlib.suppress(httpx.TransportError):
+            if server.client.get("/readyz").status_code == 200:
+                return
+        assert server.process.poll() is None, f"it ended:\n{server.output}"
+        assert time.monotonic() < give_up_at, f"it was not ready in time:\n{server.output}"
+        time.sleep(0.05)
+
+
+def _url(process: subprocess.Popen[bytes], data_dir: Path) -> str:
+    """The controller says its port in a file, as soon as it has one."""
+    give_up_at = time.monotonic() + _READY_S
+    while not (data_dir / "url").exists():
+        assert process.poll() is None, f"it ended:\n{(data_dir / 'output').read_text()}"
+        assert time.monotonic() < give_up_at
+        time.sleep(0.02)
+    return (data_dir / "url").read_text().strip()
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    if process.poll() is None:
+        process.terminate()
+    try:
+        process.wait(_END_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def _share_weights(data_dir: Path) -> None:
+    cache = Path(os.environ.get("TUTTI_TEST_CACHE", "~/.cache/tutti-tests")).expanduser() / "models"
+    cache.mkdir(parents=True, exist_ok=True)
+    (data_dir / "models").symlink_to(cache)
+
+
+def _plain_environment() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if not name.startswith("TUTTI_")}
+
+
+def _variables(settings: Mapping[str, Any]) -> dict[str, str]:
+    return {
+        f"TUTTI_{name.upper()}": json.dumps(value) if isinstance(value, list | dict | bool) else str(value)
+        for name, value in settings.items()
+    }
+
+
+def _toml_entry(model: Model) -> str:
+    fields = msgspec.to_builtins(model)
+    del fields["name"], fields["project_id"]
+    return f"{json.dumps(model.name)} = {_toml(fields)}\n"
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, dict):
+        return (
+            "{" + ", ".join(f"{json.dumps(k)} = {_toml(v)}" for k, v in value.items() if v is not None) + "}"
+        )
+    if isinstance(value, list | tuple | set | frozenset):
+        return "[" + ", ".join(map(_toml, value)) + "]"
+    return json.dumps(value)
+
+
+def _argv(process: psutil.Process) -> list[str]:
+    try:
+        return process.cmdline()
+    except psutil.Error:
+        return []

@@ -1,0 +1,218 @@
+"""The command against a real server, each a process of its own; `tutti chat` at a real terminal."""
+
+import json
+import os
+import pty
+import re
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from tests.support.server import Server, running_server
+
+from tutti.base.model import Model
+
+Run = Callable[..., str]
+
+CHAT = Model(name="test/chat", type="chat", engine="echo")
+SLOW = Model(name="test/slow", type="chat", engine="echo", options={"tokens_per_s": 20})
+EMBEDDING = Model(name="test/embedding", type="embedding", engine="echo")
+RERANK = Model(name="test/rerank", type="rerank", engine="echo")
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    with running_server([CHAT, SLOW, EMBEDDING, RERANK]) as server:
+        yield server
+
+
+def environment(server: Server, home: Path) -> dict[str, str]:
+    return {
+        "PATH": os.environ["PATH"],
+        "HOME": str(home),
+        "TERM": "xterm",
+        "TOGETHER_BASE_URL": server.url,
+        "TOGETHER_API_KEY": "any",
+        "TUTTI_DATA_DIR": str(home / "data"),
+    }
+
+
+@pytest.fixture
+def tutti(server: Server, tmp_path: Path) -> Run:
+    def run(*args: str, status: int = 0) -> str:
+        argv = [sys.executable, "-m", "tutti", *args]
+        done = subprocess.run(
+            argv, env=environment(server, tmp_path), capture_output=True, text=True, timeout=60
+        )
+        assert done.returncode == status, done.stderr
+        return done.stdout if status == 0 else done.stderr
+
+    return run
+
+
+def test_chat_completions_stream_and_do_not(tutti: Run) -> None:
+    args = ("chat.completions", "--message", "system", "Be brief", "--message", "user", "hello big world")
+    streamed = tutti(*args, "--model", "test/chat")
+    assert "hello big world" in streamed
+    assert tutti(*args, "--model", "test/chat", "--no-stream") == streamed
+    chunks = [json.loads(line) for line in tutti(*args, "--model", "test/chat", "--raw").splitlines()]
+    assert chunks[-1]["usage"]["completion_tokens"] > 0
+
+
+def test_completions_stream_and_do_not(tutti: Run) -> None:
+    args = ("completions", "one two three four", "--model", "test/chat", "--max-tokens", "3", "--stop", "zzz")
+    streamed = tutti(*args)
+    assert streamed.split() == ["one", "two", "three"]
+    assert tutti(*args, "--no-stream").split() == streamed.split()
+
+
+def test_the_first_chat_model_is_the_default(tutti: Run) -> None:
+    answer = json.loads(tutti("chat.completions", "--message", "user", "hi", "--no-stream", "--json"))
+    assert answer["model"] == "test/chat"
+
+
+def test_models_embeddings_rerank_and_usage(tutti: Run) -> None:
+    names = [model["id"] for model in json.loads(tutti("models", "list", "--json"))]
+    assert names[:4] == ["test/chat", "test/slow", "test/embedding", "test/rerank"]
+    assert "test/chat" in tutti("models", "list", "--type", "chat")
+    assert "test/embedding" not in tutti("models", "list", "--type", "chat")
+    assert tutti("models", "list", "--type", "dedicated", "--json") == "[]\n"
+    assert json.loads(tutti("models", "retrieve", "test/chat", "--json"))["type"] == "chat"
+    assert len(json.loads(tutti("embeddings", "hello", "--model", "test/embedding"))) == 384
+    ranked = tutti("rerank", "big dog", "small cat", "big dog", "--model", "test/rerank").splitlines()
+    assert ranked[1].split() == ["1.0000", "1", "big", "dog"]
+    time.sleep(0.5)
+    assert "test/embedding" in tutti("usage")
+    report = json.loads(tutti("usage", "--group-by", "operation", "--json"))
+    assert {"embeddings", "rerank"} <= {row["operation"] for day in report["data"] for row in day["usage"]}
+
+
+def test_an_unknown_model_is_one_line_with_a_hint(tutti: Run) -> None:
+    said = tutti("chat.completions", "--message", "user", "hi", "--model", "test/chut", status=1)
+    assert said.startswith("tutti: ")
+    assert "test/chat" in said
+    assert said.count("\n") == 1
+
+
+def test_ctrl_c_stops_a_stream_with_status_130(server: Server, tmp_path: Path) -> None:
+    argv = [sys.executable, "-m", "tutti", "completions", "[[tokens 500]]", "--model", "test/slow"]
+    with subprocess.Popen(
+        argv, env=environment(server, tmp_path), stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.read(1)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=10)
+    assert process.returncode == 130
+    assert b"Traceback" not in out + err
+
+
+def test_help_is_quick(tutti: Run) -> None:
+    took = []
+    for _ in range(3):
+        began = time.monotonic()
+        tutti("--help")
+        took.append(time.monotonic() - began)
+    assert min(took) < 0.7
+
+
+# --- tutti chat ---------------------------------------------------------------------------------------------
+
+
+class Terminal:
+    """A person at `tutti chat`: types, and waits for what appears."""
+
+    def __init__(self, descriptor: int, process: subprocess.Popen[bytes]) -> None:
+        self._descriptor = descriptor
+        self.process = process
+        self.seen = ""
+
+    def type(self, text: str) -> None:
+        os.write(self._descriptor, text.encode())
+
+    def wait_for(self, pattern: str, within_s: float = 20.0) -> None:
+        """Forgets all up to the match, so that the next wait sees only what came later."""
+        give_up_at = time.monotonic() + within_s
+        while (match := re.search(pattern, self.seen)) is None:
+            assert time.monotonic() < give_up_at, f"no {pattern!r} in {self.seen!r}"
+            if select.select([self._descriptor], [], [], 0.1)[0]:
+                raw = os.read(self._descriptor, 65_536).decode(errors="replace")
+                self.seen += re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", raw)
+        self.seen = self.seen[match.end() :]
+
+
+@contextmanager
+def chatting(server: Server, home: Path, *args: str) -> Iterator[Terminal]:
+    ours, theirs = pty.openpty()
+    argv = [sys.executable, "-m", "tutti", "chat", *args]
+    process = subprocess.Popen(
+        argv,
+        env={**environment(server, home), "PROMPT_TOOLKIT_NO_CPR": "1"},
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        start_new_session=True,
+        preexec_fn=_control_terminal,
+    )
+    os.close(theirs)
+    try:
+        yield Terminal(ours, process)
+    finally:
+        process.kill()
+        process.wait()
+        os.close(ours)
+
+
+def _control_terminal() -> None:
+    """So that Ctrl-C typed at the terminal is a signal to the child."""
+    os.close(os.open(os.ttyname(0), os.O_RDWR))
+
+
+def test_chat_talks_at_a_terminal_and_keeps_what_was_typed(server: Server, tmp_path: Path) -> None:
+    saved = tmp_path / "talk.json"
+    with chatting(server, tmp_path, "--model", "test/chat") as terminal:
+        terminal.wait_for("test/chat")
+        terminal.wait_for(">>>")
+        terminal.type("hello big world\r")
+        terminal.wait_for(r"\nhello big world")
+        terminal.wait_for(">>>")
+        terminal.type("/help\r")
+        terminal.wait_for("Ctrl-D leaves")
+        terminal.wait_for(">>>")
+        terminal.type(f"/save {saved}\r")
+        terminal.wait_for(">>>")
+        terminal.type("\x04")
+        assert terminal.process.wait(10) == 0
+    turns = json.loads(saved.read_text())["messages"]
+    assert [turn["role"] for turn in turns] == ["user", "assistant"]
+    with chatting(server, tmp_path, "--model", "test/chat") as terminal:
+        terminal.wait_for(">>>")
+        terminal.type("\x1b[A\x1b[A\x1b[A")
+        terminal.wait_for("hello big world")
+
+
+def test_ctrl_c_stops_the_answer_and_not_the_chat(server: Server, tmp_path: Path) -> None:
+    saved = tmp_path / "talk.json"
+    with chatting(server, tmp_path, "--model", "test/slow") as terminal:
+        terminal.wait_for(">>>")
+        terminal.type("count [[tokens 500]] slowly\r")
+        terminal.wait_for(r"slowly[^>]*\n[^>]*\w+ \w+ \w+ ")
+        terminal.type("\x03")
+        terminal.wait_for(">>>", within_s=5)
+        terminal.type("\x03")
+        terminal.type("hello\r")
+        terminal.wait_for(r"\nhello")
+        terminal.wait_for(">>>")
+        terminal.type(f"/save {saved}\r")
+        terminal.wait_for(">>>")
+        terminal.type("\x04")
+        assert terminal.process.wait(10) == 0
+    turns = json.loads(saved.read_text())["messages"]
+    assert [turn["role"] for turn in turns] == ["user", "assistant", "user", "assistant"]
+    assert 1 < len(turns[1]["content"].split()) < 400

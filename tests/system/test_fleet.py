@@ -1,0 +1,311 @@
+"""Models come up when they are asked for, stay up whatever happens to them, and leave when room is needed."""
+
+import asyncio
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+from sqlalchemy import select, update
+from tests.support.fleet import ask, echo, say, stack, until
+from tests.support.postgres import empty_database, postgres_url
+from tests.support.processes import gone
+
+from tutti.base.errors import LoadFailed, NotFound, RateLimited, Unavailable
+from tutti.base.model import Model, ModelFile, Source
+from tutti.serving.wants import RETRY_FAILED_S
+from tutti.store.records import Node, Replica, Want
+
+STREAM = b'{"model": "m", "stream": true, "messages": [{"role": "user", "content": "%s"}]}'
+ROOM_FOR_ONE = 150_000_000
+ROOM_FOR_TWO = 250_000_000
+
+
+def large(name: str, **options: float) -> Model:
+    """About 100 MB: 20 of the program, and 80 that it takes for this purpose."""
+    return echo(name, options={"memory_bytes": 80_000_000, **options})
+
+
+async def test_a_model_loads_on_first_use_and_serves(tmp_path: Path) -> None:
+    model = echo()
+    async with stack(tmp_path, model) as it:
+        found = await it.dispatch.resolve("echo", "")
+        async with it.dispatch.lease(found) as lease:
+            assert await ask(lease, "one two") == "one two"
+            assert lease.queued_s > 0
+        replica = await it.replica(model)
+        assert replica is not None
+        assert replica.state == "ready"
+        pids = it.pids(model)
+    await gone(pids, within_s=2)
+
+
+async def test_unknown_names_are_told_with_what_comes_near(tmp_path: Path) -> None:
+    async with stack(tmp_path, echo("meta/llama-small")) as it:
+        with pytest.raises(NotFound, match=r"Did you mean meta/llama-small") as caught:
+            await it.dispatch.resolve("meta/lama-small", "")
+        assert caught.value.param == "model"
+
+
+async def test_requests_beyond_the_slots_wait_in_order_and_beyond_the_queue_are_refused(
+    tmp_path: Path,
+) -> None:
+    model = echo(options={"slots": 1, "first_token_delay_s": 0.2})
+    order: list[int] = []
+
+    async def one(number: int) -> None:
+        async with it.dispatch.lease(model) as lease:
+            await ask(lease)
+            order.append(number)
+
+    async with stack(tmp_path, model, max_queue=3) as it:
+        await say(it, model)
+        tasks = []
+        for number in range(4):
+            tasks.append(asyncio.create_task(one(number)))
+            await asyncio.sleep(0.01)
+        with pytest.raises(RateLimited) as caught:
+            await say(it, model)
+        assert caught.value.headers()["retry-after"].isdigit()
+        await asyncio.gather(*tasks)
+        assert order == [0, 1, 2, 3]
+
+
+async def test_a_waiter_that_goes_away_leaves_the_queue(tmp_path: Path) -> None:
+    model = echo(options={"slots": 1})
+    async with stack(tmp_path, model, max_queue=1) as it, it.dispatch.lease(model) as held:
+        waiter = asyncio.create_task(say(it, model))
+        await asyncio.sleep(0.05)
+        waiter.cancel()
+        await asyncio.wait([waiter])
+        second = asyncio.create_task(say(it, model))
+        await asyncio.sleep(0.05)
+        await ask(held)
+        assert not second.done()
+        second.cancel()
+        await asyncio.wait([second])
+
+
+async def test_leaving_a_stream_early_frees_the_engine_at_once(tmp_path: Path) -> None:
+    model = echo(options={"tokens_per_s": 20})
+    async with stack(tmp_path, model) as it:
+        async with it.dispatch.lease(model) as lease:
+            pieces = lease.upstream.stream("/v1/chat/completions", STREAM % b"[[tokens 500]] x")
+            await anext(pieces)
+            [runner] = it.fleet.runners
+            assert await runner.busy()
+            left_at = time.monotonic()
+            await pieces.aclose()
+        while await runner.busy():
+            await asyncio.sleep(0.01)
+        assert time.monotonic() - left_at < 0.5
+
+
+async def test_a_killed_engine_fails_what_it_was_doing_and_comes_back(tmp_path: Path) -> None:
+    model = echo(options={"first_token_delay_s": 0.5})
+    async with stack(tmp_path, model) as it:
+        await say(it, model)
+        [pid] = it.pids(model)
+        running = asyncio.create_task(say(it, model))
+        await asyncio.sleep(0.2)
+        os.kill(pid, signal.SIGKILL)
+        with pytest.raises(Unavailable) as caught:
+            await running
+        assert caught.value.headers()["retry-after"] == "1"
+        assert await say(it, model, "back") == "back"
+        async with it.database.read() as session:
+            assert await session.scalar(select(Replica.restarts)) == 1
+
+
+async def test_a_break_in_the_middle_of_a_stream_is_told(tmp_path: Path) -> None:
+    model = echo()
+    async with stack(tmp_path, model) as it, it.dispatch.lease(model) as lease:
+        with pytest.raises(Unavailable):
+            async for _ in lease.upstream.stream(
+                "/v1/chat/completions", STREAM % b"[[crash 3]] [[tokens 9]] x"
+            ):
+                pass
+
+
+async def test_a_request_that_finds_the_engine_gone_waits_for_its_return(tmp_path: Path) -> None:
+    """Nothing was sent, so nothing is lost: the client learns nothing of it."""
+    model = echo()
+    async with stack(tmp_path, model) as it:
+        await say(it, model)
+        [pid] = it.pids(model)
+        os.kill(pid, signal.SIGKILL)
+        await gone([pid])
+        assert await say(it, model, "still here") == "still here"
+
+
+@pytest.mark.parametrize("way", ["stopped", "stuck"])
+async def test_a_hung_engine_is_replaced(tmp_path: Path, way: str) -> None:
+    model = echo()
+    async with stack(tmp_path, model, hang_timeout_s=1) as it:
+        await say(it, model)
+        [pid] = it.pids(model)
+        hanging = asyncio.create_task(say(it, model, "[[hang 1]] x" if way == "stuck" else "[[sleep 9]] x"))
+        await asyncio.sleep(0.3)
+        if way == "stopped":
+            os.kill(pid, signal.SIGSTOP)
+        with pytest.raises(Unavailable):
+            await asyncio.wait_for(hanging, 10)
+        assert await say(it, model, "back") == "back"
+        assert it.pids(model) != {pid}
+
+
+async def test_a_slow_engine_that_makes_progress_is_left_alone(tmp_path: Path) -> None:
+    model = echo(options={"tokens_per_s": 5})
+    async with stack(tmp_path, model, hang_timeout_s=0.5) as it:
+        await say(it, model, "one two three four five six seven eight nine ten")
+        assert [runner.restarts for runner in it.fleet.runners] == [0]
+
+
+async def test_a_model_that_never_starts_fails_with_its_last_words_until_wanted_again(tmp_path: Path) -> None:
+    model = echo(options={"dimensions": "many"})
+    async with stack(tmp_path, model) as it:
+        with pytest.raises(LoadFailed, match="invalid int value: 'many'") as caught:
+            await say(it, model)
+        assert caught.value.headers()["x-should-retry"] == "false"
+        began = time.monotonic()
+        with pytest.raises(LoadFailed):
+            await say(it, model)
+        assert time.monotonic() - began < 1
+        await it.catalog.add(echo())
+        async with it.database.begin() as session:
+            await session.execute(update(Replica).values(changed_at=Replica.changed_at - RETRY_FAILED_S))
+        await asyncio.sleep(0.3)
+        assert await say(it, echo(), "repaired") == "repaired"
+
+
+async def test_a_model_larger_than_the_budget_fails_at_once(tmp_path: Path) -> None:
+    model = echo(memory_bytes=ROOM_FOR_TWO)
+    async with stack(tmp_path, model, memory_budget_bytes=ROOM_FOR_ONE) as it:
+        with pytest.raises(LoadFailed, match=r"needs about 0\.2 GB of memory"):
+            await say(it, model)
+
+
+async def test_waiting_for_a_slow_load_ends_with_the_reason_and_advice(tmp_path: Path) -> None:
+    model = echo(options={"start_delay_s": 30})
+    async with stack(tmp_path, model, load_wait_s=0.5) as it:
+        with pytest.raises(Unavailable, match="being loaded") as caught:
+            await say(it, model)
+        assert caught.value.headers() == {"x-should-retry": "true", "retry-after": "5"}
+
+
+async def test_weights_are_pulled_on_first_use(tmp_path: Path) -> None:
+    weights = tmp_path / "weights.json"
+    weights.write_text("{}")
+    files = (ModelFile(name="weights.json", sources=(Source(path=str(weights)),)),)
+    model = echo(files=files)
+    async with stack(tmp_path / "data", model) as it:
+        assert not it.catalog.is_pulled(model)
+        assert await say(it, model) == "hello"
+        assert it.catalog.is_pulled(model)
+
+
+async def test_weights_are_not_pulled_where_that_is_off(tmp_path: Path) -> None:
+    files = (ModelFile(name="weights.json", sources=(Source(path="/nonexistent"),)),)
+    model = echo(files=files)
+    async with stack(tmp_path, model, pull_on_use=False) as it:
+        with pytest.raises(LoadFailed, match="tutti pull echo"):
+            await say(it, model)
+
+
+async def test_the_least_recently_used_makes_room(tmp_path: Path) -> None:
+    first, second, third = (large(name) for name in ("first", "second", "third"))
+    async with stack(tmp_path, first, second, third, memory_budget_bytes=ROOM_FOR_TWO) as it:
+        for model in (first, second):
+            await say(it, model)
+        await asyncio.sleep(1.2)
+        await say(it, first)
+        await asyncio.sleep(1.2)
+        await say(it, third)
+        assert it.pids(first)
+        assert not it.pids(second)
+
+
+async def test_a_busy_model_finishes_before_it_makes_room(tmp_path: Path) -> None:
+    busy, other = large("busy", tokens_per_s=10), large("other")
+    async with stack(tmp_path, busy, other, memory_budget_bytes=ROOM_FOR_ONE) as it:
+        await say(it, busy, "x")
+        running = asyncio.create_task(say(it, busy, "[[tokens 30]] x"))
+        await asyncio.sleep(0.2)
+        assert await say(it, other, "my turn") == "my turn"
+        assert running.done()
+        assert len(running.result().split()) == 30
+
+
+async def test_a_model_that_is_never_idle_does_not_keep_another_out(tmp_path: Path) -> None:
+    busy, other = large("busy", tokens_per_s=10), large("other")
+    async with stack(tmp_path, busy, other, memory_budget_bytes=ROOM_FOR_ONE, max_queue=64) as it:
+        answers: list[str] = []
+
+        async def keep_busy() -> None:
+            while True:
+                answers.append(await say(it, busy, "[[tokens 10]] x"))
+
+        await say(it, busy)
+        load = [asyncio.create_task(keep_busy()) for _ in range(2)]
+        await asyncio.sleep(0.5)
+        assert await asyncio.wait_for(say(it, other, "at last"), 15) == "at last"
+        before = len(answers)
+        await until(lambda: len(answers) > before, within_s=15)
+        assert not any(task.done() for task in load)
+        for task in load:
+            task.cancel()
+        await asyncio.wait(load)
+
+
+async def test_two_models_alternate_in_the_room_of_one(tmp_path: Path) -> None:
+    models = [large("left"), large("right")]
+    async with stack(tmp_path, *models, memory_budget_bytes=ROOM_FOR_ONE) as it:
+        for turn in range(4):
+            assert await say(it, models[turn % 2], f"turn {turn}") == f"turn {turn}"
+            assert len(it.pids(models[0]) | it.pids(models[1])) == 1
+
+
+async def test_two_fleets_on_one_database_start_a_model_once(tmp_path: Path) -> None:
+    models = [echo(f"model-{number}") for number in range(4)]
+    url = postgres_url(await empty_database())
+    async with (
+        stack(tmp_path / "one", *models, database_url=url) as one,
+        stack(tmp_path / "two", database_url=url) as two,
+    ):
+        await asyncio.gather(*(say(it, model) for it in (one, two, one) for model in models))
+        async with one.database.read() as session:
+            assert len((await session.scalars(select(Replica.id))).all()) == len(models)
+            assert (await session.scalars(select(Want.model))).all() == []
+
+
+async def test_what_an_earlier_life_left_behind_is_forgotten(tmp_path: Path) -> None:
+    model = echo()
+    async with stack(tmp_path, model) as it:
+        await say(it, model)
+        async with it.database.begin() as session:
+            await session.execute(update(Node).values(seen_at=Node.seen_at + 60))
+            [node] = (await session.scalars(select(Node))).all()
+            session.add(stale := Replica(
+                id="replica-stale", node_id=node.id, model="stale", entry={}, state="ready",
+                address="http://127.0.0.1:1", changed_at=0.0, used_at=0.0,
+            ))  # fmt: skip
+        assert stale.node_id == (tmp_path / "node").read_text()
+    async with stack(tmp_path) as it:
+        assert await it.dispatch.replicas() == []
+
+
+async def test_a_node_that_others_forgot_reports_its_replicas_again(tmp_path: Path) -> None:
+    model = echo()
+    async with stack(tmp_path, model) as it:
+        await say(it, model)
+        async with it.database.begin() as session:
+            for row in [*(await session.scalars(select(Node))), *(await session.scalars(select(Replica)))]:
+                await session.delete(row)
+        await until(lambda: _is_ready(it, model), within_s=5)
+        assert [runner.restarts for runner in it.fleet.runners] == [0]
+
+
+async def _is_ready(it: object, model: Model) -> bool:
+    replica = await it.replica(model)  # type: ignore[attr-defined]
+    return replica is not None and replica.state == "ready"

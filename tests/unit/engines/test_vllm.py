@@ -1,0 +1,126 @@
+"""vLLM's command line, and what its metrics say."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from tests.support.engines import Canned, chat, collect, model
+
+from tutti.base.model import Model, ModelFile
+from tutti.engines.base import Place
+from tutti.engines.vllm import Vllm
+
+VLLM = Vllm()
+FILES = (ModelFile(name="model.safetensors", size_bytes=10**9),)
+
+
+def line(which: Model, **place: Any) -> str:
+    at = Place(**{"folder": Path("/w/model"), "port": 9000, "threads": 3, **place})
+    return " ".join(VLLM.program(which, at).argv)
+
+
+def environment(which: Model, **place: Any) -> Mapping[str, str]:
+    return VLLM.program(which, Place(**{"folder": Path("/w"), "port": 1, "threads": 3, **place})).env
+
+
+def vllm(files: tuple[ModelFile, ...] = FILES, **fields: Any) -> Model:
+    return model("vllm", files=files, **fields)
+
+
+def test_the_least_command_line() -> None:
+    assert line(vllm()) == (
+        "vllm serve /w/model --served-model-name some/model --host 127.0.0.1 --port 9000"
+        " --enable-prompt-tokens-details --max-num-seqs 256"
+    )
+
+
+def test_an_environment_of_its_own() -> None:
+    started = line(vllm(), vllm_python="/venv/bin/python")
+    assert started.startswith("/venv/bin/python -m vllm.entrypoints.cli.main serve /w/model ")
+
+
+def test_every_option() -> None:
+    options = {
+        "max_num_seqs": 8,
+        "gpus": 2,
+        "gpu_memory_utilization": 0.8,
+        "dtype": "bfloat16",
+        "quantization": "fp8",
+        "reasoning_parser": "qwen3",
+        "tool_call_parser": "hermes",
+        "lora_modules": ["a=/l/a", "b=/l/b"],
+        "max_lora_rank": 32,
+        "args": ["--enforce-eager"],
+    }
+    which = vllm(context_length=4096, options=options)
+    assert line(which).endswith(
+        " --max-num-seqs 8 --max-model-len 4096 --tensor-parallel-size 2 --gpu-memory-utilization 0.8"
+        " --dtype bfloat16 --quantization fp8 --reasoning-parser qwen3 --max-lora-rank 32"
+        " --enable-auto-tool-choice --tool-call-parser hermes --enable-lora --lora-modules a=/l/a b=/l/b"
+        " --enforce-eager"
+    )
+    assert VLLM.slots(which) == 8
+    assert VLLM.program(which, Place(folder=Path(), port=1, threads=1, gpus=(0, 1))).gpus == 2
+
+
+def test_tensor_parallel_may_differ_from_the_gpus() -> None:
+    assert "--tensor-parallel-size 1" in line(vllm(options={"gpus": 2, "tensor_parallel": 1}))
+
+
+def test_embedding_and_reranking_models_pool() -> None:
+    assert "--runner pooling" in line(vllm(type="embedding"))
+    assert "--runner pooling" in line(vllm(type="rerank"))
+
+
+def test_weights_that_vllm_fetches_itself() -> None:
+    which = vllm(files=(), hub="owner/repo@abc")
+    assert line(which).startswith("vllm serve owner/repo --revision abc ")
+    assert environment(which, hub_token="t")["HF_TOKEN"] == "t"
+    assert "HF_HUB_OFFLINE" not in environment(which)
+
+
+def test_weights_on_disk_need_no_hub_and_no_token() -> None:
+    env = environment(vllm(), hub_token="t")
+    assert env["HF_HUB_OFFLINE"] == "1"
+    assert "HF_TOKEN" not in env
+
+
+def test_nothing_is_reported_to_anybody() -> None:
+    assert environment(vllm())["VLLM_NO_USAGE_STATS"] == "1"
+
+
+def test_threads_and_cache_are_bounded_on_the_cpu_only() -> None:
+    on_cpu = environment(vllm(options={"cpu_kv_cache_gb": 2}))
+    assert (on_cpu["OMP_NUM_THREADS"], on_cpu["VLLM_CPU_KVCACHE_SPACE"]) == ("3", "2")
+    assert "OMP_NUM_THREADS" not in environment(vllm(options={"gpus": 1}), gpus=(0,))
+
+
+def test_memory_is_weights_and_cache_until_measured() -> None:
+    assert VLLM.memory_bytes(vllm()) == 5 * 10**9
+    assert VLLM.memory_bytes(vllm(memory_bytes=7)) == 7
+
+
+METRICS = b"""# HELP vllm:num_requests_running Number of requests in model execution batches.
+# TYPE vllm:num_requests_running gauge
+vllm:num_requests_running{engine="0",model_name="m"} 2.0
+vllm:num_requests_waiting{engine="0",model_name="m"} 1.0
+vllm:num_requests_waiting_by_reason{engine="0",reason="capacity"} 1.0
+vllm:prompt_tokens_total{engine="0",model_name="m"} %d
+vllm:generation_tokens_total{engine="0",model_name="m"} 1.5e+06
+vllm:kv_cache_usage_perc{engine="0",model_name="m"} 0.5
+"""
+
+
+def test_progress_is_read_from_the_metrics() -> None:
+    before, same, after = (VLLM.progress(METRICS % tokens) for tokens in (10, 10, 11))
+    assert before.busy == 3
+    assert before == same
+    assert before.mark != after.mark
+
+
+async def test_without_a_tool_parser_it_is_not_asked_to_read_calls() -> None:
+    tools = [{"type": "function", "function": {"name": "add"}}]
+    for options, sent in (({}, "none"), ({"tool_call_parser": "hermes"}, "auto")):
+        upstream = Canned([b'{"choices":[{"message":{"content":"hi"},"finish_reason":"stop"}]}'])
+        await collect(VLLM.text.chat(upstream, chat(model=vllm(options=options), tools=tools)))
+        assert upstream.asked[0][1]["tool_choice"] == sent

@@ -1,0 +1,99 @@
+"""The queue of one model."""
+
+import asyncio
+
+import pytest
+
+from tutti.base.errors import RateLimited, Unavailable
+from tutti.serving.line import Line
+from tutti.serving.router import ReplicaView, least_loaded
+
+
+def replica(name: str, slots: int = 1, port: int = 1) -> ReplicaView:
+    return ReplicaView(name, "m", "", "ready", "", f"http://127.0.0.1:{port}", slots, 0.0)
+
+
+async def test_a_free_slot_is_granted_at_once() -> None:
+    line = Line("m", 0)
+    line.offer([replica("a")])
+    assert line.enter().granted.result().id == "a"
+    assert (line.running, line.waiting) == (1, 0)
+
+
+async def test_a_full_line_refuses_with_the_wait() -> None:
+    line = Line("m", 1)
+    line.offer([replica("a")])
+    line.enter()
+    line.enter()
+    with pytest.raises(RateLimited, match="1 requests already wait for m") as caught:
+        line.enter()
+    assert caught.value.retry_after_s is not None
+
+
+async def test_one_that_had_a_place_is_let_in_and_goes_first() -> None:
+    line = Line("m", 1)
+    first = line.enter()
+    again = line.enter(again=True)
+    line.offer([replica("a")])
+    assert again.granted.done()
+    assert not first.granted.done()
+
+
+async def test_slots_are_granted_in_order_on_the_least_loaded() -> None:
+    line = Line("m", 9)
+    line.offer([replica("a", 2), replica("b", 4, port=2)])
+    granted = [line.enter().granted.result().id for _ in range(6)]
+    assert sorted(granted) == ["a", "a", "b", "b", "b", "b"]
+    waiting = [line.enter() for _ in range(2)]
+    line.release(replica("b", 4, port=2), 1.0)
+    assert [it.granted.done() for it in waiting] == [True, False]
+
+
+async def test_a_waiter_that_left_is_passed_over() -> None:
+    line = Line("m", 9)
+    first, second = line.enter(), line.enter()
+    first.granted.cancel()
+    line.offer([replica("a")])
+    assert second.granted.result().id == "a"
+    line.leave(first)
+    line.leave(second)
+    assert (line.running, line.waiting) == (0, 0)
+
+
+async def test_a_suspect_is_passed_over_until_its_address_changes() -> None:
+    line = Line("m", 9)
+    line.offer([replica("a")])
+    line.suspect(replica("a"))
+    line.offer([replica("a")])
+    waiter = line.enter()
+    assert not waiter.granted.done()
+    line.offer([replica("a", port=2)])
+    assert waiter.granted.done()
+
+
+async def test_only_those_who_waited_long_enough_without_a_replica_fail() -> None:
+    line = Line("m", 9)
+    old = line.enter()
+    await asyncio.sleep(0.05)
+    young = line.enter()
+    line.fail(Unavailable("loading"), 0.04)
+    assert isinstance(old.granted.exception(), Unavailable)
+    assert not young.granted.done()
+
+
+async def test_waiting_for_a_slot_does_not_count_as_waiting_for_a_load() -> None:
+    line = Line("m", 9)
+    line.offer([replica("a")])
+    line.enter()
+    waiter = line.enter()
+    await asyncio.sleep(0.05)
+    line.offer([replica("a")])
+    line.fail(Unavailable("loading"), 0.04)
+    assert not waiter.granted.done()
+
+
+def test_least_loaded_goes_by_the_share_of_slots() -> None:
+    small, large = replica("small", 2), replica("large", 10)
+    assert least_loaded([small, large], {"small": 1, "large": 4}) == large
+    assert least_loaded([small, large], {"small": 0, "large": 4}) == small
+    assert least_loaded([small, large], {"small": 2, "large": 10}) is None

@@ -1,0 +1,135 @@
+import itertools
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tutti.engines.base import ToolCall
+from tutti.features.text.toolparse import JsonEnd, ToolParser
+
+NAMES = ("get_weather", "add")
+WEATHER = '{"name": "get_weather", "arguments": {"city": "Oslo {\\"x\\"}"}}'
+ADD = '{"name": "add", "parameters": {"a": [1, 2]}}'
+CITY = ("get_weather", {"city": 'Oslo {"x"}'})
+SUM = ("add", {"a": [1, 2]})
+
+FRAGMENTS = st.sampled_from(
+    [
+        WEATHER,
+        ADD,
+        "<tool_call>",
+        "</tool_call>",
+        "<tool",
+        "```json\n",
+        "```",
+        "[TOOL_CALLS]",
+        "<|python_tag|>",
+        "[",
+        "]",
+        ",",
+        "{",
+        '{"name": ',
+        '"add"',
+        "add[ARGS]",
+        "text",
+        " ",
+        "\n",
+        '{"a": 1}',
+    ]
+)
+TEXTS = st.lists(FRAGMENTS, max_size=8).map("".join)
+
+
+def parse(pieces: list[str]) -> tuple[str, list[tuple[str, object]]]:
+    parser = ToolParser(NAMES)
+    found = [item for piece in pieces for item in parser.feed(piece)] + parser.finish()
+    calls = [item for item in found if isinstance(item, ToolCall)]
+    assert [call.index for call in calls] == list(range(parser.count))
+    assert all(call.id.startswith("call_") for call in calls)
+    text = "".join(item for item in found if isinstance(item, str))
+    return text, [(call.name, json.loads(call.arguments)) for call in calls]
+
+
+@given(TEXTS, st.lists(st.integers(0, 400)))
+def test_how_text_is_cut_makes_no_difference(text: str, cuts: list[int]) -> None:
+    places = sorted({0, len(text), *(cut % (len(text) + 1) for cut in cuts)})
+    pieces = [text[start:end] for start, end in itertools.pairwise(places)]
+    assert parse(pieces) == parse([text]) == parse(list(text))
+
+
+@given(TEXTS.filter(lambda text: WEATHER not in text and ADD not in text) | st.text())
+def test_what_is_no_call_passes_unchanged(text: str) -> None:
+    passed, calls = parse(list(text))
+    assert calls or passed == text
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (f"<tool_call>\n{WEATHER}\n</tool_call>", ("", [CITY])),
+        (f"\n<tool_call>{WEATHER}</tool_call>\n<tool_call>{ADD}</tool_call>\n", ("", [CITY, SUM])),
+        (f"I will look.\n<tool_call>{WEATHER}</tool_call>", ("I will look.\n", [CITY])),
+        (f"<tools>\n{WEATHER}\n</tools>", ("", [CITY])),
+        (f"<tool_call>{WEATHER}", ("", [CITY])),
+        (WEATHER, ("", [CITY])),
+        (f"{WEATHER}\n{ADD}", ("", [CITY, SUM])),
+        (f"{WEATHER}; {ADD}", ("", [CITY, SUM])),
+        (f"[{WEATHER}, {ADD}]", ("", [CITY, SUM])),
+        (f"```json\n{WEATHER}\n```", ("", [CITY])),
+        (f"```json\n{WEATHER}\n{ADD}\n```", ("", [CITY, SUM])),
+        (f"```\n[{WEATHER}]\n```\n", ("", [CITY])),
+        (f"Sure:\n```json\n{WEATHER}\n```", ("Sure:\n", [CITY])),
+        (f"<|python_tag|>{ADD}", ("", [SUM])),
+        (f"[TOOL_CALLS][{WEATHER}, {ADD}]", ("", [CITY, SUM])),
+        ('[TOOL_CALLS]add[ARGS]{"a": [1, 2]}[TOOL_CALLS]add{"a": [1, 2]}', ("", [SUM, SUM])),
+        ('{"type": "function", "function": {"name": "add", "arguments": "{}"}}', ("", [("add", {})])),
+        ('{"name": "add"}', ("", [("add", {})])),
+        (f"{WEATHER}\n\nDone.", ("Done.", [CITY])),
+    ],
+)
+def test_calls_are_found_in_the_shapes_that_models_write(text: str, expected: object) -> None:
+    assert parse(list(text)) == parse([text]) == expected
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"name": "other", "arguments": {}}',
+        '{"answer": 42}',
+        f"Text first, then {WEATHER}",
+        "```python\nadd(1)\n```",
+        '<tool_call>{"name": "add", "argum',
+        "[link](x) and [TOOL_CALLS]",
+        f"[{WEATHER}, 1]",
+        '{"name": "add", "arguments": {]}',
+    ],
+)
+def test_what_only_looks_like_a_call_is_text(text: str) -> None:
+    assert parse(list(text)) == parse([text]) == (text, [])
+
+
+def test_text_is_held_back_only_while_it_may_be_a_call() -> None:
+    parser = ToolParser(NAMES)
+    assert parser.feed("A <") == ["A "]
+    assert parser.feed("b") == ["<b"]
+    assert parser.feed(" ```js") == [" "]
+    assert parser.feed("x") == ["```", "jsx"]
+    assert ToolParser(NAMES).feed('{"name": "other"') == ["{", '"name": "other"']
+    assert ToolParser(NAMES).feed('{"ans') == ["{", '"ans']
+
+
+def test_a_call_is_told_as_soon_as_it_is_complete() -> None:
+    parser = ToolParser(NAMES)
+    assert parser.feed(f"<tool_call>{WEATHER[:-1]}") == []
+    (call,) = parser.feed("}")
+    assert isinstance(call, ToolCall)
+    assert call.name == "get_weather"
+
+
+@given(st.recursive(st.none() | st.text(), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner)))
+def test_the_end_of_json_is_found_at_its_end(value: object) -> None:
+    text = json.dumps([value], ensure_ascii=False)
+    end = JsonEnd()
+    assert [end.find(text[:size], 0) for size in range(len(text))] == [None] * len(text)
+    assert end.find(text + "]]", 0) == len(text)
