@@ -18,12 +18,11 @@ STREAMS, TOKENS, CONCURRENT = 12, 120, 6
 REQUESTS = 60
 ENGINE = ("--tokens-per-s", "60")
 CATALOG = """
-[[models]]
-name = "bench/chat"
+["bench/chat"]
 type = "chat"
 engine = "remote"
 context_length = 32768
-options = {{ base_url = "{url}", api_key_env = "BENCH_ENGINE_KEY", remote_model = "bench", slots = 512 }}
+options = {{ base_url = "{url}", remote_model = "bench", slots = 512 }}
 """
 
 

@@ -105,7 +105,9 @@ async def litellm_proxy(folder: Path, engine: Server) -> AsyncIterator[Server]:
         f"{{model: openai/bench, api_base: '{engine.url}', api_key: '{KEY}'}}\n"
     )
     argv = [str(LITELLM), "--config", str(config), "--port", str(port), "--num_workers", "1"]
-    with _running("litellm", argv, LITELLM_LOG="ERROR", LITELLM_LOCAL_MODEL_COST_MAP="True") as child:
+    quiet = {"LITELLM_LOG": "ERROR", "LITELLM_LOCAL_MODEL_COST_MAP": "True"}
+    open_to_all = {"LITELLM_DANGEROUSLY_PERMIT_WEAK_OR_UNSET_MASTER_KEY": "true"}
+    with _running("litellm", argv, **quiet, **open_to_all) as child:
         await _answers(f"http://127.0.0.1:{port}/health/liveliness", child, 120)
         yield Server("litellm", f"http://127.0.0.1:{port}/v1", child.pid)
 

@@ -2,8 +2,13 @@
 
 from collections.abc import Iterator
 
+import hypothesis
 import pytest
 from tests.support.server import Server, running_server
+
+# A busy machine makes any example slow now and then; pytest's own timeout is the limit.
+hypothesis.settings.register_profile("tutti", deadline=None)
+hypothesis.settings.load_profile("tutti")
 
 
 @pytest.fixture(scope="session")

@@ -1,37 +1,36 @@
 """What `tutti serve` shows a person: how the first models are coming along, then how to use them."""
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
-import aiohttp
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn, TransferSpeedColumn
 
 from tutti.base.address import local_url
 from tutti.base.settings import Settings
+from tutti.process.probe import get
 from tutti.serving.fleet import Fleet
 from tutti.serving.runner import Runner
 
 _LOOK_S = 0.05
-_ANSWER_S = aiohttp.ClientTimeout(total=5)
+_ANSWER_S = 5.0
 
 
-async def announce(settings: Settings, fleet: Fleet, *, open_to_all: bool) -> None:
+async def announce(settings: Settings, fleet: Fleet, models: Sequence[str], *, open_to_all: bool) -> None:
     """Prints the banner once a request would be served. `open_to_all`: no API key exists."""
     console = Console(highlight=False)
     base = local_url(settings.host, settings.port)
-    async with aiohttp.ClientSession(timeout=_ANSWER_S) as session:
-        with _Bars(console) as bars:
-            while not await _is_ready(session, base):
-                bars.show(fleet.runners)
-                await asyncio.sleep(_LOOK_S)
-    console.print(banner(base, settings, open_to_all=open_to_all), markup=False, soft_wrap=True)
+    with _Bars(console) as bars:
+        while not await _is_ready(base):
+            bars.show(fleet.runners)
+            await asyncio.sleep(_LOOK_S)
+    console.print(banner(base, models, open_to_all=open_to_all), markup=False, soft_wrap=True)
 
 
-def banner(base: str, settings: Settings, *, open_to_all: bool) -> str:
+def banner(base: str, models: Sequence[str], *, open_to_all: bool) -> str:
     key = "tutti" if open_to_all else "YOUR_KEY"
     note = "any key is accepted, until you make one: tutti keys create" if open_to_all else "tutti keys list"
-    model = settings.models[0] if settings.models else "MODEL"
+    model = models[0] if models else "MODEL"
     call = f".chat.completions.create(model='{model}', messages=[{{'role': 'user', 'content': 'Hello'}}])"
     body = f'{{"model": "{model}", "messages": [{{"role": "user", "content": "Hello"}}]}}'
     client = f"(base_url='{base}/v1', api_key='{key}')"
@@ -46,12 +45,12 @@ def banner(base: str, settings: Settings, *, open_to_all: bool) -> str:
 """
 
 
-async def _is_ready(session: aiohttp.ClientSession, base: str) -> bool:
+async def _is_ready(base: str) -> bool:
     try:
-        async with session.get(f"{base}/readyz") as response:
-            return response.status == 200
-    except (aiohttp.ClientError, OSError, TimeoutError):
+        status, _ = await get(f"{base}/readyz", _ANSWER_S)
+    except (OSError, ValueError):
         return False
+    return status == 200
 
 
 class _Bars:

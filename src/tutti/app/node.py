@@ -1,6 +1,7 @@
 """The controller's work proper, once the API workers are on their way: the database, and the fleet."""
 
 import asyncio
+import importlib
 import logging
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -15,7 +16,6 @@ from tutti.http.keys import has_keys
 from tutti.parts.engines import ENGINES
 from tutti.process.supervisor import Supervisor
 from tutti.serving.catalog import Catalog
-from tutti.serving.describe import describe
 from tutti.serving.entries import BrokenCatalogue
 from tutti.serving.fleet import Fleet
 from tutti.serving.sources.base import PullFailed
@@ -42,9 +42,9 @@ async def run(settings: Settings, workers: Supervisor, asked: asyncio.Event, ins
         catalog = Catalog(settings, database)
         fleet = await Fleet.open(settings, database, catalog, ENGINES, Local())
         try:
-            await _preload(settings, catalog, fleet)
+            names = await _preload(settings, catalog, fleet)
             open_to_all = not await has_keys(database)
-            announcing = asyncio.create_task(announce(settings, fleet, open_to_all=open_to_all))
+            announcing = asyncio.create_task(announce(settings, fleet, names, open_to_all=open_to_all))
             await asked.wait()
             announcing.cancel()
             await asyncio.wait([announcing])
@@ -53,13 +53,18 @@ async def run(settings: Settings, workers: Supervisor, asked: asyncio.Event, ins
             await fleet.stop()
 
 
-async def _preload(settings: Settings, catalog: Catalog, fleet: Fleet) -> None:
+async def _preload(settings: Settings, catalog: Catalog, fleet: Fleet) -> list[str]:
+    """Their names in the catalogue."""
+    names: list[str] = []
     for name in settings.models:
         model = await catalog.find(name)
         if model is None:
-            model = await describe(name, settings)
+            # An HTTP client is a tenth of the memory here, and most servers never need one.
+            model = await importlib.import_module("tutti.serving.describe").describe(name, settings)
             await catalog.add(model)
         await fleet.preload(model)
+        names.append(model.name)
+    return names
 
 
 async def _drain(workers: Supervisor, fleet: Fleet, insisted: asyncio.Event) -> int:

@@ -44,9 +44,7 @@ class TuttiError(Exception):
 
     def body(self) -> dict[str, dict[str, str | None]]:
         """`ErrorData` of the API."""
-        return {
-            "error": {"message": self.message, "type": self.type, "param": self.param, "code": self.code}
-        }
+        return {"error": {"message": self.message, "type": self.type, "param": self.param, "code": self.code}}
 
     def headers(self) -> dict[str, str]:
         """Retry advice; names in lower case, since the 1.x client looks them up that way."""

@@ -35,7 +35,9 @@ class Settings(BaseSettings):
         256, ge=0, description="Requests that may wait for one model; more get a 429 with retry-after."
     )
     load_wait_s: float = Field(
-        50.0, gt=0, description="How long a request waits for its model to load before a 503 with retry-after."
+        50.0,
+        gt=0,
+        description="How long a request waits for its model to load before a 503 with retry-after.",
     )
     early_headers_s: float = Field(
         3.0, gt=0, description="A stream that waits longer than this gets headers and SSE comments early."
@@ -54,7 +56,9 @@ class Settings(BaseSettings):
     hub_url: str = Field("https://huggingface.co", description="A hub that speaks Hugging Face's protocol.")
     hub_token: str = Field("", description="Token for gated repositories.", repr=False)
     secret: str = Field(
-        "", description="Key of the HMAC over API keys; empty: made once and kept in the data dir.", repr=False
+        "",
+        description="Key of the HMAC over API keys; empty: made once and kept in the data dir.",
+        repr=False,
     )
     threads: int = Field(0, ge=0, description="CPU threads for one engine; 0: one a physical core.")
     vllm_python: str = Field("", description="Python of an environment that has vLLM; empty: `vllm` on PATH.")

@@ -65,7 +65,9 @@ class LlamaCpp:
         return f"http://127.0.0.1:{place.port}"
 
     def headers(self, model: Model) -> Mapping[str, str]:  # noqa: ARG002
-        return {}
+        """After a stream llama.cpp closes a connection that it said it would keep, and one that it does keep
+        holds a thread of it."""
+        return {"connection": "close"}
 
     def slots(self, model: Model) -> int:
         return _slots(model)

@@ -163,6 +163,10 @@ def _error(status: int, body: ErrorBody) -> TuttiError:
         return InvalidRequest(body.message or "The model's engine did not accept the request.")
     if status == 413:
         return TooLarge("The request is too large for the model's engine.")
+    if "input is not supported" in body.message:
+        return InvalidRequest(
+            f"This model cannot take it: {body.message.partition(' - ')[0]}.", param="messages"
+        )
     if status == 500 and _TEMPLATE_REFUSES.search(body.message):
         return InvalidRequest(
             f"The model's chat template refuses the messages: {body.message}", param="messages"

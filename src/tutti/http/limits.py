@@ -26,6 +26,7 @@ from tutti.store.db import Database
 from tutti.store.records import RateWindow
 
 FLUSH_S = 0.2
+CLOSE_S = 5.0
 _IDLE_MINUTES = 15
 """How long a key is remembered: answers longer than this do not count."""
 
@@ -71,17 +72,20 @@ class Limits:
         self._clock = clock
         self._windows: dict[str, _Window] = {}
         self._flusher: asyncio.Task[None] | None = None
+        self._closing = asyncio.Event()
         self._cleared_minute = 0
 
     async def start(self) -> None:
         self._flusher = asyncio.create_task(self._keep_flushing())
 
     async def close(self) -> None:
+        """Shares what is left."""
+        self._closing.set()
         if self._flusher is not None:
+            await asyncio.wait([self._flusher], timeout=CLOSE_S)
             self._flusher.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._flusher
-        await self._try_flush()
+        else:
+            await self._try_flush()
 
     async def admit(self, caller: Caller) -> dict[str, str]:
         """Counts a request and returns the headers that say what is left; raises RateLimited."""
@@ -171,8 +175,10 @@ class Limits:
             window.requests = window.tokens = window.new_requests = window.new_tokens = 0
 
     async def _keep_flushing(self) -> None:
-        while True:
-            await asyncio.sleep(FLUSH_S)
+        while not self._closing.is_set():
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(FLUSH_S):
+                    await self._closing.wait()
             await self._try_flush()
 
     async def _try_flush(self) -> None:

@@ -56,9 +56,7 @@ def _item(path: str, item: Mapping[str, Any]) -> Json:
 def _add_stream(document: Json, channel: Channel) -> None:
     # Inside a list the type is referred to by its name, rather than written out.
     named: Any = GenericAlias(list, (channel.stream,))
-    schema = TypeAdapter[Any](named).json_schema(
-        mode="serialization", ref_template=_REF
-    )
+    schema = TypeAdapter[Any](named).json_schema(mode="serialization", ref_template=_REF)
     document["components"]["schemas"].update(schema["$defs"])
     answer = document["paths"][channel.path]["post"]["responses"]["200"]
     answer["content"]["text/event-stream"] = {"schema": schema["items"]}

@@ -71,7 +71,7 @@ class Dispatch:
         await self._session.close()
 
     async def replicas(self) -> Sequence[ReplicaView]:
-        """All replicas on live nodes, in every state, at most 0.2 s old."""
+        """All replicas on live nodes, in every state, at most `MAX_AGE_S` old."""
         return await self._table.read()
 
     async def resolve(self, name: str, project_id: str) -> Model:

@@ -6,7 +6,6 @@ import itertools
 import logging
 from collections.abc import Iterable, Mapping
 
-import aiohttp
 from sqlalchemy.exc import SQLAlchemyError
 
 from tutti.base.clock import now
@@ -26,7 +25,7 @@ from tutti.serving.wants import Key, claim, key_of, want, wanted
 from tutti.store.db import Database
 from tutti.store.records import Node as NodeRow
 
-_LOOK_S = 0.1
+_LOOK_S = 0.2
 _BEAT_S = 1.0
 _FORGET_BEATS = 10
 PACE = Pace()
@@ -60,8 +59,7 @@ class Fleet:
         gpus = [gpu.index for gpu in await list_gpus()]
         await rows.register(_node_row(rows.node_id, budget_bytes))
         room = Room(budget_bytes, gpus, rows.last_used)
-        session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0, force_close=True))
-        return cls(Node(settings, catalog, engines, driver, rows, room, session, pace), database)
+        return cls(Node(settings, catalog, engines, driver, rows, room, pace), database)
 
     @property
     def runners(self) -> Iterable[Runner]:
@@ -86,7 +84,6 @@ class Fleet:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        await self._node.session.close()
         with contextlib.suppress(SQLAlchemyError, OSError):
             await self._node.rows.sign_off()
 

@@ -12,7 +12,6 @@ import structlog
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import SQLAlchemyError
 
-from tutti.base.clock import monotonic_s
 from tutti.base.ids import new_id
 from tutti.store.db import Database
 from tutti.store.records import UsageRow
@@ -53,7 +52,8 @@ class Meter:
         self._max_rows = max_rows
         self._rows: deque[dict[str, Any]] = deque()
         self._dropped = 0
-        self._full = asyncio.Event()
+        self._wake = asyncio.Event()
+        self._closing = False
         self._flusher: asyncio.Task[None] | None = None
 
     def record(self, served: Served) -> None:
@@ -62,7 +62,7 @@ class Meter:
         # The id is made here, so that a batch whose commit was lost on the way can be written again.
         self._rows.append(_row(new_id("use"), served))
         if len(self._rows) >= FLUSH_ROWS:
-            self._full.set()
+            self._wake.set()
         if len(self._rows) > self._max_rows:
             self._rows.popleft()
             self._dropped += 1
@@ -72,16 +72,16 @@ class Meter:
 
     async def close(self) -> None:
         """Writes what is left."""
-        if self._flusher is not None:
-            self._flusher.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._flusher
-        deadline = monotonic_s() + CLOSE_S
-        while not await self._try_flush():
-            if monotonic_s() > deadline:
-                log.error("usage lost: the database cannot be reached", rows=len(self._rows))
-                return
-            await asyncio.sleep(FLUSH_S)
+        self._closing = True
+        self._wake.set()
+        try:
+            async with asyncio.timeout(CLOSE_S):
+                if self._flusher is not None:
+                    await self._flusher
+                while not await self._try_flush():  # noqa: ASYNC110 (there is no event to wait for)
+                    await asyncio.sleep(FLUSH_S)
+        except TimeoutError:
+            log.error("usage lost: the database cannot be reached", rows=len(self._rows))
 
     async def flush(self) -> None:
         while self._rows:
@@ -97,11 +97,13 @@ class Meter:
             self._rows.popleft()
 
     async def _keep_flushing(self) -> None:
-        while True:
+        while not self._closing:
+            # not wait_for: in Python 3.11 it can swallow a cancellation
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._full.wait(), FLUSH_S)
-            self._full.clear()
-            if not await self._try_flush():
+                async with asyncio.timeout(FLUSH_S):
+                    await self._wake.wait()
+            self._wake.clear()
+            if not await self._try_flush() and not self._closing:
                 await asyncio.sleep(FLUSH_S)
 
     async def _try_flush(self) -> bool:

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 
 from tutti.base.clock import monotonic_s, now
 from tutti.base.model import Model
@@ -13,7 +13,7 @@ from tutti.store.records import Node, Replica
 
 NODE_DEAD_S = 5.0
 """A node that has not been seen for so long is taken for dead, and its replicas with it."""
-MAX_AGE_S = 0.2
+MAX_AGE_S = 0.5
 _KEEP_FRESH_S = 5.0
 _COLUMNS = (
     Replica.id,
@@ -24,6 +24,9 @@ _COLUMNS = (
     Replica.address,
     Replica.slots,
     Replica.changed_at,
+)
+_ON_LIVE_NODES = select(*_COLUMNS).where(
+    Replica.node_id.in_(select(Node.id).where(Node.seen_at > bindparam("since")))
 )
 
 
@@ -91,7 +94,4 @@ class Table:
 
 
 async def _load(database: Database) -> Sequence[ReplicaView]:
-    alive = select(Node.id).where(Node.seen_at > now() - NODE_DEAD_S)
-    query = select(*_COLUMNS).where(Replica.node_id.in_(alive))
-    async with database.read() as session:
-        return [ReplicaView(*row) for row in await session.execute(query)]
+    return [ReplicaView(*row) for row in await database.poll(_ON_LIVE_NODES, {"since": now() - NODE_DEAD_S})]

@@ -6,12 +6,14 @@ pulling ──> (room is made) ──> starting ──> ready ──> draining �
 """
 
 import asyncio
+import importlib
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING
 
-import aiohttp
 import psutil
 
 from tutti.base.clock import monotonic_s
@@ -24,18 +26,20 @@ from tutti.engines.base import Engine, Place
 from tutti.process.supervisor import Backoff, Pace
 from tutti.serving.catalog import Catalog, folder_name
 from tutti.serving.eviction import Share
-from tutti.serving.pull import PullProgress, pull
 from tutti.serving.replicas import Rows
 from tutti.serving.room import Room
 from tutti.serving.running import Running, first, free_port, last_lines
 from tutti.serving.sources.base import PullFailed
 from tutti.serving.wants import key_of
 
+if TYPE_CHECKING:
+    from tutti.serving.pull import PullProgress
+
 _MOST_FAILURES = 5
 _REPORT_S = 0.5
 _MEASURE_S = 5.0
 _LEAVE_GRACE_S = 1.0
-"""API workers see a mark on a replica within 0.2 s; a request on its way gets the rest."""
+"""API workers see a mark on a replica within 0.5 s; a request on its way gets the rest."""
 _LEAVE_LOOK_S = 0.1
 log = logging.getLogger(__name__)
 
@@ -54,7 +58,6 @@ class Node:
     driver: Driver
     rows: Rows
     room: Room
-    session: aiohttp.ClientSession
     pace: Pace
 
 
@@ -131,12 +134,12 @@ class Runner:
             raise Failed(f"its weights are not here; `tutti pull {self.model.name}` fetches them")
         reporting = asyncio.create_task(self._report_pull())
         try:
-            await pull(self.model, catalog.folder(self.model), settings, self._pull_moved)
+            await _puller().pull(self.model, catalog.folder(self.model), settings, self._pull_moved)
         finally:
             reporting.cancel()
             await asyncio.gather(reporting, return_exceptions=True)
 
-    def _pull_moved(self, progress: PullProgress) -> None:
+    def _pull_moved(self, progress: "PullProgress") -> None:
         self.pulled = progress
 
     async def _report_pull(self) -> None:
@@ -190,7 +193,7 @@ class Runner:
         self._keep_last_log()
         handle = await self._node.driver.start(program, self._log, gpus)
         address = engine.address(self.model, place)
-        running = self._running = Running(engine, program, handle, address, self._node.session)
+        running = self._running = Running(engine, program, handle, address)
         reason = ""
         try:
             reason = await running.healthy()
@@ -278,7 +281,12 @@ class Runner:
             self._log.replace(self._log.with_suffix(".last.log"))
 
 
-def _pull_text(progress: PullProgress | None) -> str:
+def _puller() -> ModuleType:
+    """Loaded when there is something to pull: an HTTP client is a tenth of the controller's memory."""
+    return importlib.import_module("tutti.serving.pull")
+
+
+def _pull_text(progress: "PullProgress | None") -> str:
     if progress is None or not progress.total_bytes:
         return "pulling" if progress is None else progress.state
     percent = 100 * progress.done_bytes // progress.total_bytes

@@ -8,12 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import aiohttp
-
 from tutti.base.clock import monotonic_s
 from tutti.base.program import Program
 from tutti.compute.base import Handle
 from tutti.engines.base import Engine, Progress
+from tutti.process.probe import get
 from tutti.serving.stall import Stall
 
 _HEALTH_S = 0.05
@@ -27,7 +26,6 @@ class Running:
     program: Program
     handle: Handle
     address: str
-    session: aiohttp.ClientSession
 
     async def healthy(self) -> str:
         """Empty once it is; otherwise why it will not be."""
@@ -43,13 +41,10 @@ class Running:
 
     async def progress(self) -> Progress | None:
         """None where it does not answer."""
-        timeout = aiohttp.ClientTimeout(total=_ANSWER_S)
         try:
-            async with self.session.get(
-                self.address + self.engine.progress_path, timeout=timeout
-            ) as response:
-                return self.engine.progress(await response.read()) if response.status == 200 else None
-        except (aiohttp.ClientError, OSError, TimeoutError, ValueError):
+            status, body = await get(self.address + self.engine.progress_path, _ANSWER_S)
+            return self.engine.progress(body) if status == 200 else None
+        except (OSError, ValueError):
             return None
 
     async def _exit(self) -> str:
@@ -61,12 +56,10 @@ class Running:
     async def _answers(self) -> str:
         health = f"http://127.0.0.1:{self.program.port}{self.program.health_path}"
         while True:
-            with suppress(aiohttp.ClientError, OSError, TimeoutError):
-                async with self.session.get(
-                    health, timeout=aiohttp.ClientTimeout(total=_ANSWER_S)
-                ) as response:
-                    if response.status == 200:
-                        return ""
+            with suppress(OSError, ValueError):
+                status, _ = await get(health, _ANSWER_S)
+                if status == 200:
+                    return ""
             await asyncio.sleep(_HEALTH_S)
 
     async def _stands_still(self, hang_timeout_s: float) -> str:

@@ -14,6 +14,7 @@ from tutti.store.records import Node, Replica, Want
 
 RETRY_FAILED_S = 30.0
 """A model that failed to start is tried again when it is wanted after so long."""
+_WANTED = select(Want.model, Want.project_id).order_by(Want.wanted_at)
 
 
 @dataclass(frozen=True, order=True)
@@ -41,9 +42,7 @@ async def want(database: Database, key: Key) -> None:
 
 async def wanted(database: Database) -> Sequence[Key]:
     """Oldest first."""
-    query = select(Want.model, Want.project_id).order_by(Want.wanted_at)
-    async with database.read() as session:
-        return [Key(*row) for row in await session.execute(query)]
+    return [Key(*row) for row in await database.poll(_WANTED)]
 
 
 async def claim(database: Database, key: Key, replica: Replica, dead_before: float) -> bool:

@@ -1,12 +1,13 @@
 """The SQL database: SQLite in the data directory, or PostgreSQL. Nothing above this file knows which."""
 
 import asyncio
-from collections.abc import AsyncGenerator
+import sqlite3
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, event, make_url, text
+from sqlalchemy import Connection, Executable, Row, event, make_url, text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry
@@ -41,6 +42,7 @@ class Database:
         self.url = url
         self.engine = engine
         self._reading = engine.execution_options(read_only=True)
+        self._polling = engine.execution_options(lone_query=True)
         # SQLite has one writer. Within a process writers queue here, in order and without polling; the busy
         # timeout is for the writers of other processes.
         self._writer = asyncio.Lock() if engine.dialect.name == "sqlite" else nullcontext()
@@ -69,6 +71,13 @@ class Database:
         """A consistent view. What is written in it is lost."""
         return AsyncSession(self._reading, expire_on_commit=False)
 
+    async def poll(
+        self, query: Executable, parameters: Mapping[str, Any] | None = None
+    ) -> Sequence[Row[Any]]:
+        """One query by itself, without a session or a transaction around it: the cheapest read there is."""
+        async with self._polling.connect() as connection:
+            return (await connection.execute(query, parameters)).all()
+
     async def close(self) -> None:
         await self.engine.dispose()
 
@@ -88,11 +97,21 @@ def sqlite_path(url: str) -> Path | None:
     return Path(parsed.database or "") if parsed.get_backend_name() == "sqlite" else None
 
 
+class _SqliteConnection(sqlite3.Connection):
+    def close(self) -> None:
+        """Closing on cancellation is not enough: SQLite keeps a closed connection, with its lock, while some
+        traceback still holds a cursor. So the transaction has to be ended by itself."""
+        if self.in_transaction:
+            self.rollback()
+        super().close()
+
+
 def _sqlite(url: str) -> AsyncEngine:
     path = sqlite_path(url)
     if path is not None:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    engine = create_async_engine(url, pool_size=8, max_overflow=0, connect_args={"timeout": BUSY_TIMEOUT_S})
+    connect = {"timeout": BUSY_TIMEOUT_S, "factory": _SqliteConnection}
+    engine = create_async_engine(url, pool_size=8, max_overflow=0, connect_args=connect)
     event.listen(engine.sync_engine, "connect", _prepare)
     event.listen(engine.sync_engine, "begin", _begin)
     return engine
@@ -109,8 +128,9 @@ def _prepare(connection: Any, _: ConnectionPoolEntry) -> None:
 def _begin(connection: Connection) -> None:
     # A transaction that reads first and writes later fails at once when another one wrote in between,
     # whatever the busy timeout; so writers take the lock at the start.
-    reading = connection.get_execution_options().get("read_only", False)
-    connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
+    options = connection.get_execution_options()
+    if not options.get("lone_query", False):
+        connection.exec_driver_sql("BEGIN" if options.get("read_only", False) else "BEGIN IMMEDIATE")
 
 
 def _postgres(url: str) -> AsyncEngine:

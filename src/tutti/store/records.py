@@ -1,13 +1,13 @@
 """The tables. Everything a tenant owns carries `project_id`; times are Unix seconds with a fraction."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 from sqlalchemy import JSON, BigInteger, Float, Index, String, Text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 
 class Record(DeclarativeBase):
-    type_annotation_map = {int: BigInteger, float: Float(53), dict[str, Any]: JSON}
+    type_annotation_map: ClassVar[dict[Any, Any]] = {int: BigInteger, float: Float(53), dict[str, Any]: JSON}
 
 
 class Organization(Record):

@@ -1,4 +1,4 @@
-"""The part of a GGUF header that says how much memory a token of context takes (ggml's docs/gguf.md)."""
+"""What a worker has to know out of a GGUF header before llama.cpp reads the file (ggml's docs/gguf.md)."""
 
 import struct
 from collections.abc import Iterator, Mapping
@@ -13,13 +13,29 @@ _BYTES_A_VALUE = 2  # the cache holds float16
 Value = int | float | bool | str | tuple[int | float | bool, ...]
 
 
+Header = Mapping[str, Value]
+
+
 class BadModel(Exception):
     pass
 
 
-def cache_bytes_a_token(path: Path) -> int:
-    """0 where the header does not tell. Raises BadModel for what is no GGUF file."""
-    header = _read(path)
+def read_header(path: Path) -> Header:
+    """Raises BadModel for what is no GGUF file."""
+    try:
+        with path.open("rb") as file:
+            if file.read(4) != b"GGUF":
+                raise BadModel("it is no GGUF file")
+            if _scalar(file, _U32) not in (2, 3):
+                raise BadModel("its GGUF version is not supported")
+            _scalar(file, _U64)  # tensors
+            return dict(_pairs(file, int(_scalar(file, _U64))))
+    except (OSError, struct.error, UnicodeDecodeError, KeyError) as error:
+        raise BadModel(f"its header cannot be read ({error})") from error
+
+
+def cache_bytes_a_token(header: Header) -> int:
+    """0 where the header does not tell."""
     prefix = header.get("general.architecture", "")
     layers = _number(header, f"{prefix}.block_count")
     heads = _number(header, f"{prefix}.attention.head_count")
@@ -33,22 +49,14 @@ def cache_bytes_a_token(path: Path) -> int:
     return int(total_heads) * (key + value) * _BYTES_A_VALUE
 
 
-def _number(header: Mapping[str, Value], key: str) -> int:
+def says_pooling(header: Header) -> bool:
+    """Whether it was made to embed or to rank, and so tells how."""
+    return f"{header.get('general.architecture', '')}.pooling_type" in header
+
+
+def _number(header: Header, key: str) -> int:
     value = header.get(key, 0)
     return int(max(value, default=0) if isinstance(value, tuple) else value)
-
-
-def _read(path: Path) -> dict[str, Value]:
-    try:
-        with path.open("rb") as file:
-            if file.read(4) != b"GGUF":
-                raise BadModel("it is no GGUF file")
-            if _scalar(file, _U32) not in (2, 3):
-                raise BadModel("its GGUF version is not supported")
-            _scalar(file, _U64)  # tensors
-            return dict(_pairs(file, int(_scalar(file, _U64))))
-    except (OSError, struct.error, UnicodeDecodeError, KeyError) as error:
-        raise BadModel(f"its header cannot be read ({error})") from error
 
 
 def _pairs(file: BinaryIO, count: int) -> Iterator[tuple[str, Value]]:

@@ -17,7 +17,7 @@ from typing import NoReturn
 
 import xllamacpp
 
-from tutti.workers.gguf import BadModel, cache_bytes_a_token
+from tutti.workers.gguf import BadModel, Header, cache_bytes_a_token, read_header, says_pooling
 
 LOOPBACK = "127.0.0.1"
 _MIB = 1024 * 1024
@@ -54,7 +54,8 @@ def _arguments() -> argparse.Namespace:
 
 
 def _params(args: argparse.Namespace) -> xllamacpp.CommonParams:
-    slots = _slots(args)
+    header = read_header(args.model)
+    slots = _slots(args, header)
     params = xllamacpp.CommonParams()
     params.model.path = str(args.model)
     params.hostnames, params.port = [LOOPBACK], args.port
@@ -65,11 +66,12 @@ def _params(args: argparse.Namespace) -> xllamacpp.CommonParams:
     params.n_gpu_layers = args.gpu_layers
     params.cache_ram_mib = 0  # else prompts that left their slot fill up to 8 GB
     params.use_jinja = True
-    params.endpoint_slots = params.endpoint_metrics = params.endpoint_props = True
-    params.ui = params.fit_params = False
+    params.default_template_kwargs = {"enable_thinking": "true"}  # unless a request says otherwise
+    params.endpoint_slots = params.endpoint_metrics = True
+    params.endpoint_props = params.ui = params.fit_params = False
     params.verbosity = 1  # errors
     if args.kind != "text":
-        _embed(params, args)
+        _embed(params, args, header)
     if args.mmproj:
         params.mmproj.path = str(args.mmproj)
     if args.chat_template:
@@ -78,19 +80,21 @@ def _params(args: argparse.Namespace) -> xllamacpp.CommonParams:
     return params
 
 
-def _slots(args: argparse.Namespace) -> int:
+def _slots(args: argparse.Namespace, header: Header) -> int:
     """As many whole contexts as the cache has room for. The rest of the requests wait inside llama.cpp."""
-    context_bytes = args.context * cache_bytes_a_token(args.model)
+    context_bytes = args.context * cache_bytes_a_token(header)
     room = args.kv_cache_mib * _MIB // context_bytes if context_bytes else args.slots
     return max(1, min(args.slots, room))
 
 
-def _embed(params: xllamacpp.CommonParams, args: argparse.Namespace) -> None:
-    """A text has to go through the model in one batch."""
+def _embed(params: xllamacpp.CommonParams, args: argparse.Namespace, header: Header) -> None:
+    """A text has to go through the model in one batch. A model that was not made for it is averaged over."""
     params.embedding = True
     params.n_batch = params.n_ubatch = max(_BATCH, args.context)
     if args.kind == "rerank":
         params.pooling_type = xllamacpp.llama_pooling_type.LLAMA_POOLING_TYPE_RANK
+    elif not says_pooling(header):
+        params.pooling_type = xllamacpp.llama_pooling_type.LLAMA_POOLING_TYPE_MEAN
 
 
 def _adapter(path: Path) -> xllamacpp.CommonAdapterLoraInfo:

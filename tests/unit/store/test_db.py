@@ -72,6 +72,25 @@ async def test_concurrent_writers_lose_nothing(database: Database) -> None:
         assert await session.scalar(select(RateWindow.requests)) == 120
 
 
+async def test_a_cancelled_transaction_frees_its_lock(database: Database) -> None:
+    """As when a client leaves: at any point of the transaction, in many of them."""
+
+    async def write(number: int) -> None:
+        async with database.begin() as session:
+            session.add(organization(str(number)))
+            await session.flush()
+            await session.scalars(select(Organization.name))
+
+    for number in range(40):
+        task = asyncio.create_task(write(number))
+        await asyncio.sleep(number * 0.0003)
+        task.cancel()
+        await asyncio.wait([task])
+    async with asyncio.timeout(5):
+        await write(1000)
+    assert "1000" in await names(database)
+
+
 async def test_readers_do_not_wait_for_a_writer(database: Database) -> None:
     async with database.begin() as session:
         session.add(organization("one"))

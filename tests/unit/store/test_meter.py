@@ -39,7 +39,7 @@ async def test_a_request_becomes_a_row(database: Database) -> None:
     meter.record(msgspec.structs.replace(SERVED, first_token_s=None, status=503))
     await meter.close()
     async with database.read() as session:
-        first, second = (await session.scalars(select(UsageRow).order_by(UsageRow.id))).all()
+        first, second = (await session.scalars(select(UsageRow).order_by(UsageRow.status))).all()
     assert first.id.startswith("use-")
     assert (first.project_id, first.key_id, first.model, first.operation) == (
         "proj-default", "key-1", "m", "chat",
@@ -66,6 +66,18 @@ async def test_closing_writes_everything(database: Database) -> None:
         meter.record(SERVED)
     await meter.close()
     assert await count(database) == 5 * FLUSH_ROWS + 7
+
+
+async def test_closing_right_after_a_full_batch_ends(database: Database) -> None:
+    """The batch wakes the flusher in the same turn of the loop in which it is told to stop."""
+    meter = Meter(database)
+    await meter.start()
+    await asyncio.sleep(0.01)
+    for _ in range(FLUSH_ROWS):
+        meter.record(SERVED)
+    async with asyncio.timeout(10):
+        await meter.close()
+    assert await count(database) == FLUSH_ROWS
 
 
 async def test_nothing_is_lost_or_doubled_while_the_database_is_down(database: Database) -> None:

@@ -15,7 +15,6 @@ class Pricing(BaseModel):
     output: float
     base: float
     finetune: float
-    cached_input: float | None = None
 
 
 class ModelInfo(BaseModel):

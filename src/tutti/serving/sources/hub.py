@@ -3,15 +3,17 @@
 import re
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import msgspec
 
 from tutti.base.settings import Settings
 from tutti.serving.sources.base import SourceFailed
-from tutti.serving.sources.web import Web
 from tutti.serving.weights import is_data, is_safe_name
+
+if TYPE_CHECKING:
+    from tutti.serving.sources.web import Web  # needs an HTTP client, which reading a catalogue does not
 
 _NAME = re.compile(
     r"(?P<repo>[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95})(@(?P<revision>[\w][\w./-]*))?(:(?P<rest>.+))?",
@@ -83,7 +85,7 @@ def file_url(settings: Settings, name: HubName) -> str:
     return f"{settings.hub_url.rstrip('/')}/{name.repo}/resolve/{revision}/{quote(name.rest)}"
 
 
-async def list_repo(web: Web, settings: Settings, name: HubName) -> Listing:
+async def list_repo(web: "Web", settings: Settings, name: HubName) -> Listing:
     """Raises SourceFailed."""
     base = settings.hub_url.rstrip("/")
     about = await web.json(

@@ -1,0 +1,48 @@
+"""Every request is recorded, however it ends."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from tests.api.text.conftest import EMBEDDING, GUARD, Client, chat_body
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+async def used(client: Client, operation: str) -> dict[str, Any]:
+    response = await client.http.get("/v1/billing/usage", params={"group_by": "operation"})
+    totals = [it for window in response.json()["data"] for it in window["usage"]]
+    found = [it for it in totals if it["operation"] == operation]
+    return found[0] if found else {"requests": 0, "failed_requests": 0, "completion_tokens": 0}
+
+
+async def until(client: Client, operation: str, reached: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+    async with asyncio.timeout(5):
+        while not reached(usage := await used(client, operation)):
+            await asyncio.sleep(0.05)
+    return usage
+
+
+async def test_tokens_and_time_of_streams_and_whole_answers_are_counted(client: Client) -> None:
+    await client.complete("one two three", n=2)
+    await client.complete("one two three", stream=True)
+    usage = await until(client, "completions", lambda it: it["requests"] == 2)
+    assert (usage["prompt_tokens"], usage["completion_tokens"]) == (6, 9)
+    assert usage["failed_requests"] == 0
+    assert 0 < usage["mean_first_token_ms"] <= usage["mean_latency_ms"]
+
+
+async def test_failures_and_clients_that_left_are_counted(client: Client) -> None:
+    await client.refused(messages=[{"role": "user", "content": "UNSAFE"}], safety_model=GUARD.name)
+    late = chat_body("[[sleep 20]] x", stream=True)
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(client.post("/v1/chat/completions", late), 0.3)
+    await until(client, "chat-completions", lambda it: it["failed_requests"] == 2)
+
+
+async def test_what_never_reached_a_model_is_not_counted(client: Client) -> None:
+    before = await used(client, "completions")
+    await client.refused("/v1/completions", model=EMBEDDING.name)
+    await asyncio.sleep(0.5)
+    assert await used(client, "completions") == before
