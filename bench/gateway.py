@@ -14,8 +14,8 @@ from bench.report import Claim, at_least, at_most, publish
 from bench.servers import Server, fake_engine, install_litellm, litellm_proxy, tutti
 
 ROUNDS = 5
-STREAMS, TOKENS, CONCURRENT = 12, 120, 6
-REQUESTS = 60
+STREAMS, TOKENS, CONCURRENT = 48, 120, 24
+REQUESTS = 150
 ENGINE = ("--tokens-per-s", "60")
 CATALOG = """
 ["bench/chat"]

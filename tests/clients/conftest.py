@@ -1,7 +1,10 @@
 from collections.abc import Iterator
 
+import msgspec
 import pytest
 from tests.support.server import Server, running_server
+
+from tutti.serving.catalog import shipped_models
 
 CHAT = "Qwen/Qwen2.5-Coder-0.5B-Instruct"
 EMBEDDING = "sentence-transformers/all-MiniLM-L6-v2"
@@ -10,7 +13,9 @@ RERANK = "tutti/minilm-rerank"
 
 @pytest.fixture(scope="module")
 def seed_server() -> Iterator[Server]:
-    """Every model that a sample names stands for a small one."""
+    """Every model that a sample names stands for a small one, which says no more than a sample can show: most
+    samples set no limit."""
+    brief = msgspec.structs.replace(shipped_models()[CHAT], options={"default_max_tokens": 200})
     aliases = {"togethercomputer/m2-bert-*": EMBEDDING, "Salesforce/Llama-Rank-*": RERANK, "*": CHAT}
-    with running_server([CHAT, EMBEDDING, RERANK], aliases=aliases) as server:
+    with running_server([brief, EMBEDDING, RERANK], aliases=aliases) as server:
         yield server

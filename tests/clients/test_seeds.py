@@ -4,6 +4,7 @@ Only the base URL changes; model names are covered by the aliases of the server.
 granted (an import made in an earlier sample, the function of the reader) stands in its preamble.
 """
 
+import contextlib
 import os
 import re
 import subprocess
@@ -49,6 +50,9 @@ TYPESCRIPT = [("001", 1), ("002", 1), ("004", 3)]
 CURL = [("001", 2), ("002", 2)]
 CLI = [("004", 4), ("004", 5), ("004", 6), ("004", 8), ("004", 11)]
 PRINTS = {("001", 0), ("002", 0), ("002", 3), ("002", 12), ("004", 2), ("004", 12), ("004", 13), ("004", 23)}
+TRIES = {("002", 8): 3}
+"""Samples that leave to a small model, at a temperature, whether it calls the tool at all and with which
+arguments: any of so many runs may be the one that succeeds. What they send is the same in every run."""
 CHECKS = {
     ("002", 8): "assert tool_calls[0].function.name == 'get_weather'; assert final.choices[0].message",
     ("002", 9): "assert result.title and isinstance(result.actionItems, list)",
@@ -87,13 +91,21 @@ def run(argv: list[str], server: Server, cwd: Path, *, v1: bool = False) -> str:
     return done.stdout
 
 
+def run_until_it_succeeds(argv: list[str], server: Server, cwd: Path, tries: int) -> str:
+    for _ in range(tries - 1):
+        with contextlib.suppress(AssertionError):
+            return run(argv, server, cwd)
+    return run(argv, server, cwd)
+
+
 @pytest.mark.parametrize(("seed", "number"), [(s, n) for s, blocks in PYTHON.items() for n in blocks])
 def test_python_sample(seed: str, number: int, seed_server: Server, tmp_path: Path) -> None:
     code = PYTHON[seed][number] + sample(seed, number).replace(HOST, f"{seed_server.url}/v1")
     script = tmp_path / "sample.py"
     script.write_text(f"{code}\n{CHECKS.get((seed, number), '')}\n")
     client = "openai" if "from openai" in code else "together-3"
-    output = run([str(python_client(client)), str(script)], seed_server, tmp_path)
+    argv = [str(python_client(client)), str(script)]
+    output = run_until_it_succeeds(argv, seed_server, tmp_path, TRIES.get((seed, number), 1))
     assert output.strip() or (seed, number) not in PRINTS
 
 

@@ -17,6 +17,21 @@ _SCHEMAS = ("items", "additionalProperties", "additionalItems")
 _LISTS = ("anyOf", "oneOf", "allOf", "prefixItems", "items")
 _MAPS = ("properties", "patternProperties", "$defs", "definitions")
 _MAX_SCHEMAS = 5000
+_BOUNDS = (("minimum", "maximum"), ("minLength", "maxLength"), ("minItems", "maxItems"))
+_KINDS: Mapping[str, type | tuple[type, ...]] = {
+    "pattern": str,
+    "patternProperties": dict,
+    "properties": dict,
+    "required": list,
+    "$defs": dict,
+    "definitions": dict,
+    "enum": list,
+    "anyOf": list,
+    "oneOf": list,
+    "allOf": list,
+    "prefixItems": list,
+    **{keyword: (int, float) for bound in _BOUNDS for keyword in bound},
+}
 _OPTIONS = {
     # As little white space as llama.cpp's own grammars allow: small models love to go on with it for ever.
     "whitespace_pattern": "( |\\n{1,2}[ \\t]{0,20})?",
@@ -108,15 +123,16 @@ def _check(schema: Any, path: str, root: Json, param: str) -> None:
     schema = cast(Json, schema)
     kinds = schema.get("type", [])
     for kind in cast(list[Any], kinds) if isinstance(kinds, list) else [kinds]:
-        if kind not in _TYPES:
+        if not isinstance(kind, str) or kind not in _TYPES:
             raise _wrong(f"there is no type {kind!r}", path, param)
-    if isinstance(pattern := schema.get("pattern", ""), str):
+    for keyword, kind in _KINDS.items():
+        if keyword in schema and not isinstance(schema[keyword], kind):
+            raise _wrong(f"{keyword} has a value of a wrong kind", path, param)
+    for pattern in (schema.get("pattern", ""), *schema.get("patternProperties", ())):
         regex_grammar(pattern)
-    for name in schema.get("patternProperties", {}):
-        regex_grammar(name)
     if "$ref" in schema and not _resolves(root, schema["$ref"]):
         raise _wrong(f"{schema['$ref']!r} leads nowhere", path, param)
-    for low, high in (("minimum", "maximum"), ("minLength", "maxLength"), ("minItems", "maxItems")):
+    for low, high in _BOUNDS:
         if low in schema and high in schema and schema[low] > schema[high]:
             raise _wrong(f"{low} is above {high}", path, param)
 

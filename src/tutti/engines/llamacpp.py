@@ -2,6 +2,8 @@
 
 `Model.options`:
 - context: tokens that a prompt and its answer may have together (default: the model's, but at most 8192);
+- default_max_tokens: most tokens of an answer whose request sets no limit (default: as many as fit). Small
+  models may never end by themselves;
 - slots: requests worked on at once (default 8; fewer where the KV cache would outgrow its share);
 - kv_cache_mib: memory for the KV cache (default: half of the weights', at least 512). Every slot gets a whole
   context out of it, since llama.cpp fails all requests when a shared cache overflows;

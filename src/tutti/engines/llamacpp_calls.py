@@ -94,11 +94,17 @@ def native_body(call: ChatCall | CompletionCall, prompt: str, max_tokens: int | 
 
 def _generation(call: ChatCall | CompletionCall, max_tokens: int | None) -> Json:
     body: Json = {"stream": call.stream, **_sampling(call.sampling, context_of(call.model))}
-    if max_tokens is not None:
-        body["n_predict"] = max_tokens
+    limit = _default_max_tokens(call.model) if max_tokens is None else max_tokens
+    if limit is not None:
+        body["n_predict"] = limit
     if stop := [text for text in call.stop if text]:
         body["stop"] = stop
     return body
+
+
+def _default_max_tokens(model: Model) -> int | None:
+    """llama.cpp itself ends at the context what would not fit."""
+    return int(str(model.options.get("default_max_tokens", 0))) or None
 
 
 def _sampling(sampling: Sampling, context: int) -> Json:

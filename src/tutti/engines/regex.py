@@ -200,13 +200,16 @@ class _Reader:
         return ((ord(character), ord(character)),)
 
     def _hex(self, digits: int) -> int:
-        text = self._pattern[self._at : self._at + digits]
-        if text[:1] == "{":
-            text = self._pattern[self._at + 1 : self._pattern.find("}", self._at)]
-            self._at += len(text) + 2
-        elif len(text) == digits:
+        """After \\x, \\u or \\U: as many digits as it takes, or any number in braces."""
+        if self._take("{"):
+            text, brace, _ = self._pattern[self._at :].partition("}")
+            self._at += len(text) + 1
+            whole = bool(brace) and len(text) <= 8
+        else:
+            text = self._pattern[self._at : self._at + digits]
             self._at += digits
-        if not text or not all(digit in "0123456789abcdefABCDEF" for digit in text):
+            whole = len(text) == digits
+        if not whole or not text or not set(text) <= set("0123456789abcdefABCDEF"):
             raise self._wrong("a hexadecimal escape is wrong")
         point = int(text, 16)
         if not 0 < point <= _LAST or 0xD800 <= point <= 0xDFFF:

@@ -12,6 +12,9 @@ import structlog
 from structlog.stdlib import ProcessorFormatter
 from structlog.typing import Processor
 
+_without_locals = structlog.dev.plain_traceback
+"""The default prints the variables of every frame, prompts among them."""
+
 _CHATTY = ("aiosqlite", "alembic", "asyncio", "httpx", "sqlalchemy.engine", "uvicorn.error")
 
 
@@ -34,7 +37,7 @@ def configure(level: str) -> None:
 
 def _formatter(terminal: bool) -> logging.Formatter:
     last: list[Processor] = (
-        [structlog.dev.ConsoleRenderer()]
+        [structlog.dev.ConsoleRenderer(exception_formatter=_without_locals)]
         if terminal
         else [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(_json)]
     )

@@ -29,10 +29,12 @@ def main() -> NoReturn:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: os._exit(0))
     try:
-        server = xllamacpp.Server(_params(args))
+        params = _params(args)
+        server = xllamacpp.Server(params)
     except (BadModel, RuntimeError, ValueError, OSError) as error:
         sys.exit(f"tutti: llama.cpp cannot load {args.model.name}: {error}")
-    print(f"tutti: {args.model.name} is served at {server.listening_address}", flush=True)  # noqa: T201
+    about = f"in {params.n_parallel} slots of {args.context} tokens, at {server.listening_address}"
+    print(f"tutti: {args.model.name} is served {about}", flush=True)  # noqa: T201
     while True:
         signal.pause()
 

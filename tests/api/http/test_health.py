@@ -1,5 +1,6 @@
 """/livez, /readyz, /metrics, and what is logged of a request."""
 
+import contextlib
 import io
 import json
 import logging
@@ -101,6 +102,24 @@ def logged() -> Iterator[io.StringIO]:
     root.handlers[:] = handlers
     root.setLevel(level)
     structlog.reset_defaults()
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_a_traceback_on_a_terminal_does_not_show_what_variables_hold(logged):
+    with contextlib.redirect_stderr(Terminal()) as terminal:
+        logs.configure("info")
+        prompt = "a secret prompt"
+        try:
+            raise RuntimeError(str(len(prompt)))
+        except RuntimeError:
+            logging.getLogger("x").exception("it failed")
+    assert "RuntimeError: 15" in terminal.getvalue()
+    assert "it failed" in terminal.getvalue()
+    assert "'a secret prompt'" not in terminal.getvalue()
 
 
 async def test_a_request_leaves_one_line_without_its_text(http, logged):

@@ -185,7 +185,7 @@ STEPS = st.lists(
     st.one_of(
         st.binary(max_size=8).map(lambda data: b"data: " + data.hex().encode() + b"\n\n"),
         st.sampled_from([0.0, 0.002]),
-        st.sampled_from([Unavailable("u"), RuntimeError("r")]),
+        st.builds(Unavailable, st.just("u")) | st.builds(RuntimeError, st.just("r")),
     ),
     max_size=8,
 )
@@ -213,7 +213,7 @@ async def run(script: Script, leave_after: int | None) -> list[dict]:
     return sent
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(steps=STEPS, leave_after=st.one_of(st.none(), st.integers(0, 6)))
 def test_whatever_happens_the_answer_is_well_formed_and_the_generator_closed(steps, leave_after):
     script = Script(steps)

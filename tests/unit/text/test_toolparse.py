@@ -11,6 +11,8 @@ from tutti.features.text.toolparse import JsonEnd, ToolParser
 NAMES = ("get_weather", "add")
 WEATHER = '{"name": "get_weather", "arguments": {"city": "Oslo {\\"x\\"}"}}'
 ADD = '{"name": "add", "parameters": {"a": [1, 2]}}'
+DEFINITION = '{"name": "add", "description": "Adds", "parameters": {"type": "object"}}'
+TAGGED = '<name>add</name>\n<arguments>{"a": [1, 2]}</arguments>'
 CITY = ("get_weather", {"city": 'Oslo {"x"}'})
 SUM = ("add", {"a": [1, 2]})
 
@@ -32,11 +34,23 @@ FRAGMENTS = st.sampled_from(
         '{"name": ',
         '"add"',
         "add[ARGS]",
+        "<name>add</name>",
+        "<arguments>",
+        '<arguments>{"a": [1, 2]}',
+        "</arguments>",
+        "<name>",
+        "<na",
+        "\n{",
+        "\n[",
+        DEFINITION,
         "text",
         " ",
         "\n",
         '{"a": 1}',
     ]
+)
+CALLS = st.sampled_from(
+    [WEATHER, ADD, f"[{ADD}]", TAGGED, f"<tool_call>{ADD}</tool_call>", f"```json\n{ADD}\n```"]
 )
 TEXTS = st.lists(FRAGMENTS, max_size=8).map("".join)
 
@@ -56,6 +70,13 @@ def test_how_text_is_cut_makes_no_difference(text: str, cuts: list[int]) -> None
     places = sorted({0, len(text), *(cut % (len(text) + 1) for cut in cuts)})
     pieces = [text[start:end] for start, end in itertools.pairwise(places)]
     assert parse(pieces) == parse([text]) == parse(list(text))
+
+
+@given(st.text("ab{[<\n T"), CALLS, st.text("ab .\n"))
+def test_a_call_on_a_line_of_its_own_is_found_after_any_text(before: str, call: str, after: str) -> None:
+    before = f"a {before}\n"
+    text, calls = parse(list(f"{before}{call}\n{after}"))
+    assert (text.split(), len(calls)) == (f"{before}{after}".split(), 1)
 
 
 @given(TEXTS.filter(lambda text: WEATHER not in text and ADD not in text) | st.text())
@@ -86,6 +107,15 @@ def test_what_is_no_call_passes_unchanged(text: str) -> None:
         ('{"type": "function", "function": {"name": "add", "arguments": "{}"}}', ("", [("add", {})])),
         ('{"name": "add"}', ("", [("add", {})])),
         (f"{WEATHER}\n\nDone.", ("Done.", [CITY])),
+        (f"Here is the call:\n{WEATHER}", ("Here is the call:\n", [CITY])),
+        (f"Here:\n\n{WEATHER}\n{ADD}\nDone.", ("Here:\n\nDone.", [CITY, SUM])),
+        (f"Both:\n[{WEATHER}, {ADD}]", ("Both:\n", [CITY, SUM])),
+        (f"Here:\n```json\n{WEATHER}\n```\nDone.", ("Here:\n\nDone.", [CITY])),
+        (f"<tools>\n{DEFINITION}\n</tools>\n{ADD}", (f"<tools>\n{DEFINITION}\n</tools>\n", [SUM])),
+        (TAGGED, ("", [SUM])),
+        (f"{TAGGED}\n{TAGGED}", ("", [SUM, SUM])),
+        (f"I call: {TAGGED}.", ("I call: .", [SUM])),
+        ('<name> add </name> <arguments> {"a": [1, 2]}', ("", [SUM])),
     ],
 )
 def test_calls_are_found_in_the_shapes_that_models_write(text: str, expected: object) -> None:
@@ -102,6 +132,14 @@ def test_calls_are_found_in_the_shapes_that_models_write(text: str, expected: ob
         '<tool_call>{"name": "add", "argum',
         "[link](x) and [TOOL_CALLS]",
         f"[{WEATHER}, 1]",
+        '{\n  "people": [\n    {"name": "add", "arguments": {}}\n  ]\n}',
+        'A person:\n{"name": "Ann", "arguments": {}}',
+        f"You gave me:\n{DEFINITION}",
+        '{"type": "function", "function": {"name": "add", "description": "Adds"}}',
+        "<name>other</name><arguments>{}</arguments>",
+        "<name>add</name><args>{}</args>",
+        "<name>Ann</name>",
+        "<name>add</name><arguments>{]}",
         '{"name": "add", "arguments": {]}',
     ],
 )
@@ -115,6 +153,9 @@ def test_text_is_held_back_only_while_it_may_be_a_call() -> None:
     assert parser.feed("b") == ["<b"]
     assert parser.feed(" ```js") == [" "]
     assert parser.feed("x") == ["```", "jsx"]
+    assert parser.feed(" <name>ad") == [" "]
+    assert parser.feed("am") == ["<name>", "adam"]
+    assert parser.feed('\n{"names') == ["\n", "{", '"names']
     assert ToolParser(NAMES).feed('{"name": "other"') == ["{", '"name": "other"']
     assert ToolParser(NAMES).feed('{"ans') == ["{", '"ans']
 

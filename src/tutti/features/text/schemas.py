@@ -244,7 +244,7 @@ class Generation(Body):
 
     model: ShortText = Field(description="The name of the model to query, or an alias of it.")
     max_tokens: Annotated[Whole, Field(ge=0, le=_INT32_MAX)] | None = Field(
-        None, description="The most tokens to generate; unset: as many as fit."
+        None, description="The most tokens to generate; unset: as many as fit or as the model is set to."
     )
     stop: (
         Annotated[
@@ -286,7 +286,9 @@ class ChatCompletionRequest(Generation):
     messages: Annotated[list[ChatCompletionMessageParam], Field(min_length=1)] = Field(
         description="The conversation so far."
     )
-    max_tokens: Count | None = Field(None, description="The most tokens to generate; unset: as many as fit.")
+    max_tokens: Count | None = Field(
+        None, description="The most tokens to generate; unset: as many as fit or as the model is set to."
+    )
     max_completion_tokens: Count | None = Field(None, description="Another name of `max_tokens`.")
     context_length_exceeded_behavior: Literal["truncate", "error"] | None = Field(
         "error", description="What happens when `max_tokens` does not fit the model's context."

@@ -1,7 +1,8 @@
 """Finds tool calls in streamed text, for models whose engine does not parse them.
 
-Models write a call as a JSON object with a name and its arguments, or as a list of these: bare, in a ```json
-fence, between tags (Hermes, Qwen), or after a marker (Llama, Mistral). Only calls of functions that were
+Models write a call as a JSON object with a name and its arguments, or as a list of these: bare at the
+beginning of the text or of a line, in a ```json fence, between tags (Hermes, Qwen), or after a marker (Llama,
+Mistral); or they tag the name and the arguments each (Qwen2.5 Coder). Only calls of functions that were
 offered count; everything else passes through unchanged, held back only for as long as it may become a call.
 How the text was cut into pieces makes no difference.
 """
@@ -17,6 +18,7 @@ from tutti.engines.base import ToolCall
 _CLOSERS = {
     "<tool_call>": "</tool_call>",
     "<tools>": "</tools>",
+    "<name>": "</arguments>",
     "<|python_tag|>": "",
     "[TOOL_CALLS]": "",
     "```": "```",
@@ -33,6 +35,9 @@ _BEGINNING = re.compile(r'\s*(?:\[\s*)?(?:\{\s*(?:"(?P<key>\w*)(?P<closed>"?))?)
 _FIRST_NAME = re.compile(r'\s*(?:\[\s*)?\{\s*"name"\s*:\s*"(?P<name>[^"\\]*)"')
 _NAMED = re.compile(r"\s*(?P<name>[\w.-]+)(?:\[CALL_ID\]\w*)?(?:\[ARGS\])?\s*(?=\{)")
 _NAMED_BEGINNING = re.compile(r"\s*[\w.-]*(?:\[[\w\]\[]*)?\s*")
+_JSON_BEGINS = re.compile(r"\{|\[(?!T)")  # but no [TOOL_CALLS]
+_LINE_OF_JSON = re.compile(rf"\n(?={_JSON_BEGINS.pattern})")
+_NAME_END = "</name><arguments>"
 _STRUCTURE = re.compile(r'["\\{}\[\]]')
 
 
@@ -53,7 +58,8 @@ class ToolParser:
         self._closer: str | None = None
         """What ends the block of calls that we are in; None outside of one."""
         self._bare = True
-        """Nothing but calls and white space so far, so that JSON may be a call without being announced."""
+        """Nothing but calls and white space so far: white space before a call is no text."""
+        self._line_begins = True
         self.count = 0
         """Calls found so far."""
 
@@ -108,18 +114,27 @@ class ToolParser:
 
     def _next_opener(self) -> tuple[int, str | None]:
         """Where a call may begin, and what announces it; or where an opener may begin, and None."""
-        lead = len(self._held) - len(self._held.lstrip())
-        if self._bare and self._held.startswith(("{", "["), lead) and not self._held.startswith("[T", lead):
-            return lead, ""
-        if found := _OPENER.search(self._held):
+        found, json_start = _OPENER.search(self._held), self._next_json()
+        if json_start is not None and (found is None or json_start < found.start()):
+            return json_start, ""
+        if found:
             return found.start(), found[0]
         return len(self._held) - (0 if self._final else _unfinished_opener(self._held)), None
+
+    def _next_json(self) -> int | None:
+        """Where a call may begin without being announced."""
+        lead = len(self._held) - len(self._held.lstrip()) if self._bare else 0
+        if (self._bare or self._line_begins) and _JSON_BEGINS.match(self._held, lead):
+            return lead
+        line = _LINE_OF_JSON.search(self._held)
+        return line.end() if line else None
 
     def _pass(self, size: int) -> Iterator[str]:
         text = self._held[:size]
         self._cut(size)
         self._bare = self._bare and not text.strip()
         if text:
+            self._line_begins = text.endswith("\n")
             yield text
 
     def _cut(self, size: int) -> None:
@@ -133,6 +148,8 @@ class ToolParser:
             start = self._after_json_tag(start)
         elif opener == "[TOOL_CALLS]":
             name, start = self._called_name(start)
+        elif opener == "<name>":
+            name, start = self._tagged_name(start)
         if name is None:
             self._judge_beginning(start)
         end = self._json_end.find(self._held, start)
@@ -165,6 +182,19 @@ class ToolParser:
         if beginning and beginning.end() == len(self._held) and not self._final:
             raise _Undecided
         return None, start
+
+    def _tagged_name(self, start: int) -> tuple[str, int]:
+        """`<name>name</name><arguments>{...}</arguments>`, with white space between the tags."""
+        before, brace, _ = self._held[start:].partition("{")
+        written = "".join(before.split())
+        names = [name for name in self._names if f"{name}{_NAME_END}".startswith(written)]
+        if not names or (self._final and not brace):
+            raise _NoCall
+        if not brace:
+            raise _Undecided
+        if not written.endswith(_NAME_END):
+            raise _NoCall
+        return names[0], start + len(before)
 
     def _judge_beginning(self, start: int) -> None:
         """Raises _NoCall as soon as the text at `start` cannot become a call of one of our functions."""
@@ -248,11 +278,14 @@ def _calls(value: Any, name: str | None) -> Iterator[tuple[str, str]]:
 
 
 def _calls_of(value: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """What has a description is a function as it was offered: small models repeat these."""
     function = value.get("function", value)
     if isinstance(value.get("tool_calls"), list):
         yield from _calls(value["tool_calls"], None)
     elif isinstance(function, dict):
         called = cast(dict[str, Any], function)
+        if "description" in called:
+            raise _NoCall
         yield str(called.get("name")), _arguments(called.get("arguments", called.get("parameters")))
     else:
         yield str(function), _arguments(value.get("arguments", value.get("parameters")))

@@ -1,0 +1,1 @@
+"""Guides, decisions, and the pages that are generated from the code (`make docs`)."""

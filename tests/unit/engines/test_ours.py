@@ -1,0 +1,36 @@
+import struct
+from base64 import b64encode
+from pathlib import Path
+
+import msgspec
+import pytest
+from tests.support.engines import Canned, model
+
+from tutti.base.errors import InvalidRequest
+from tutti.engines.base import Place, Progress, Refusal
+from tutti.engines.ours import Ours
+
+ENGINE = Ours()
+
+
+async def test_vectors_and_scores_come_back_in_order() -> None:
+    vectors = [struct.pack("<2f", 1, 0), struct.pack("<2f", 0, 1)]
+    data = [{"index": i, "embedding": b64encode(v).decode()} for i, v in enumerate(vectors)]
+    upstream = Canned([msgspec.json.encode({"data": data, "usage": {"prompt_tokens": 7}})])
+    found = await ENGINE.embedding.embed(upstream, model("ours"), ["a", "b"])
+    assert (list(found.vectors), found.prompt_tokens) == (vectors, 7)
+    results = [{"index": 0, "relevance_score": 0.9}, {"index": 1, "relevance_score": 0.1}]
+    upstream = Canned([msgspec.json.encode({"results": results, "usage": {"prompt_tokens": 9}})])
+    assert (await ENGINE.rerank.rerank(upstream, model("ours"), "q", ["a", "b"])).scores == [0.9, 0.1]
+
+
+def test_it_runs_the_worker_and_reads_its_progress() -> None:
+    program = ENGINE.program(model("ours"), Place(Path("/w"), 9, 2))
+    assert " ".join(program.argv).endswith("tutti.workers.embed --folder /w --port 9 --threads 2")
+    assert ENGINE.progress(b'{"busy":2,"batches_done":7}') == Progress(2, 7)
+
+
+def test_a_refusal_of_the_request_is_the_callers_mistake() -> None:
+    assert isinstance(ENGINE.error(Refusal(400, b'{"error":{"message":"m"}}')), InvalidRequest)
+    with pytest.raises(msgspec.DecodeError):
+        ENGINE.progress(b"")

@@ -1,0 +1,81 @@
+"""What the code has, the documentation has; and what the documentation names exists."""
+
+import re
+from pathlib import Path
+
+import pytest
+from docs.generate import FOLDER, engine_doc, error_classes, pages
+
+import tutti
+from tutti.base import errors
+from tutti.base.settings import Settings
+from tutti.engines.base import Engine
+from tutti.http.gaps import gaps
+from tutti.parts.engines import ENGINES
+
+REPOSITORY = Path(__file__).parents[2]
+SOURCE = Path(tutti.__file__).parent
+WRITTEN = sorted({*REPOSITORY.glob("*.md"), *REPOSITORY.glob("docs/**/*.md")})
+_OPTION = re.compile(r'options(?:\.get\(|\[)\s*"(\w+)"|"(\w+)" in model\.options')
+_LINK = re.compile(r"\]\(([^)#\s]+)[^)]*\)")
+_VARIABLE = re.compile(r"\bTUTTI_([A-Z_]+)")
+_TESTS_ONLY = {"TEST_CACHE"}
+
+
+@pytest.mark.parametrize("name", pages())
+def test_a_generated_page_is_what_the_code_says(name: str) -> None:
+    page = FOLDER / name
+    written = page.read_text() if page.exists() else ""
+    assert written == pages()[name], f"docs/generated/{name} is stale: run `make docs`"
+
+
+def test_no_generated_page_is_left_over() -> None:
+    assert {page.name for page in FOLDER.iterdir()} == set(pages()), (
+        "delete what `make docs` no longer writes"
+    )
+
+
+@pytest.mark.parametrize("name", Settings.model_fields)
+def test_a_setting_says_what_it_does(name: str) -> None:
+    assert Settings.model_fields[name].description, f"base/settings.py: {name} has no description"
+
+
+@pytest.mark.parametrize("name", Settings.model_fields)
+def test_a_setting_has_an_effect(name: str) -> None:
+    uses = re.compile(rf"\b(settings|_settings)\.{name}\b")
+    places = [path for path in SOURCE.rglob("*.py") if uses.search(path.read_text())]
+    assert places, f"nothing reads settings.{name}"
+
+
+@pytest.mark.parametrize("kind", error_classes())
+def test_an_error_is_in_the_tree_with_its_status(kind: type[errors.TuttiError]) -> None:
+    assert re.search(rf"─ {kind.__name__} +{kind.status}\b", errors.__doc__ or ""), (
+        "see the top of base/errors.py"
+    )
+
+
+@pytest.mark.parametrize("engine", ENGINES.values(), ids=ENGINES)
+def test_every_option_of_an_engine_is_documented(engine: Engine) -> None:
+    """Looks for `options[...]` in the engine's files and for the tables it reads them by."""
+    source = "".join(path.read_text() for path in sorted(SOURCE.glob(f"engines/{engine.name}*.py")))
+    read = {match[1] or match[2] for match in _OPTION.finditer(source)}
+    undocumented = {name for name in read if not re.search(rf"\b{name}\b", engine_doc(engine))}
+    assert not undocumented, f"not in the docstring at the top of engines/{engine.name}.py"
+
+
+@pytest.mark.parametrize("page", WRITTEN, ids=lambda page: str(page.relative_to(REPOSITORY)))
+def test_links_lead_somewhere(page: Path) -> None:
+    targets = [target for target in _LINK.findall(page.read_text()) if "://" not in target]
+    assert not [target for target in targets if not (page.parent / target).exists()]
+
+
+@pytest.mark.parametrize("page", WRITTEN, ids=lambda page: str(page.relative_to(REPOSITORY)))
+def test_the_variables_that_a_page_names_exist(page: Path) -> None:
+    named = set(_VARIABLE.findall(page.read_text())) - _TESTS_ONLY
+    assert named <= {name.upper() for name in Settings.model_fields}
+
+
+def test_the_list_of_gaps_is_where_the_issue_says() -> None:
+    """It ships inside the package; contract/gaps.toml is a link to it."""
+    linked = (REPOSITORY / "contract" / "gaps.toml").read_text()
+    assert all(f'"{method} {path}"' in linked for method, path in gaps())
