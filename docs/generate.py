@@ -147,8 +147,8 @@ def _models() -> str:
         "Models",
         "The catalogue that comes with Tutti. Where a model has files here, they are verified against the "
         "catalogue's hashes; otherwise against those that the repository lists. A name that ends in `:vllm` "
-        "is the same model from its original safetensors, for vLLM. Any other repository or local file can be "
-        "served too: see the [guide](../guides/models.md).",
+        "is the same model from its original safetensors, for vLLM. Any other repository or local file can "
+        "be served too: see the [guide](../guides/models.md).",
         *(f"## {kind}\n\n{_models_of(models, kind)}" for kind in kinds),
     )
 
@@ -184,8 +184,8 @@ def _commands() -> str:
     loaded = [group.resolve_command(context, [mount.name])[1] for mount in MOUNTS]
     return _page(
         "Commands",
-        "`tutti` talks HTTP to any server that speaks the Together API, except for `serve`, `pull`, `rm`, `local` "
-        "and `keys`, which work on this machine's data directory. Exit status: 0 done, 1 refused or failed, "
+        "`tutti` talks HTTP to any server that speaks the Together API, except for `serve`, `pull`, `rm`, "
+        "`local` and `keys`, which work on this machine's data directory. Exit status: 0 done, 1 refused or failed, "
         "2 wrong usage, 130 interrupted.",
         _command("tutti", group),
         *(

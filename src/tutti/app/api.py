@@ -9,7 +9,6 @@ import sys
 from collections.abc import AsyncGenerator, Generator
 from contextlib import AsyncExitStack, asynccontextmanager
 
-import structlog
 import uvicorn
 import uvloop
 from starlette.types import ASGIApp
@@ -29,8 +28,6 @@ from tutti.store.db import Database, database_url
 from tutti.store.migrate import migrate
 
 BACKLOG = 2048
-
-log = structlog.get_logger(__name__)
 
 
 @asynccontextmanager

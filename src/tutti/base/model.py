@@ -27,7 +27,7 @@ class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class ModelFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """`name` is the path within the model's folder; a size of 0 or an empty hash means unknown until pulled."""
+    """`name` is the path in the folder of the model; a size of 0 or an empty hash: unknown until pulled."""
 
     name: str
     sources: tuple[Source, ...] = ()

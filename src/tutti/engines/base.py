@@ -139,7 +139,7 @@ class Usage(msgspec.Struct, frozen=True):
 
 
 class Delta(msgspec.Struct, frozen=True, kw_only=True):
-    """A piece of one choice. `usage` and `finish_reason` come with the last; `prompt` (echo) with the first."""
+    """A piece of one choice. `usage` and `finish_reason` end it, `prompt` (echo) begins it."""
 
     text: str = ""
     reasoning: str = ""

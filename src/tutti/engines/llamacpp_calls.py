@@ -38,10 +38,12 @@ def is_forced(call: ChatCall) -> bool:
 
 def needs_parser(call: ChatCall) -> bool:
     """Whether llama.cpp's own reading of the answer is wanted: tools the model may call or not, the harmony
-    format, media. It knows no log-probabilities in streams with tools: then Tutti reads the calls itself."""
+    format, media. It knows no log-probabilities in streams with tools, and no grammar with tools: then Tutti
+    reads the calls itself."""
     if is_forced(call):
         return False
-    tools = bool(call.tools) and call.tool_choice == "auto" and call.logprobs is None
+    is_regex = call.constraint is not None and call.constraint.kind == "regex"
+    tools = bool(call.tools) and call.tool_choice == "auto" and call.logprobs is None and not is_regex
     return tools or is_harmony(call.model) or has_media(call)
 
 

@@ -4,18 +4,18 @@ It reads the path and the client's family, names the request, counts and logs it
 the way to the routes into an error body. There is one wrapper around `send`, since every chunk passes it.
 """
 
+import logging
 import re
 from typing import Any
 
-import structlog
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
-from structlog.contextvars import bind_contextvars, clear_contextvars
 
 from tutti.base.clock import monotonic_s
 from tutti.base.ids import new_id
 from tutti.http import metrics
 from tutti.http.errors import error_response, from_exception
+from tutti.http.logs import REQUEST_ID
 from tutti.http.paths import family, normalise
 
 CLIENT_GONE = 499
@@ -25,7 +25,7 @@ _REQUEST_ID = re.compile(rb"[A-Za-z0-9._:/+=@-]{1,128}")
 
 _PROBES = ("/livez", "/readyz", "/metrics")
 
-log = structlog.get_logger("tutti.access")
+log = logging.getLogger("tutti.access")
 
 
 class Edge:
@@ -69,8 +69,7 @@ def _name_request(scope: Scope) -> dict[str, Any]:
     """The client's own id, if it is harmless: it goes into headers and logs."""
     given = _header(scope, b"x-request-id")
     request_id = given.decode() if _REQUEST_ID.fullmatch(given) else new_id("req")
-    clear_contextvars()
-    bind_contextvars(request_id=request_id)
+    REQUEST_ID.set(request_id)
     state = scope.setdefault("state", {})
     state.update(request_id=request_id, family="together", headers={"x-request-id": request_id})
     return state
@@ -94,13 +93,14 @@ def _record(scope: Scope, status: int, seconds: float) -> None:
     route = getattr(scope.get("route"), "path", "")
     state = scope["state"]
     metrics.observe_request(scope["method"], route, status)
-    write = log.debug if route in _PROBES else log.info
-    write(
-        "request",
-        method=scope["method"],
-        route=route,
-        status=status,
-        ms=round(seconds * 1000, 2),
-        model=state.get("model"),
-        key_id=getattr(state.get("caller"), "key_id", None),
-    )
+    level = logging.DEBUG if route in _PROBES else logging.INFO
+    if log.isEnabledFor(level):
+        fields = {
+            "method": scope["method"],
+            "route": route,
+            "status": status,
+            "ms": round(seconds * 1000, 2),
+            "model": state.get("model"),
+            "key_id": getattr(state.get("caller"), "key_id", None),
+        }
+        log.log(level, "request", extra=fields)

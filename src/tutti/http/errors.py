@@ -1,10 +1,10 @@
 """Whatever is raised while a request is served, as the error body of the API."""
 
+import logging
 from collections.abc import Mapping
 from http import HTTPStatus
 
 import msgspec
-import structlog
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
@@ -21,7 +21,7 @@ from tutti.base.errors import (
 )
 from tutti.http.validation import invalid_request
 
-log = structlog.get_logger(__name__)
+log = logging.getLogger(__name__)
 
 
 class ErrorDetail(BaseModel):

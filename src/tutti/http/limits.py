@@ -7,12 +7,12 @@ waits for the database but a key's first after a pause. Keys without limits are 
 
 import asyncio
 import contextlib
+import logging
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
-import structlog
 from sqlalchemy import delete
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import SQLAlchemyError
@@ -30,7 +30,9 @@ CLOSE_S = 5.0
 _IDLE_MINUTES = 15
 """How long a key is remembered: answers longer than this do not count."""
 
-log = structlog.get_logger(__name__)
+_NOT_SHARED = "rate limits not shared: the database cannot be reached"
+
+log = logging.getLogger(__name__)
 
 
 class LimitReached(RateLimited):
@@ -155,7 +157,7 @@ class Limits:
             async with self._database.read() as session:
                 row = await session.get(RateWindow, (key_id, minute))
         except (SQLAlchemyError, OSError) as error:
-            log.warning("rate limits not shared: the database cannot be reached", error=str(error))
+            log.warning(_NOT_SHARED, extra={"cause": str(error)})
             return
         if row is not None and window.minute == minute:
             window.requests, window.tokens = row.requests, row.tokens
@@ -185,7 +187,7 @@ class Limits:
         try:
             await self.flush()
         except (SQLAlchemyError, OSError) as error:
-            log.warning("rate limits not shared: the database cannot be reached", error=str(error))
+            log.warning(_NOT_SHARED, extra={"cause": str(error)})
 
 
 class Admission:

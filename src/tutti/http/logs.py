@@ -1,19 +1,17 @@
-"""Structured logs on standard error: JSON lines, or colours on a terminal. Never prompts or answers.
+"""Structured logs on standard error: JSON lines, or plain ones on a terminal. Never prompts or answers.
 
-What libraries say through Python's `logging` comes out the same way, with the request id where there is one.
+Code logs through Python's `logging`; what it passes as `extra` becomes fields. Each line of a request carries
+the request's id.
 """
 
 import logging
 import sys
-from typing import Any
+from contextvars import ContextVar
 
-import msgspec
-import structlog
-from structlog.stdlib import ProcessorFormatter
-from structlog.typing import Processor
+from pythonjsonlogger.core import RESERVED_ATTRS
+from pythonjsonlogger.msgspec import MsgspecFormatter
 
-_without_locals = structlog.dev.plain_traceback
-"""The default prints the variables of every frame, prompts among them."""
+REQUEST_ID: ContextVar[str | None] = ContextVar("request_id", default=None)
 
 _CHATTY = ("aiosqlite", "alembic", "asyncio", "httpx", "sqlalchemy.engine", "uvicorn.error")
 
@@ -21,40 +19,37 @@ _CHATTY = ("aiosqlite", "alembic", "asyncio", "httpx", "sqlalchemy.engine", "uvi
 def configure(level: str) -> None:
     """`level`: debug, info, warning or error."""
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_formatter(sys.stderr.isatty()))
+    handler.addFilter(_name_request)
+    handler.setFormatter(_Plain() if sys.stderr.isatty() else _json())
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
     for name in _CHATTY:
         logging.getLogger(name).setLevel(logging.WARNING)
-    structlog.configure(
-        processors=[structlog.stdlib.filter_by_level, *_common(), ProcessorFormatter.wrap_for_formatter],
-        logger_factory=structlog.stdlib.LoggerFactory(),
-        wrapper_class=structlog.stdlib.BoundLogger,
-        cache_logger_on_first_use=True,
+
+
+def _name_request(record: logging.LogRecord) -> bool:
+    request_id = REQUEST_ID.get()
+    if request_id is not None:
+        record.request_id = request_id
+    return True
+
+
+def _json() -> logging.Formatter:
+    return MsgspecFormatter(
+        ["levelname", "name", "message"],
+        style=",",
+        rename_fields={"levelname": "level", "name": "logger", "message": "event", "exc_info": "exception"},
+        timestamp=True,
     )
 
 
-def _formatter(terminal: bool) -> logging.Formatter:
-    last: list[Processor] = (
-        [structlog.dev.ConsoleRenderer(exception_formatter=_without_locals)]
-        if terminal
-        else [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(_json)]
-    )
-    return ProcessorFormatter(
-        foreign_pre_chain=[structlog.stdlib.ExtraAdder(), *_common()],
-        processors=[ProcessorFormatter.remove_processors_meta, *last],
-    )
+class _Plain(logging.Formatter):
+    """`12:30:01 WARNING a child ended child=api status=1`"""
 
+    def __init__(self) -> None:
+        super().__init__("%(asctime)s %(levelname)-7s %(message)s", datefmt="%H:%M:%S")
 
-def _common() -> list[Processor]:
-    return [
-        structlog.contextvars.merge_contextvars,
-        structlog.stdlib.add_log_level,
-        structlog.stdlib.add_logger_name,
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
-    ]
-
-
-def _json(event: Any, **_options: Any) -> str:
-    return msgspec.json.encode(event, enc_hook=repr).decode()
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        fields = [f"{name}={value}" for name, value in vars(record).items() if name not in RESERVED_ATTRS]
+        return " ".join([super().formatMessage(record), *fields])

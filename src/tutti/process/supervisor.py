@@ -1,16 +1,15 @@
 """Keeping children running: a child that ends is started again, ever more slowly while it keeps ending."""
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-
-import structlog
 
 from tutti.base.clock import monotonic_s
 from tutti.process.child import Child
 
 Start = Callable[[], Awaitable[Child]]
-log = structlog.get_logger()
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -82,7 +81,10 @@ class Supervisor:
                 await self._pause(status, backoff.pause_s(monotonic_s() - began))
 
     async def _pause(self, status: int, pause_s: float) -> None:
-        log.warning("a child ended; starting it again", child=self._name, status=status, pause_s=pause_s)
+        log.warning(
+            "a child ended; starting it again",
+            extra={"child": self._name, "status": status, "pause_s": pause_s},
+        )
         try:
             async with asyncio.timeout(pause_s):
                 await self._stopping.wait()

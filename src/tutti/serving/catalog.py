@@ -6,6 +6,7 @@ alias `*`.
 """
 
 import asyncio
+import logging
 import re
 from collections.abc import Mapping
 from importlib.resources import as_file, files
@@ -13,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-import structlog
 from sqlalchemy import delete, func, select
 
 from tutti.base.clock import monotonic_s, now
@@ -26,7 +26,7 @@ from tutti.store.db import Database
 from tutti.store.records import CustomModel
 
 _FRESH_S = 1.0
-_log = structlog.get_logger(__name__)
+_log = logging.getLogger(__name__)
 
 Key = tuple[str, str]
 """Project (empty: everybody's) and name."""
@@ -127,7 +127,10 @@ class Catalog:
             try:
                 models[row.project_id, row.name] = msgspec.convert(row.entry, Model)
             except msgspec.ValidationError as error:
-                _log.error("model_row_skipped", model=row.name, project=row.project_id, error=str(error))
+                _log.error(
+                    "a model's row is broken and left out",
+                    extra={"model": row.name, "project_id": row.project_id, "cause": str(error)},
+                )
         return models
 
 

@@ -2,13 +2,13 @@
 
 import asyncio
 import contextlib
+import logging
 from collections import deque
 from collections.abc import Callable
 from itertools import islice
 from typing import Any
 
 import msgspec
-import structlog
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -23,7 +23,7 @@ CLOSE_S = 5.0
 MAX_ROWS = 50_000
 """Kept while the database is down; then the oldest are dropped."""
 
-log = structlog.get_logger(__name__)
+log = logging.getLogger(__name__)
 
 
 class Served(msgspec.Struct, frozen=True, kw_only=True):
@@ -81,7 +81,7 @@ class Meter:
                 while not await self._try_flush():  # noqa: ASYNC110 (there is no event to wait for)
                     await asyncio.sleep(FLUSH_S)
         except TimeoutError:
-            log.error("usage lost: the database cannot be reached", rows=len(self._rows))
+            log.error("usage lost: the database cannot be reached", extra={"rows": len(self._rows)})
 
     async def flush(self) -> None:
         while self._rows:
@@ -112,9 +112,7 @@ class Meter:
         except (SQLAlchemyError, OSError) as error:
             log.warning(
                 "usage not written yet: the database cannot be reached",
-                error=str(error),
-                rows=len(self._rows),
-                dropped=self._dropped,
+                extra={"cause": str(error), "rows": len(self._rows), "dropped": self._dropped},
             )
             return False
         return True

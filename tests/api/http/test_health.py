@@ -7,7 +7,6 @@ import logging
 from collections.abc import Iterator
 
 import pytest
-import structlog
 from sqlalchemy import text
 
 from tutti.base.clock import now
@@ -101,7 +100,6 @@ def logged() -> Iterator[io.StringIO]:
     yield written
     root.handlers[:] = handlers
     root.setLevel(level)
-    structlog.reset_defaults()
 
 
 class Terminal(io.StringIO):
@@ -148,5 +146,5 @@ async def test_an_unexpected_error_is_logged_with_its_traceback_and_request_id(h
 def test_what_libraries_log_comes_out_alike(logged):
     logging.getLogger("some.library").warning("it is %s", "odd", extra={"cause": "rain"})
     line = json.loads(logged.getvalue())
-    assert (line["event"], line["level"], line["logger"]) == ("it is odd", "warning", "some.library")
+    assert (line["event"], line["level"], line["logger"]) == ("it is odd", "WARNING", "some.library")
     assert line["cause"] == "rain"
