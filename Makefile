@@ -3,13 +3,19 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: serve test check format bench clients lock clean
+.PHONY: serve test test-vllm docs check format bench clients lock clean
 
 serve: $(VENV)/run.stamp ## start the server on 127.0.0.1:8000 (ARGS="--port 9000 ..." to change it)
 	$(BIN)/tutti serve $(ARGS)
 
 test: $(VENV)/dev.stamp clients ## the whole test suite, official clients included
 	$(BIN)/python -m pytest $(ARGS)
+
+test-vllm: $(VENV)/dev.stamp ## the vLLM adapter against a real vLLM on the CPU, in an environment of its own (several GB)
+	TUTTI_TEST_VLLM=1 $(BIN)/python -m pytest tests/system/test_vllm.py $(ARGS)
+
+docs: $(VENV)/dev.stamp ## write docs/generated anew
+	$(BIN)/python -m docs.generate
 
 check: $(VENV)/dev.stamp ## format, lint, types, layers
 	$(BIN)/ruff format --check .

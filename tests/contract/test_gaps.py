@@ -7,12 +7,14 @@ from yaml import safe_load
 from tutti.http.gaps import gaps
 
 OPERATIONS = 99
+MOST_GAPS = 94
+"""Only ever lowered."""
 
 
 async def test_gaps_and_routes_together_are_the_contract(openapi):
     listed = [f"{method} {path}" for method, path in gaps()]
     served = set(operations(openapi))
-    assert len(set(listed)) == len(listed)
+    assert len(set(listed)) == len(listed) <= MOST_GAPS
     assert served.isdisjoint(listed)
     contract = set(operations(safe_load(shared("spec/openapi.yaml"))))
     assert len(contract) == OPERATIONS

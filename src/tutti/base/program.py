@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 class Program:
     """A child process that serves HTTP on `port` of the loopback address once it is ready.
 
-    `argv` and `env` are complete: the child inherits nothing but PATH, HOME, TMPDIR and locale. `gpus` is how
+    `argv` and `env` are complete: the child inherits nothing but PATH, HOME, TMPDIR, locale
+    and where CUDA's libraries are. `gpus` is how
     many whole GPUs it needs. `start_timeout_s` bounds the time until `health_path` first answers 200.
     """
 

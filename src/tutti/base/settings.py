@@ -63,4 +63,3 @@ class Settings(BaseSettings):
     threads: int = Field(0, ge=0, description="CPU threads for one engine; 0: one a physical core.")
     vllm_python: str = Field("", description="Python of an environment that has vLLM; empty: `vllm` on PATH.")
     log_level: str = Field("info", pattern="^(debug|info|warning|error)$", description="Least level logged.")
-    log_prompts: bool = Field(False, description="Log prompt and answer text (never on by default).")

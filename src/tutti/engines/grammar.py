@@ -33,8 +33,10 @@ _KINDS: Mapping[str, type | tuple[type, ...]] = {
     **{keyword: (int, float) for bound in _BOUNDS for keyword in bound},
 }
 _OPTIONS = {
-    # As little white space as llama.cpp's own grammars allow: small models love to go on with it for ever.
-    "whitespace_pattern": "( |\\n{1,2}[ \\t]{0,20})?",
+    # Small models love to go on with white space for ever, and llguidance repeats any pattern of it.
+    "whitespace_flexible": False,
+    "item_separator": ", ",
+    "key_separator": ": ",
     "coerce_one_of": True,
     "lenient": True,
 }

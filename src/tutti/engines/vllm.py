@@ -1,10 +1,11 @@
 """vLLM, in an environment of its own (setting `vllm_python`; empty: `vllm` on PATH).
 
-`Model.options`: max_num_seqs (requests at once, default 256), gpus (whole GPUs a replica needs, default 0:
-the CPU build), tensor_parallel (default: gpus), gpu_memory_utilization, dtype, quantization,
-reasoning_parser, tool_call_parser (without one, tool calls are read out of the text by Tutti), lora_modules
-(a list of `name=path`), max_lora_rank, cpu_kv_cache_gb (CPU build, default 4), and args, a list of further
-arguments.
+`Model.options`: max_num_seqs (requests at once, default 256), gpus (whole GPUs a replica needs; default 1
+where the machine has any, otherwise 0: the CPU build), tensor_parallel (default: gpus),
+gpu_memory_utilization, dtype, quantization, reasoning_parser, tool_call_parser (without one, tool calls are
+read out of the text by Tutti), lora_modules (a list of `name=path`), lora_module (the name of the one that
+requests to this entry use), max_lora_rank, cpu_kv_cache_gb (CPU build, default 4), and args, a list of
+further arguments.
 `Model.hub` is `owner/repo` or `owner/repo@revision`, where vLLM fetches the weights itself.
 """
 
@@ -39,7 +40,8 @@ def server_of(model: Model) -> Server:
     """Forced tools are not left to vLLM: 0.32 refuses them without a parser, and with one it does not hold
     the arguments to their schema."""
     reads_tools = "tool_call_parser" in model.options
-    return Server(model.name, sampling=VLLM_SAMPLING, vllm=True, reads_tools=reads_tools, forces_tools=False)
+    served = str(model.options.get("lora_module", model.name))
+    return Server(served, sampling=VLLM_SAMPLING, vllm=True, reads_tools=reads_tools, forces_tools=False)
 
 
 class Vllm:
@@ -54,7 +56,7 @@ class Vllm:
             env=_environment(model, place),
             port=place.port,
             health_path="/health",
-            gpus=_gpus(model),
+            gpus=_gpus(model, place),
             start_timeout_s=_START_TIMEOUT_S,
         )
 
@@ -96,7 +98,7 @@ def _arguments(model: Model, place: Place) -> list[str]:
         argv += ["--max-model-len", str(model.context_length)]
     if model.type in ("embedding", "rerank"):
         argv += ["--runner", "pooling"]
-    if parallel := model.options.get("tensor_parallel", _gpus(model)):
+    if parallel := model.options.get("tensor_parallel", _gpus(model, place)):
         argv += ["--tensor-parallel-size", str(parallel)]
     for option, flag in _FLAGS.items():
         if option in model.options:
@@ -129,8 +131,9 @@ def _environment(model: Model, place: Place) -> dict[str, str]:
     return env | threads | cache | {"VLLM_TARGET_DEVICE": "cpu"}
 
 
-def _gpus(model: Model) -> int:
-    return int(str(model.options.get("gpus", 0)))
+def _gpus(model: Model, place: Place) -> int:
+    """Before a share is taken, `place` has all the GPUs of the machine."""
+    return int(str(model.options.get("gpus", min(1, len(place.gpus)))))
 
 
 def _cache_gb(model: Model) -> int:

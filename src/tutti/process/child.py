@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 
 _SHEPHERD = Path(__file__).with_name("shepherd.py")
-_INHERITED = ("PATH", "HOME", "TMPDIR", "LANG", "LC_ALL", "LC_CTYPE", "TZ")
+_INHERITED = ("PATH", "HOME", "TMPDIR", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "LD_LIBRARY_PATH", "CUDA_HOME")
 
 
 def inherited_env() -> dict[str, str]:

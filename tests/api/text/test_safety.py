@@ -34,6 +34,17 @@ async def test_safe_answers_pass_unchanged(client: Client, stream: bool) -> None
     assert [it["choices"] for it in guarded] == [it["choices"] for it in free]
 
 
+@pytest.mark.parametrize("stream", [False, True])
+async def test_unsafe_output_never_reaches_the_client(client: Client, stream: bool) -> None:
+    says_it = {"response_format": {"type": "json_schema", "schema": {"const": "UNSAFE"}}}
+    assert "UNSAFE" in (await client.chat("go on", **says_it))["choices"][0]["message"]["content"]
+    error = await client.refused(
+        messages=[{"role": "user", "content": "go on"}], stream=stream, **says_it, **SAFE
+    )
+    assert (error["code"], error["param"]) == ("content_policy_violation", None)
+    assert "output" in error["message"]
+
+
 async def test_a_moderation_model_may_be_asked_itself(client: Client) -> None:
     answer = await client.chat("fine", model=GUARD.name)
     assert answer["choices"][0]["message"]["content"] == "safe"

@@ -8,7 +8,7 @@ from tests.support.engines import Canned, chat, collect, model
 
 from tutti.base.model import Model, ModelFile
 from tutti.engines.base import Place
-from tutti.engines.vllm import Vllm
+from tutti.engines.vllm import Vllm, server_of
 
 VLLM = Vllm()
 FILES = (ModelFile(name="model.safetensors", size_bytes=10**9),)
@@ -61,6 +61,19 @@ def test_every_option() -> None:
     )
     assert VLLM.slots(which) == 8
     assert VLLM.program(which, Place(folder=Path(), port=1, threads=1, gpus=(0, 1))).gpus == 2
+
+
+def test_it_takes_a_gpu_where_there_is_one() -> None:
+    place = Place(folder=Path(), port=1, threads=1, gpus=(0, 1))
+    assert VLLM.program(vllm(), place).gpus == 1
+    assert VLLM.program(vllm(options={"gpus": 0}), place).gpus == 0
+    assert VLLM.program(vllm(), Place(folder=Path(), port=1, threads=1)).gpus == 0
+
+
+def test_an_entry_may_name_the_adapter_that_its_requests_use() -> None:
+    options = {"lora_modules": ["poet=/adapters/poet"], "lora_module": "poet"}
+    assert "--lora-modules poet=/adapters/poet" in line(vllm(options=options))
+    assert server_of(vllm(options=options)).model == "poet"
 
 
 def test_tensor_parallel_may_differ_from_the_gpus() -> None:

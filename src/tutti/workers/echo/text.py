@@ -52,9 +52,9 @@ def of_chat(body: Json, options: Options) -> Script:
     messages = body["messages"]
     prompt = tokens_of("\n".join(f"{message['role']}: {_text(message)}" for message in messages))
     images = sum(_images(message) for message in messages)
-    users = [message for message in messages if message["role"] == "user"]
-    said = _text(users[-1]) if users else ""
-    seen = _images(users[-1]) if users else 0
+    heard = messages if options.guard else [it for it in messages if it["role"] == "user"]
+    said = _text(heard[-1]) if heard else ""
+    seen = _images(heard[-1]) if heard else 0
     return _script(body, options, prompt, len(prompt) + IMAGE_TOKENS * images, _with_images(said, seen))
 
 
