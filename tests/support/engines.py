@@ -20,11 +20,13 @@ from tutti.serving.upstream import HttpUpstream, open_session
 
 @dataclass
 class Canned:
-    """An Upstream that answers with the given bytes and keeps what it was asked."""
+    """An Upstream that answers with the given bytes, streams with `streamed` where that is given, and keeps
+    what it was asked."""
 
     pieces: Sequence[bytes] = ()
     refusals: list[Refusal] = field(default_factory=list)
     asked: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
+    streamed: Sequence[bytes] = ()
 
     def _take(self, path: str, body: bytes) -> None:
         self.asked.append((path, msgspec.json.decode(body)))
@@ -37,7 +39,7 @@ class Canned:
 
     async def stream(self, path: str, body: bytes) -> AsyncIterator[bytes]:
         self._take(path, body)
-        for piece in self.pieces:
+        for piece in self.streamed or self.pieces:
             yield piece
 
 

@@ -448,3 +448,10 @@ def test_a_client_that_leaves_a_stream_frees_the_slot(server: Server) -> None:
         assert next(lines)
         until_busy(server, 1, within_s=5)
     until_busy(server, 0, within_s=0.5)
+
+
+def test_a_client_that_gives_up_waiting_frees_the_slot(server: Server) -> None:
+    body = {"model": SMOLLM2, "prompt": PROMPT, "max_tokens": 4000, "logit_bias": ENDLESS}
+    with pytest.raises(httpx.ReadTimeout):
+        server.client.post("/v1/completions", json=body, timeout=1)
+    until_busy(server, 0, within_s=0.5)

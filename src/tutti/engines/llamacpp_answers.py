@@ -43,7 +43,7 @@ class Refused(msgspec.Struct):
 
 
 class Native(msgspec.Struct):
-    """A chunk of /completion, the last of them, or the whole answer (`response_fields` flattens names)."""
+    """A chunk of /completion, or the last of them (`response_fields` flattens names)."""
 
     content: str = ""
     tokens: list[int] = []
@@ -76,7 +76,7 @@ _native = msgspec.json.Decoder(Native)
 
 
 class NativeReader:
-    """Turns /completion's stream, or its whole answer, into deltas. `top`: how many likely tokens to tell,
+    """Turns /completion's stream into deltas. `top`: how many likely tokens to tell,
     None for no log-probabilities. `is_json`: a schema was to be enforced, so anything else is an error."""
 
     def __init__(self, top: int | None, *, is_json: bool) -> None:
@@ -87,9 +87,6 @@ class NativeReader:
 
     def feed(self, data: bytes) -> list[Delta]:
         return [self._delta(payload) for payload in self._splitter.feed(data)]
-
-    def whole(self, data: bytes) -> Delta:
-        return self._delta(data)
 
     def close(self) -> None:
         if not self._ended:

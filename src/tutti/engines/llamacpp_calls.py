@@ -73,8 +73,7 @@ def template_body(call: ChatCall) -> Json:
 def chat_body(call: ChatCall, max_tokens: int | None) -> Json:
     """For /v1/chat/completions."""
     body = template_body(call) | _generation(call, max_tokens)
-    if call.stream:
-        body["stream_options"] = {"include_usage": True}
+    body["stream_options"] = {"include_usage": True}
     if call.logprobs is not None:
         body |= {"logprobs": True, "top_logprobs": call.logprobs}
     if call.constraint is not None:
@@ -95,7 +94,8 @@ def native_body(call: ChatCall | CompletionCall, prompt: str, max_tokens: int | 
 
 
 def _generation(call: ChatCall | CompletionCall, max_tokens: int | None) -> Json:
-    body: Json = {"stream": call.stream, **_sampling(call.sampling, context_of(call.model))}
+    """Always a stream: llama.cpp does not notice when the client of a whole answer is gone."""
+    body: Json = {"stream": True, **_sampling(call.sampling, context_of(call.model))}
     limit = _default_max_tokens(call.model) if max_tokens is None else max_tokens
     if limit is not None:
         body["n_predict"] = limit

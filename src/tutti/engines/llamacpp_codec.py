@@ -20,6 +20,7 @@ from tutti.engines.base import (
     Embeddings,
     Scores,
     Token,
+    ToolCall,
     Upstream,
     Usage,
 )
@@ -38,12 +39,9 @@ from tutti.engines.llamacpp_calls import (
 )
 from tutti.engines.openai import StreamReader
 from tutti.engines.openai_answers import (
-    Answer,
     EmbeddingAnswer,
     RerankAnswer,
     decode,
-    delta_of,
-    finish_of,
     vector_of,
 )
 
@@ -70,7 +68,7 @@ class Dialect:
             prompt, opened = _opened(call, prompt)
             first = msgspec.structs.replace(first, text=opened)
             batches = _native(upstream, call, prompt, max_tokens)
-        async for batch in _beginning(first, batches):
+        async for batch in _answered(call, _beginning(first, batches)):
             yield batch
 
     async def complete(self, upstream: Upstream, call: CompletionCall) -> Batches:
@@ -79,7 +77,8 @@ class Dialect:
             yield [await _nothing(upstream, call.prompt, first)]
             return
         max_tokens = await _fitted(upstream, call, call.prompt)
-        async for batch in _beginning(first, _native(upstream, call, call.prompt, max_tokens)):
+        batches = _native(upstream, call, call.prompt, max_tokens)
+        async for batch in _answered(call, _beginning(first, batches)):
             yield batch
 
     async def embed(self, upstream: Upstream, model: Model, texts: Sequence[str]) -> Embeddings:
@@ -167,9 +166,6 @@ async def _nothing(upstream: Upstream, prompt: str, first: Delta) -> Delta:
 async def _native(upstream: Upstream, call: Call, prompt: str, max_tokens: int | None) -> Batches:
     body = native_body(call, prompt, max_tokens)
     reader = NativeReader(call.logprobs, is_json="json_schema" in body)
-    if not call.stream:
-        yield [reader.whole(await _post(upstream, "/completion", body))]
-        return
     async for data in upstream.stream("/completion", msgspec.json.encode(body)):
         if batch := reader.feed(data):
             yield batch
@@ -177,25 +173,49 @@ async def _native(upstream: Upstream, call: Call, prompt: str, max_tokens: int |
 
 
 async def _parsed(upstream: Upstream, body: Json) -> Batches:
-    path = "/v1/chat/completions"
-    if not body["stream"]:
-        yield [_whole(decode(await _post(upstream, path, body), Answer))]
-        return
     reader = StreamReader()
-    async for data in upstream.stream(path, msgspec.json.encode(body)):
+    async for data in upstream.stream("/v1/chat/completions", msgspec.json.encode(body)):
         if batch := reader.feed(data):
             yield batch
     if batch := reader.close():
         yield batch
 
 
-def _whole(answer: Answer) -> Delta:
-    if not answer.choices:
-        raise Unavailable("The model's engine sent an answer without a choice.", retry_after_s=1)
-    choice = answer.choices[0]
-    usage = answer.usage.counted() if answer.usage else None
-    finish = finish_of(choice) or "stop"
-    return msgspec.structs.replace(delta_of(choice) or Delta(), finish_reason=finish, usage=usage)
+async def _answered(call: Call, batches: Batches) -> Batches:
+    """As the call wants it: piece by piece, or as one delta."""
+    if call.stream:
+        async for batch in batches:
+            yield batch
+        return
+    deltas = [delta async for batch in batches for delta in batch]
+    if not deltas:
+        raise Unavailable("The model's engine sent an empty answer.", retry_after_s=1)
+    yield [_whole(deltas)]
+
+
+def _whole(deltas: Sequence[Delta]) -> Delta:
+    finishes = [delta.finish_reason for delta in deltas if delta.finish_reason is not None]
+    return Delta(
+        text="".join(delta.text for delta in deltas),
+        reasoning="".join(delta.reasoning for delta in deltas),
+        tool_calls=_whole_calls([call for delta in deltas for call in delta.tool_calls]),
+        tokens=tuple(token for delta in deltas for token in delta.tokens),
+        finish_reason=finishes[-1] if finishes else None,
+        usage=next((delta.usage for delta in reversed(deltas) if delta.usage), None),
+        prompt=deltas[0].prompt,
+        prompt_tokens=deltas[0].prompt_tokens,
+    )
+
+
+def _whole_calls(pieces: Sequence[ToolCall]) -> tuple[ToolCall, ...]:
+    """`id` and `name` come with the first piece of an index."""
+    whole: dict[int, ToolCall] = {}
+    for piece in pieces:
+        call = whole.get(piece.index)
+        whole[piece.index] = (
+            msgspec.structs.replace(call, arguments=call.arguments + piece.arguments) if call else piece
+        )
+    return tuple(whole.values())
 
 
 async def _beginning(first: Delta, batches: Batches) -> Batches:

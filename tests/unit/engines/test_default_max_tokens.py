@@ -6,7 +6,8 @@ from tutti.engines.llamacpp import LlamaCpp
 from tutti.serving.catalog import shipped_models
 
 ENGINE = LlamaCpp()
-ANSWER = b'{"prompt": "x", "content": "x", "stop_type": "limit"}'
+PROMPT = b'{"prompt": "x"}'
+ANSWER = b'data: {"content": "x", "stop_type": "limit"}\n\n'
 
 
 @pytest.mark.parametrize(
@@ -17,7 +18,7 @@ async def test_a_model_may_limit_answers_whose_request_does_not(
     options: dict[str, int], max_tokens: int | None, sent: int | None
 ) -> None:
     limited = model("llamacpp", options=options)
-    upstream = Canned([ANSWER])
+    upstream = Canned([PROMPT], streamed=[ANSWER])
     await collect(ENGINE.text.complete(upstream, completion(model=limited, max_tokens=max_tokens)))
     await collect(ENGINE.text.chat(upstream, chat(model=limited, max_tokens=max_tokens)))
     asked = [body.get("n_predict") for path, body in upstream.asked if path == "/completion"]

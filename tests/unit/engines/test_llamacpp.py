@@ -57,6 +57,15 @@ def test_however_a_stream_is_cut_its_answer_is_the_same(cuts: list[int]) -> None
     assert deltas[-1].usage == Usage(5, 3, 2)
 
 
+async def test_a_whole_answer_is_the_stream_put_together() -> None:
+    """llama.cpp does not notice when the client of a whole answer leaves, so it always streams."""
+    upstream = Canned(streamed=[STREAM])
+    (whole,) = await collect(ENGINE.text.complete(upstream, completion(model=_model())))
+    assert upstream.asked[0][1]["stream"] is True
+    assert (whole.text, [token.id for token in whole.tokens]) == ("Héllo", [7, 8])
+    assert (whole.finish_reason, whole.usage) == ("stop", Usage(5, 3, 2))
+
+
 async def test_a_stream_that_breaks_off_is_an_error() -> None:
     with pytest.raises(Unavailable):
         await collect(ENGINE.text.complete(Canned([STREAM[:60]]), completion(model=_model(), stream=True)))
@@ -74,9 +83,7 @@ async def test_an_error_within_a_stream_is_raised() -> None:
 def test_output_that_is_no_json_shows_that_the_schema_was_not_enforced() -> None:
     for content, stop_type in (("Sure!", None), ("", "eos")):
         with pytest.raises(InvalidRequest):
-            NativeReader(None, is_json=True).whole(
-                msgspec.json.encode({"content": content, "stop_type": stop_type})
-            )
+            NativeReader(None, is_json=True).feed(_event(content=content, stop_type=stop_type))
     reader = NativeReader(None, is_json=True)
     assert reader.feed(_event(content="") + _event(content="{") + _event(content="x"))[2].text == "x"
 
@@ -108,11 +115,9 @@ def test_a_refusal_that_cannot_be_read_is_an_internal_error() -> None:
 # --- requests ---------------------------------------------------------------------------------------------
 
 
-async def _asked(call: Any, answer: bytes = b"") -> list[tuple[str, dict[str, Any]]]:
-    answer = answer or msgspec.json.encode(
-        {"prompt": "P", "content": "x", "tokens": [1, 2], "stop_type": "eos"}
-    )
-    upstream = Canned([answer])
+async def _asked(call: Any) -> list[tuple[str, dict[str, Any]]]:
+    posted = msgspec.json.encode({"prompt": "P", "tokens": [1, 2]})
+    upstream = Canned([posted], streamed=[_event(content="x", stop_type="eos")])
     speak = ENGINE.text.chat if hasattr(call, "messages") else ENGINE.text.complete
     await collect(speak(upstream, call))
     return upstream.asked
