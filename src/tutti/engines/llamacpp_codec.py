@@ -18,6 +18,7 @@ from tutti.engines.base import (
     CompletionCall,
     Delta,
     Embeddings,
+    FinishReason,
     Scores,
     Token,
     ToolCall,
@@ -194,7 +195,9 @@ async def _answered(call: Call, batches: Batches) -> Batches:
 
 
 def _whole(deltas: Sequence[Delta]) -> Delta:
-    finishes = [delta.finish_reason for delta in deltas if delta.finish_reason is not None]
+    finishes: list[FinishReason] = [
+        delta.finish_reason for delta in deltas if delta.finish_reason is not None
+    ]
     return Delta(
         text="".join(delta.text for delta in deltas),
         reasoning="".join(delta.reasoning for delta in deltas),
