@@ -14,7 +14,7 @@ from bench.report import Claim, at_least, publish
 from bench.servers import Server, tutti
 
 MODEL = "HuggingFaceTB/SmolLM2-135M-Instruct"
-ROUNDS, TOKENS = 5, 48
+ROUNDS, TOKENS = 3, 40
 PROMPT = "Write a long story about a lighthouse keeper and the sea. Do not stop."
 
 
