@@ -40,10 +40,9 @@ from tutti.engines.llamacpp_calls import (
 )
 from tutti.engines.openai import StreamReader
 from tutti.engines.openai_answers import (
-    EmbeddingAnswer,
     RerankAnswer,
     decode,
-    vector_of,
+    embeddings_of,
 )
 
 Json = dict[str, Any]
@@ -85,9 +84,7 @@ class Dialect:
     async def embed(self, upstream: Upstream, model: Model, texts: Sequence[str]) -> Embeddings:
         inputs = [await _cut(upstream, model, text) for text in texts]
         body = {"input": inputs, "encoding_format": "base64"}
-        answer = decode(await _post(upstream, "/v1/embeddings", body), EmbeddingAnswer)
-        items = sorted(answer.data, key=lambda item: item.index)
-        return Embeddings([vector_of(item.embedding) for item in items], answer.usage.prompt_tokens)
+        return embeddings_of(await _post(upstream, "/v1/embeddings", body))
 
     async def rerank(
         self,

@@ -24,13 +24,12 @@ from tutti.engines.base import (
 )
 from tutti.engines.openai_answers import (
     Answer,
-    EmbeddingAnswer,
     RerankAnswer,
     decode,
     delta_of,
+    embeddings_of,
     finish_of,
     prompt_of,
-    vector_of,
 )
 from tutti.engines.openai_errors import error_in_stream, error_of
 from tutti.engines.openai_requests import Json, Server, chat_body, completion_body
@@ -75,9 +74,7 @@ class Dialect:
         if server.vllm:
             body |= {"encoding_format": "base64", "truncate_prompt_tokens": -1}
         data = await upstream.post(server.prefix + "/embeddings", msgspec.json.encode(body))
-        answer = decode(data, EmbeddingAnswer)
-        items = sorted(answer.data, key=lambda item: item.index)
-        return Embeddings([vector_of(item.embedding) for item in items], answer.usage.prompt_tokens)
+        return embeddings_of(data)
 
     async def rerank(self, upstream: Upstream, model: Model, query: str, documents: Sequence[str]) -> Scores:
         server = self.server(model)

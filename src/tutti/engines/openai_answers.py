@@ -13,7 +13,7 @@ from typing import TypeVar
 import msgspec
 
 from tutti.base.errors import Unavailable
-from tutti.engines.base import Delta, FinishReason, Token, ToolCall, TopToken, Usage
+from tutti.engines.base import Delta, Embeddings, FinishReason, Token, ToolCall, TopToken, Usage
 from tutti.engines.openai_errors import ErrorBody
 
 _T = TypeVar("_T")
@@ -216,6 +216,13 @@ def _ranked(top: dict[str, float] | None) -> tuple[TopToken, ...]:
 
 def _top(entries: Sequence[TopEntry] | None) -> tuple[TopToken, ...]:
     return tuple(TopToken(entry.token, entry.logprob) for entry in entries or ())
+
+
+def embeddings_of(data: bytes) -> Embeddings:
+    """The vectors in the order of the inputs, whatever the order of the answer."""
+    answer = decode(data, EmbeddingAnswer)
+    items = sorted(answer.data, key=lambda item: item.index)
+    return Embeddings([vector_of(item.embedding) for item in items], answer.usage.prompt_tokens)
 
 
 def vector_of(embedding: str | Sequence[float]) -> bytes:

@@ -14,7 +14,7 @@ from tutti.base.errors import TuttiError
 from tutti.base.model import Model
 from tutti.base.program import Program
 from tutti.engines.base import Embeddings, Place, Progress, Refusal, Scores, Upstream
-from tutti.engines.openai_answers import EmbeddingAnswer, RerankAnswer, decode, vector_of
+from tutti.engines.openai_answers import RerankAnswer, decode, embeddings_of
 from tutti.engines.openai_errors import error_of
 
 _SLOTS = 16
@@ -29,8 +29,7 @@ class _Work(msgspec.Struct):
 class Dialect:
     async def embed(self, upstream: Upstream, model: Model, texts: Sequence[str]) -> Embeddings:  # noqa: ARG002
         body = {"input": list(texts), "encoding_format": "base64"}
-        answer = decode(await upstream.post("/v1/embeddings", msgspec.json.encode(body)), EmbeddingAnswer)
-        return Embeddings([vector_of(item.embedding) for item in answer.data], answer.usage.prompt_tokens)
+        return embeddings_of(await upstream.post("/v1/embeddings", msgspec.json.encode(body)))
 
     async def rerank(
         self,
