@@ -28,6 +28,7 @@ from tutti.http.asyncapi import Channel
 from tutti.http.auth import Auth
 from tutti.http.body import JsonBodies
 from tutti.http.edge import CLIENT_GONE, Edge
+from tutti.http.inside import Inside
 from tutti.http.limits import Admission, Limits
 from tutti.http.paths import decode_ids
 from tutti.store.db import Database
@@ -45,9 +46,7 @@ def build(
     channels: Sequence[Channel] = (),
 ) -> ASGIApp:
     """`routers` are mounted at /v1, `root_routers` as they are."""
-    app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)
-    for router in routers:
-        _include(app, router, PREFIX)
+    app = _routes(routers)
     for router in [*root_routers, health.router(settings, database)]:
         _include(app, router, "")
     _include(app, _descriptions(app, channels), "")
@@ -55,6 +54,20 @@ def build(
     _handle_errors(app)
     bodies = JsonBodies(app, settings.max_body_bytes)
     return Edge(Auth(Admission(bodies, limits), database, settings))
+
+
+def inside(routers: Sequence[APIRouter], settings: Settings) -> Inside:
+    """The same routes for jobs. The caller has been let in already: no key, no limits, no access log."""
+    app = _routes(routers)
+    _handle_errors(app)
+    return Inside(JsonBodies(app, settings.max_body_bytes))
+
+
+def _routes(routers: Sequence[APIRouter]) -> FastAPI:
+    app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)
+    for router in routers:
+        _include(app, router, PREFIX)
+    return app
 
 
 def _include(app: FastAPI, router: APIRouter, prefix: str) -> None:

@@ -2,12 +2,17 @@
 
 from typing import Any, ClassVar
 
-from sqlalchemy import JSON, BigInteger, Float, Index, String, Text
+from sqlalchemy import JSON, BigInteger, Float, Index, Integer, String, Text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 
 class Record(DeclarativeBase):
-    type_annotation_map: ClassVar[dict[Any, Any]] = {int: BigInteger, float: Float(53), dict[str, Any]: JSON}
+    type_annotation_map: ClassVar[dict[Any, Any]] = {
+        int: BigInteger,
+        float: Float(53),
+        dict[str, Any]: JSON,
+        list[Any]: JSON,
+    }
 
 
 class Organization(Record):
@@ -120,3 +125,153 @@ class Replica(Record):
     restarts: Mapped[int] = mapped_column(default=0)
     changed_at: Mapped[float]
     used_at: Mapped[float]
+
+
+class JobRow(Record):
+    """A piece of durable work. Only whoever holds `lock_token` may write it, until `leased_until`; see
+    jobs/queue. `args` is the kind's versioned struct, `state` what a later attempt goes on from."""
+
+    __tablename__ = "jobs"
+    id: Mapped[str] = mapped_column(String(64), primary_key=True)
+    kind: Mapped[str] = mapped_column(String(32))
+    project_id: Mapped[str] = mapped_column(String(64))
+    status: Mapped[str] = mapped_column(String(16))
+    """queued | running | completed | failed | cancelled"""
+    priority: Mapped[int] = mapped_column(default=0)
+    """The higher, the sooner."""
+    args: Mapped[dict[str, Any]]
+    state: Mapped[dict[str, Any]]
+    attempt: Mapped[int] = mapped_column(default=0)
+    lock_token: Mapped[str] = mapped_column(String(64), default="")
+    leased_until: Mapped[float] = mapped_column(default=0.0)
+    cancel_requested: Mapped[bool] = mapped_column(default=False)
+    error: Mapped[str] = mapped_column(Text, default="")
+    created_at: Mapped[float]
+    run_at: Mapped[float]
+    finished_at: Mapped[float | None]
+    __table_args__ = (
+        Index("jobs_to_run", "status", "run_at"),
+        Index("jobs_by_project", "project_id", "kind", "created_at"),
+    )
+
+
+class JobEvent(Record):
+    """What a job has told about itself, in order."""
+
+    __tablename__ = "job_events"
+    seq: Mapped[int] = mapped_column(
+        BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True
+    )
+    job_id: Mapped[str] = mapped_column(String(64), index=True)
+    at: Mapped[float]
+    data: Mapped[dict[str, Any]]
+
+
+class JobChunk(Record):
+    """Some items that a job has finished; their results are objects in the store. See jobs/ledger."""
+
+    __tablename__ = "job_chunks"
+    job_id: Mapped[str] = mapped_column(String(64), primary_key=True)
+    seq: Mapped[int] = mapped_column(primary_key=True)
+    items: Mapped[list[Any]]
+    """Ranges of item numbers, [first, last] each."""
+    parts: Mapped[dict[str, Any]]
+    """Name of a part, such as `output` -> key and size_bytes of its object."""
+    counts: Mapped[dict[str, Any]]
+
+
+class File(Record):
+    """An uploaded or made file; its bytes are the object `<project_id>/files/<id>`. Listed once `state` is
+    ready, which is when all of them are there and checked."""
+
+    __tablename__ = "files"
+    id: Mapped[str] = mapped_column(String(64), primary_key=True)
+    project_id: Mapped[str] = mapped_column(String(64))
+    filename: Mapped[str] = mapped_column(Text)
+    purpose: Mapped[str] = mapped_column(String(32))
+    file_type: Mapped[str] = mapped_column(String(16))
+    size_bytes: Mapped[int] = mapped_column(default=0)
+    checksum: Mapped[str] = mapped_column(String(64), default="")
+    """SHA-256 in hex: announced by the client, then that of the bytes."""
+    state: Mapped[str] = mapped_column(String(16))
+    """uploading | ready"""
+    processing_status: Mapped[str] = mapped_column(String(24))
+    """PENDING | QUEUED | RUNNING | COMPLETED | FAILED | INVALID_FORMAT: the check of what is in it."""
+    report: Mapped[dict[str, Any]]
+    """What the check found: lines, errors, tokens by base model."""
+    created_at: Mapped[float]
+    __table_args__ = (
+        Index("files_by_project", "project_id", "created_at"),
+        Index("files_by_checksum", "project_id", "checksum"),
+    )
+
+
+class Upload(Record):
+    """An upload in parts. Its parts are the objects `<project_id>/uploads/<id>/<number>`."""
+
+    __tablename__ = "uploads"
+    id: Mapped[str] = mapped_column(String(64), primary_key=True)
+    project_id: Mapped[str] = mapped_column(String(64))
+    file_id: Mapped[str] = mapped_column(String(64))
+    size_bytes: Mapped[int]
+    num_parts: Mapped[int]
+    created_at: Mapped[float]
+
+
+class UploadPart(Record):
+    __tablename__ = "upload_parts"
+    upload_id: Mapped[str] = mapped_column(String(64), primary_key=True)
+    number: Mapped[int] = mapped_column(primary_key=True)
+    etag: Mapped[str] = mapped_column(String(64))
+    size_bytes: Mapped[int]
+
+
+class Batch(Record):
+    """The job that works it off has the same id."""
+
+    __tablename__ = "batches"
+    id: Mapped[str] = mapped_column(String(64), primary_key=True)
+    project_id: Mapped[str] = mapped_column(String(64))
+    key_id: Mapped[str] = mapped_column(String(64))
+    endpoint: Mapped[str] = mapped_column(String(64))
+    input_file_id: Mapped[str] = mapped_column(String(64))
+    file_size_bytes: Mapped[int]
+    model: Mapped[str] = mapped_column(Text, default="")
+    """The one asked for with the batch, else that of the first line."""
+    status: Mapped[str] = mapped_column(String(16))
+    """VALIDATING | IN_PROGRESS | COMPLETED | FAILED | EXPIRED | CANCELLED"""
+    completion_window: Mapped[str] = mapped_column(String(16))
+    priority: Mapped[int] = mapped_column(default=0)
+    total_lines: Mapped[int] = mapped_column(default=0)
+    completed_lines: Mapped[int] = mapped_column(default=0)
+    failed_lines: Mapped[int] = mapped_column(default=0)
+    output_file_id: Mapped[str] = mapped_column(String(64), default="")
+    error_file_id: Mapped[str] = mapped_column(String(64), default="")
+    error: Mapped[str] = mapped_column(Text, default="")
+    details: Mapped[dict[str, Any]]
+    """What only OpenAI's shape has: metadata, errors of lines."""
+    created_at: Mapped[float]
+    deadline_at: Mapped[float]
+    in_progress_at: Mapped[float | None]
+    cancelling_at: Mapped[float | None]
+    finished_at: Mapped[float | None]
+    __table_args__ = (Index("batches_by_project", "project_id", "created_at"),)
+
+
+class Evaluation(Record):
+    """The job that works it off has the same id. Tokens in `parameters` are sealed."""
+
+    __tablename__ = "evaluations"
+    id: Mapped[str] = mapped_column(String(64), primary_key=True)
+    project_id: Mapped[str] = mapped_column(String(64))
+    key_id: Mapped[str] = mapped_column(String(64))
+    type: Mapped[str] = mapped_column(String(16))
+    """classify | score | compare"""
+    status: Mapped[str] = mapped_column(String(16))
+    """pending | queued | running | completed | error | user_error"""
+    status_updates: Mapped[list[Any]]
+    parameters: Mapped[dict[str, Any]]
+    results: Mapped[dict[str, Any]]
+    created_at: Mapped[float]
+    updated_at: Mapped[float]
+    __table_args__ = (Index("evaluations_by_project", "project_id", "created_at"),)

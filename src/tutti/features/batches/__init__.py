@@ -1,0 +1,1 @@
+"""Batches of requests, worked off behind live traffic."""

@@ -1,0 +1,1 @@
+"""Files: uploads, downloads, and the check of what is in them."""
