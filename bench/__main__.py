@@ -1,11 +1,11 @@
-"""`python -m bench [gateway] [tokens] [startup]`: all of them without a name."""
+"""`python -m bench [gateway] [tokens] [startup] [batch]`: all of them without a name."""
 
 import asyncio
 import sys
 
-from bench import gateway, startup, tokens
+from bench import batch, gateway, startup, tokens
 
-BENCHES = {"gateway": gateway.main, "tokens": tokens.main, "startup": startup.main}
+BENCHES = {"gateway": gateway.main, "tokens": tokens.main, "startup": startup.main, "batch": batch.main}
 
 
 def main() -> None:

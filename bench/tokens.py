@@ -18,7 +18,7 @@ ROUNDS, TOKENS = 3, 40
 PROMPT = "Write a long story about a lighthouse keeper and the sea. Do not stop."
 
 
-def _engine(server: Server) -> Server:
+def engine_of(server: Server) -> Server:
     """The llama.cpp child of this server, found by its command line."""
     for process in server.processes():
         argv = process.cmdline()
@@ -44,8 +44,8 @@ async def main() -> None:
     claims: list[Claim] = []
     data_dir = Path(tempfile.gettempdir()) / "tutti-bench"
     async with tutti(data_dir, "--model", MODEL, wait_s=300) as server:
-        await _wait_loaded(server)
-        engine = _engine(server)
+        await wait_loaded(server)
+        engine = engine_of(server)
         for concurrent in (1, 8, 16):
             await _rate(server, _body(MODEL), concurrent)
             rounds = [
@@ -60,5 +60,5 @@ async def main() -> None:
     publish("tokens", claims, notes=f"{MODEL}, {TOKENS} tokens a stream, {psutil.cpu_count()} cores")
 
 
-async def _wait_loaded(server: Server) -> None:
+async def wait_loaded(server: Server) -> None:
     await streams(server, chat(MODEL, "Hi", 1, stream=True), 1, concurrent=1)

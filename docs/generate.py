@@ -12,6 +12,8 @@ import typer
 from typer.main import get_command
 
 import tutti
+from docs.jobs import jobs_page
+from docs.markdown import page, table, told
 from tutti.base import errors
 from tutti.base.errors import TuttiError
 from tutti.base.model import Model, ModelFile
@@ -23,7 +25,6 @@ from tutti.parts.engines import ENGINES
 from tutti.serving.catalog import shipped_models
 
 FOLDER = Path(__file__).parent / "generated"
-_NOTE = "<!-- Made by `make docs` from the code; not to be edited. -->"
 
 
 def main() -> None:
@@ -40,12 +41,12 @@ def pages() -> dict[str, str]:
 
 
 def _settings() -> str:
-    return _page(
+    return page(
         "Settings",
         "Each is a flag of `tutti serve` and an environment variable; the flag wins. Credentials are "
         "environment variables only. Lists and tables are JSON in the environment "
         "(`TUTTI_MODELS='[\"owner/repo\"]'`), sizes there are bytes; flags are repeated, and take `8G`.",
-        _table(("flag", "environment", "default", "what it does"), map(_setting, Settings.model_fields)),
+        table(("flag", "environment", "default", "what it does"), map(_setting, Settings.model_fields)),
     )
 
 
@@ -71,13 +72,13 @@ def _default(value: Any) -> str:
 def _errors() -> str:
     codes = _codes()
     tree = inspect.cleandoc(errors.__doc__ or "").partition("\n\n")[2].partition("\n\n")[0]
-    return _page(
+    return page(
         "Errors",
         'The body is always `{"error": {"message", "type", "param", "code"}}`. `x-should-retry` says '
         "whether the official clients send the request again; `retry-after` (whole seconds) is there where "
         "the server knows when. In a stream that has begun, the same body is the last event before `[DONE]`.",
         f"```\n{tree}\n```",
-        _table(
+        table(
             ("class", "status", "type", "codes", "retried"),
             (_error(kind, codes.get(kind.__name__, set())) for kind in error_classes()),
         ),
@@ -120,7 +121,7 @@ def _codes() -> dict[str, set[str]]:
 
 
 def _engines() -> str:
-    return _page(
+    return page(
         "Engines",
         "`engine` of a catalogue entry is one of these; `options` are the engine's own, as told here. How to "
         "add an engine stands in [CONTRIBUTING.md](../../CONTRIBUTING.md).",
@@ -143,7 +144,7 @@ def engine_doc(engine: Engine) -> str:
 def _models() -> str:
     models = shipped_models().values()
     kinds = list(dict.fromkeys(model.type for model in models))
-    return _page(
+    return page(
         "Models",
         "The catalogue that comes with Tutti. Where a model has files here, they are verified against the "
         "catalogue's hashes; otherwise against those that the repository lists. A name that ends in `:vllm` "
@@ -155,7 +156,7 @@ def _models() -> str:
 
 def _models_of(models: Iterable[Model], kind: str) -> str:
     columns = ("name", "engine", "context", "licence", "capabilities", "sources")
-    return _table(columns, (_model(model) for model in models if model.type == kind))
+    return table(columns, (_model(model) for model in models if model.type == kind))
 
 
 def _model(model: Model) -> Sequence[str]:
@@ -182,7 +183,7 @@ def _commands() -> str:
     group: Any = get_command(app)
     context = typer.Context(group, info_name="tutti")
     loaded = [group.resolve_command(context, [mount.name])[1] for mount in MOUNTS]
-    return _page(
+    return page(
         "Commands",
         "`tutti` talks HTTP to any server that speaks the Together API, except for `serve`, `pull`, `rm`, "
         "`local` and `keys`, which work on this machine's data directory. Exit status: 0 done, 1 refused or "
@@ -198,7 +199,7 @@ def _commands() -> str:
 
 def _tree(name: str, command: Any) -> Iterator[str]:
     if name == "tutti serve":
-        yield f"## `{name}`\n\n{_told(command.help)}\n\nIts flags are the [settings](settings.md)."
+        yield f"## `{name}`\n\n{told(command.help)}\n\nIts flags are the [settings](settings.md)."
         return
     yield _command(name, command)
     for one, inner in getattr(command, "commands", {}).items():
@@ -208,8 +209,8 @@ def _tree(name: str, command: Any) -> Iterator[str]:
 def _command(name: str, command: Any) -> str:
     hidden = {"help", "install_completion", "show_completion"}
     rows = [_parameter(it) for it in command.params if it.name not in hidden]
-    table = _table(("parameter", "default", "what it does"), rows) if rows else ""
-    return "\n\n".join(part for part in (f"## `{name}`", _told(command.help), table) if part)
+    parameters = table(("parameter", "default", "what it does"), rows) if rows else ""
+    return "\n\n".join(part for part in (f"## `{name}`", told(command.help), parameters) if part)
 
 
 def _parameter(it: Any) -> Sequence[str]:
@@ -218,7 +219,7 @@ def _parameter(it: Any) -> Sequence[str]:
     else:
         spelling = " / ".join(f"`{one}`" for one in (*it.opts, *it.secondary_opts))
     variable = f" (environment: `{it.envvar}`)" if getattr(it, "envvar", None) else ""
-    return spelling, _default_of(it), f"{_told(getattr(it, 'help', ''))}{variable}"
+    return spelling, _default_of(it), f"{told(getattr(it, 'help', ''))}{variable}"
 
 
 def _default_of(it: Any) -> str:
@@ -230,27 +231,12 @@ def _default_of(it: Any) -> str:
     return f"`{it.default}`" if shown is not False and it.default not in (None, False, [], "") else ""
 
 
-# --- Markdown ---------------------------------------------------------------------------------------------
-
-
-def _page(title: str, *parts: str) -> str:
-    return "\n\n".join((f"# {title}", _NOTE, *parts)) + "\n"
-
-
-def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [columns, ["---"] * len(columns), *rows]
-    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
-
-
-def _told(text: str | None) -> str:
-    return " ".join(inspect.cleandoc(text or "").split())
-
-
 _PAGES: Mapping[str, Callable[[], str]] = {
     "settings.md": _settings,
     "errors.md": _errors,
     "engines.md": _engines,
     "models.md": _models,
+    "jobs.md": jobs_page,
     "cli.md": _commands,
 }
 

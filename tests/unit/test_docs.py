@@ -1,16 +1,20 @@
 """What the code has, the documentation has; and what the documentation names exists."""
 
 import re
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 from docs.generate import FOLDER, engine_doc, error_classes, pages
+from docs.jobs import job_kinds
 
 import tutti
 from tutti.base import errors
 from tutti.base.settings import Settings
 from tutti.engines.base import Engine
 from tutti.http.gaps import gaps
+from tutti.jobs.kind import Kind
 from tutti.parts.engines import ENGINES
 
 REPOSITORY = Path(__file__).parents[2]
@@ -52,6 +56,12 @@ def test_an_error_is_in_the_tree_with_its_status(kind: type[errors.TuttiError]) 
     assert re.search(rf"─ {kind.__name__} +{kind.status}\b", errors.__doc__ or ""), (
         "see the top of base/errors.py"
     )
+
+
+@pytest.mark.parametrize("kind", job_kinds(), ids=lambda kind: kind.name)
+def test_a_kind_of_job_says_why_running_it_again_is_safe(kind: Kind[Any]) -> None:
+    run = kind.run.func if isinstance(kind.run, partial) else kind.run
+    assert run.__doc__, f"the handler of {kind.name} has no docstring"
 
 
 @pytest.mark.parametrize("engine", ENGINES.values(), ids=ENGINES)

@@ -3,6 +3,7 @@ settings in the environment."""
 
 import asyncio
 import contextlib
+import gc
 import signal
 import socket
 import sys
@@ -13,19 +14,11 @@ import uvicorn
 import uvloop
 from starlette.types import ASGIApp
 
+from tutti.app.platform import open_database, open_platform
 from tutti.base.settings import Settings
 from tutti.http import logs, server
 from tutti.http.limits import Limits
-from tutti.parts.engines import ENGINES
 from tutti.parts.features import CHANNELS, FEATURES, ROOT_FEATURES
-from tutti.serving.catalog import Catalog
-from tutti.serving.dispatch import Dispatch
-from tutti.serving.fetch import Fetcher
-from tutti.serving.meter import Meter
-from tutti.serving.platform import Platform
-from tutti.store.blobs import Blobs
-from tutti.store.db import Database, database_url
-from tutti.store.migrate import migrate
 
 BACKLOG = 2048
 
@@ -34,20 +27,11 @@ BACKLOG = 2048
 async def application(settings: Settings) -> AsyncGenerator[ASGIApp]:
     """Opens everything that requests need; on leaving, what was counted is written and all is closed."""
     async with AsyncExitStack() as parts:
-        database = await Database.open(database_url(settings))
-        parts.push_async_callback(database.close)
-        await migrate(database)
+        database = await parts.enter_async_context(open_database(settings))
         limits = Limits(database)
         await limits.start()
         parts.push_async_callback(limits.close)
-        meter = Meter(database, limits.spent)
-        await meter.start()
-        parts.push_async_callback(meter.close)
-        catalog = Catalog(settings, database)
-        dispatch = Dispatch(settings, database, catalog, ENGINES)
-        await dispatch.start()
-        parts.push_async_callback(dispatch.close)
-        platform = Platform(settings, database, Blobs.open(settings), catalog, dispatch, meter, Fetcher())
+        platform = await parts.enter_async_context(open_platform(settings, database, spent=limits.spent))
         yield server.build(
             [router(platform) for router in FEATURES],
             root_routers=[router(platform) for router in ROOT_FEATURES],
@@ -84,6 +68,7 @@ async def run(settings: Settings) -> None:
     """Until SIGTERM or SIGINT; then running requests may finish within `drain_timeout_s`."""
     listener = listen(settings.host, settings.port)
     async with application(settings) as app:
+        gc.freeze()  # what the imports have made stays: no collection has to look at it again
         config = uvicorn.Config(
             app,
             http="httptools",

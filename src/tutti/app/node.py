@@ -7,7 +7,9 @@ from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from tutti.app.banner import announce
+from tutti.app.jobworkers import JobWorkers
 from tutti.app.reservation import CannotStart
+from tutti.app.workers import worker_env
 from tutti.base.errors import TuttiError
 from tutti.base.settings import Settings
 from tutti.compute.local import Local
@@ -41,6 +43,7 @@ async def run(settings: Settings, workers: Supervisor, asked: asyncio.Event, ins
     async with _database(settings) as database:
         catalog = Catalog(settings, database)
         fleet = await Fleet.open(settings, database, catalog, ENGINES, Local())
+        jobs = JobWorkers(settings, database, worker_env(settings))
         try:
             names = await _preload(settings, catalog, fleet)
             open_to_all = not await has_keys(database)
@@ -48,9 +51,10 @@ async def run(settings: Settings, workers: Supervisor, asked: asyncio.Event, ins
             await asked.wait()
             announcing.cancel()
             await asyncio.wait([announcing])
-            return await _drain(workers, fleet, insisted)
+            return await _drain(workers, jobs, fleet, insisted)
         finally:
-            await fleet.stop()
+            jobs.kill()
+            await asyncio.gather(jobs.stop(), fleet.stop())
 
 
 async def _preload(settings: Settings, catalog: Catalog, fleet: Fleet) -> list[str]:
@@ -67,16 +71,17 @@ async def _preload(settings: Settings, catalog: Catalog, fleet: Fleet) -> list[s
     return names
 
 
-async def _drain(workers: Supervisor, fleet: Fleet, insisted: asyncio.Event) -> int:
-    log.info("draining: running requests finish, new ones are refused")
+async def _drain(workers: Supervisor, jobs: JobWorkers, fleet: Fleet, insisted: asyncio.Event) -> int:
+    log.info("draining: running requests finish, new ones are refused, jobs go back into the queue")
     await fleet.drain()
-    leaving = asyncio.create_task(workers.stop())
+    leaving = asyncio.gather(workers.stop(), jobs.stop())
     cut_short = asyncio.create_task(insisted.wait())
     await asyncio.wait([leaving, cut_short], return_when=asyncio.FIRST_COMPLETED)
     cut_short.cancel()
     if leaving.done():
         return 0
     workers.kill()
+    jobs.kill()
     await leaving
     return 1
 

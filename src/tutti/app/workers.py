@@ -18,15 +18,24 @@ _GRACE_S = 2.0
 
 async def start_workers(settings: Settings) -> Supervisor:
     """Returns once each has been started for the first time."""
-    metrics = settings.data_dir / "metrics"
+    metrics = _metrics(settings)
     metrics.mkdir(exist_ok=True)
     for file in metrics.glob("*.db"):
         file.unlink()
-    env = {**os.environ, **environment(settings), "PROMETHEUS_MULTIPROC_DIR": str(metrics)}
-    start = _starter(env, metrics, settings.drain_timeout_s + _GRACE_S)
+    start = _starter(worker_env(settings), metrics, settings.drain_timeout_s + _GRACE_S)
     supervisor = Supervisor("api worker", start, settings.workers, Pace())
     await supervisor.started()
     return supervisor
+
+
+def worker_env(settings: Settings) -> Mapping[str, str]:
+    """Of API workers and job workers; with the settings, and where they count together."""
+    counts = {"PROMETHEUS_MULTIPROC_DIR": str(_metrics(settings))}
+    return {**os.environ, **environment(settings), **counts}
+
+
+def _metrics(settings: Settings) -> Path:
+    return settings.data_dir / "metrics"
 
 
 def _starter(env: Mapping[str, str], metrics: Path, grace_s: float) -> Start:

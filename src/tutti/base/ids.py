@@ -2,8 +2,11 @@
 
 import secrets
 import time
+from base64 import b32hexencode
 
-_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford's base32: no i, l, o, u
+_CROCKFORD = bytes.maketrans(b"0123456789ABCDEFGHIJKLMNOPQRSTUV", b"0123456789abcdefghjkmnpqrstvwxyz")
+"""From Python's base32 with an ordered alphabet to the one without i, l, o and u."""
+_BYTES = 20  # 32 digits
 
 
 def new_id(prefix: str) -> str:
@@ -17,4 +20,5 @@ def new_secret(prefix: str) -> str:
 
 
 def _base32(number: int, length: int) -> str:
-    return "".join(_ALPHABET[(number >> shift) & 31] for shift in range(5 * (length - 1), -1, -5))
+    """At most 32 digits."""
+    return b32hexencode(number.to_bytes(_BYTES))[-length:].translate(_CROCKFORD).decode()

@@ -70,5 +70,7 @@ class Model(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     options: Mapping[str, str | int | float | bool | list[str]] = msgspec.field(
         default_factory=dict[str, str | int | float | bool | list[str]]
     )
+    adapter_of: str | None = None
+    """The model that this LoRA adapter changes, and whose replicas serve it."""
     project_id: str | None = None
     """None: everybody's; otherwise only this project sees it."""

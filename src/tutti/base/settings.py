@@ -48,10 +48,19 @@ class Settings(BaseSettings):
     drain_timeout_s: float = Field(
         30.0, ge=0, description="After SIGTERM, how long running requests may take to finish."
     )
+    job_workers: int = Field(
+        1, ge=1, le=64, description="Processes for batches, evaluations and the like, while there are any."
+    )
+    job_lease_s: float = Field(
+        15.0, ge=1, description="How soon the jobs of a process that died run in another one."
+    )
     requests_per_minute: int = Field(0, ge=0, description="Limit for keys without their own; 0: none.")
     tokens_per_minute: int = Field(0, ge=0, description="Limit for keys without their own; 0: none.")
     max_body_bytes: int = Field(
         64 * 1024 * 1024, gt=0, description="Largest JSON request body; a larger one is a 413."
+    )
+    max_file_bytes: int = Field(
+        64 * 1024**3, gt=0, description="Largest file that may be uploaded; a larger one is a 413."
     )
     hub_url: str = Field("https://huggingface.co", description="A hub that speaks Hugging Face's protocol.")
     hub_token: str = Field("", description="Token for gated repositories.", repr=False)

@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Collection, Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from ipaddress import ip_address
 from typing import Any, cast
@@ -45,6 +45,31 @@ class Api:
             raise self._unknown()
         return answer
 
+    def delete(self, path: str) -> Json:
+        return self._one(self._json(self._client.build_request("DELETE", path)))
+
+    def form(self, path: str, fields: Mapping[str, str], accept: Collection[int]) -> httpx.Response:
+        """A multipart form without a file; a status in `accept` is no error."""
+        parts = {name: (None, value) for name, value in fields.items()}
+        with self._explained():
+            return self._send(self._client.build_request("POST", path, files=parts), accept=accept)
+
+    def put(self, url: str, content: Iterable[bytes], size_bytes: int) -> None:
+        """To a URL that needs no key, perhaps of another server. `content` is iterated again for each try."""
+        headers = {"content-length": str(size_bytes)}
+        with self._explained(), httpx.Client(timeout=_TIMEOUT, trust_env=not _is_loopback(url)) as anyone:
+            self._send(anyone.build_request("PUT", url, content=content, headers=headers), client=anyone)
+
+    @contextmanager
+    def download(self, path: str) -> Generator[httpx.Response]:
+        """An answer whose body is still to be read."""
+        with self._explained():
+            response = self._send(self._client.build_request("GET", path), stream=True)
+            try:
+                yield response
+            finally:
+                response.close()
+
     def stream(self, path: str, body: Json) -> Generator[Json]:
         """The events of a stream; leaving early hangs up, which stops the generation."""
         request = self._client.build_request("POST", path, json=body | {"stream": True})
@@ -57,17 +82,24 @@ class Api:
 
     def _json(self, request: httpx.Request) -> Json | list[Json]:
         with self._explained():
-            answer: Any = self._send(request, stream=False).json()
+            answer: Any = self._send(request).json()
         if not isinstance(answer, dict | list):
             raise self._unknown()
         return cast(Json, answer)
 
-    def _send(self, request: httpx.Request, *, stream: bool) -> httpx.Response:
+    def _send(
+        self,
+        request: httpx.Request,
+        *,
+        stream: bool = False,
+        accept: Collection[int] = (),
+        client: httpx.Client | None = None,
+    ) -> httpx.Response:
         """Sent again as long as the server asks for that; raises ApiError for an error that stays."""
         retries = RETRIES
         while True:
-            response = self._client.send(request, stream=stream)
-            if response.is_success:
+            response = (client or self._client).send(request, stream=stream)
+            if response.is_success or response.status_code in accept:
                 return response
             response.read()
             wait_s = _retry_after_s(response) if retries else None

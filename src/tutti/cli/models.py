@@ -1,16 +1,19 @@
-"""`tutti models`: what a server has."""
+"""`tutti models`: what a server has, and uploads to it."""
 
+import time
 from typing import Annotated
 from urllib.parse import quote
 
 import typer
 
 from tutti.cli import options
-from tutti.cli.http import Json, connect, part
-from tutti.cli.output import write_json, write_table
+from tutti.cli.http import Api, Json, connect, part, parts
+from tutti.cli.output import note, write_json, write_table
+from tutti.cli.server import ApiError
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, help="List and describe models.")
+app = typer.Typer(no_args_is_help=True, add_completion=False, help="List, describe and upload models.")
 
+_POLL_S = 0.5
 _COLUMNS = ("ID", "Name", "Organization", "Type", "Context", "License", "$/1M in", "$/1M out")
 
 
@@ -46,6 +49,60 @@ def retrieve(
         write_json(model)
     else:
         write_table(("field", "value"), [item for item in model.items() if item[0] != "object"])
+
+
+@app.command()
+def upload(
+    context: typer.Context,
+    model_name: Annotated[str, typer.Option(help="The name to give to the model.")],
+    model_source: Annotated[
+        str,
+        typer.Option(
+            help="owner/repo[@revision], or the address of a .gguf file or an archive (presigned S3, ...)."
+        ),
+    ],
+    model_type: Annotated[str, typer.Option(help="model or adapter.")] = "model",
+    hf_token: Annotated[str | None, typer.Option(envvar="HF_TOKEN", help="Hugging Face token.")] = None,
+    description: Annotated[str | None, typer.Option(help="A description of the model.")] = None,
+    base_model: Annotated[str | None, typer.Option(help="The base of an adapter.")] = None,
+    lora_model: Annotated[str | None, typer.Option(help="The same as --base-model.")] = None,
+    wait: Annotated[bool, typer.Option("--wait", help="Until it can be used.")] = False,
+    as_json: options.AsJson = False,
+) -> None:
+    """Upload a model or a LoRA adapter from Hugging Face or S3."""
+    body = options.given(
+        model_name=model_name,
+        model_source=model_source,
+        model_type=model_type,
+        hf_token=hf_token,
+        description=description,
+        base_model=base_model,
+        lora_model=lora_model,
+    )
+    with connect(context) as api:
+        answer = api.post("models", body)
+        if wait:
+            _wait(api, str(part(answer, "data").get("job_id")))
+    if as_json:
+        write_json(answer)
+    else:
+        write_table(("field", "value"), [*part(answer, "data").items(), ("message", answer.get("message"))])
+
+
+def _wait(api: Api, job_id: str) -> None:
+    """Raises ApiError where the upload fails."""
+    told = 0
+    while True:
+        job = api.get_one(f"jobs/{job_id}")
+        updates = parts(job, "status_updates")
+        for update in updates[told:]:
+            note(str(update.get("message")))
+        told = len(updates)
+        if job.get("status") == "Failed":
+            raise ApiError(f"{job_id} failed")
+        if job.get("status") == "Complete":
+            return
+        time.sleep(_POLL_S)
 
 
 def _row(model: Json) -> tuple[object, ...]:

@@ -23,6 +23,14 @@ FinishReason = Literal["stop", "eos", "length", "tool_calls", "function_call"]
 
 
 @dataclass(frozen=True)
+class Adapter:
+    """A LoRA adapter that requests may choose, and the folder of its files."""
+
+    model: Model
+    folder: Path
+
+
+@dataclass(frozen=True)
 class Place:
     """Where a replica is to run: its weights' folder, a free loopback port, and its share of the machine."""
 
@@ -32,6 +40,7 @@ class Place:
     gpus: tuple[int, ...] = ()
     vllm_python: str = ""
     hub_token: str = ""
+    adapters: tuple[Adapter, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -106,15 +115,16 @@ class CompletionCall(msgspec.Struct, frozen=True, kw_only=True):
 
 
 # --- answers ----------------------------------------------------------------------------------------------
+# Made for every token, and never part of a cycle: with `gc=False` the collector need not look for one.
 
 
-class TopToken(msgspec.Struct, frozen=True):
+class TopToken(msgspec.Struct, frozen=True, gc=False):
     text: str
     logprob: float
     id: int | None = None
 
 
-class Token(msgspec.Struct, frozen=True):
+class Token(msgspec.Struct, frozen=True, gc=False):
     """`logprob` is None where it was not asked for or cannot be had."""
 
     text: str
@@ -123,7 +133,7 @@ class Token(msgspec.Struct, frozen=True):
     top: tuple[TopToken, ...] = ()
 
 
-class ToolCall(msgspec.Struct, frozen=True):
+class ToolCall(msgspec.Struct, frozen=True, gc=False):
     """A whole call, or in a stream a piece of one: `id` and `name` come with the first piece of an index."""
 
     index: int
@@ -132,13 +142,13 @@ class ToolCall(msgspec.Struct, frozen=True):
     arguments: str = ""
 
 
-class Usage(msgspec.Struct, frozen=True):
+class Usage(msgspec.Struct, frozen=True, gc=False):
     prompt_tokens: int = 0
     completion_tokens: int = 0
     cached_tokens: int = 0
 
 
-class Delta(msgspec.Struct, frozen=True, kw_only=True):
+class Delta(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A piece of one choice. `usage` and `finish_reason` end it, `prompt` (echo) begins it."""
 
     text: str = ""
@@ -181,6 +191,11 @@ class Upstream(Protocol):
     """A connection to one replica: it posts JSON to `Engine.address` + path (which begins with a slash), with
     `Engine.headers` on every request. Both verbs raise Refusal for statuses of 400 and above, and
     `Unavailable` where the replica is gone. Leaving `stream` early aborts the generation at once."""
+
+    @property
+    def adapter(self) -> int:
+        """The number of the model among the replica's adapters (`Place.adapters`); -1: it is none of them."""
+        ...
 
     async def post(self, path: str, body: bytes) -> bytes: ...
 
@@ -243,6 +258,16 @@ class Engine(Protocol):
 
     def slots(self, model: Model) -> int:
         """How many requests a replica works on at once; more wait in the gateway."""
+        ...
+
+    def shares(self, model: Model) -> str:
+        """The compute that its requests take from one another, and from those of other models that name the
+        same: jobs' requests are broken off when a client wants it. Empty where the engine itself lets the
+        requests marked by `behind` wait, or where it is not our compute."""
+        ...
+
+    def behind(self, body: bytes) -> bytes:
+        """The body of a job's request, which clients' requests may overtake."""
         ...
 
     def memory_bytes(self, model: Model) -> int:

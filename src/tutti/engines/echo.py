@@ -12,14 +12,19 @@ In the last user message, and taken out of what is said back:
 
 - `[[tokens 500]]`  500 words whatever the message;
 - `[[sleep 2]]`     2 seconds before the first token, without blocking;
+- `[[say this]]`    these words, whatever else is asked for, a response_format too;
 - `[[error 500]]`   this HTTP status instead of an answer;
 - `[[crash 3]]`     the process ends with status 1 after 3 tokens of this answer were sent (default 1);
 - `[[hang 3]]`      the process stops answering anything, `/progress` too, after 3 tokens (default 1).
 
+And left in it, `[[this]]`: where a schema has an enum, the answer is that of its values which was named last
+before this mark; where it has a number, the number just before it.
+
 `Model.options`: tokens_per_s (of each request), first_token_delay_s, start_delay_s (before the port opens),
 slots (requests at once, 1024), crash_after_tokens and hang_after_tokens (of every answer), memory_bytes
 (taken for real), dimensions (of embeddings, 384), guard (true: answers `safe`, or `unsafe` and `S1` on the
-next line where the message has UNSAFE). `Model.context_length` (8192) bounds prompt and answer together.
+next line where the message has UNSAFE), shares (the compute that it is said to share, such as cpu, so that
+jobs' requests make way for clients'). `Model.context_length` (8192) bounds prompt and answer together.
 """
 
 import sys
@@ -77,6 +82,12 @@ class Echo:
 
     def slots(self, model: Model) -> int:
         return int(str(model.options.get("slots", 1024)))
+
+    def shares(self, model: Model) -> str:
+        return str(model.options.get("shares", ""))
+
+    def behind(self, body: bytes) -> bytes:
+        return body
 
     def memory_bytes(self, model: Model) -> int:
         return model.memory_bytes or 40 * _MEGABYTE + int(str(model.options.get("memory_bytes", 0)))

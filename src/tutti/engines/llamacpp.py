@@ -9,7 +9,7 @@
   context out of it, since llama.cpp fails all requests when a shared cache overflows;
 - gpu_layers: layers on the GPU (default: all, where there is one); gpus: whole GPUs a replica needs (0);
 - mmproj: file with the projector for images and audio; chat_template: file with a Jinja template;
-- lora: files with LoRA adapters, applied at scale 1;
+- lora: files with LoRA adapters, applied at scale 1 to every request;
 - harmony: the model speaks gpt-oss's format, which llama.cpp takes apart.
 Files are in the model's folder. Types embedding and rerank run it as an embedder or a cross-encoder.
 """
@@ -25,9 +25,11 @@ from tutti.base.model import Model
 from tutti.base.program import Program
 from tutti.engines.base import Place, Progress, Refusal
 from tutti.engines.llamacpp_answers import error_of
-from tutti.engines.llamacpp_calls import context_of
+from tutti.engines.llamacpp_calls import always_on, context_of
 from tutti.engines.llamacpp_codec import Dialect
 
+ADAPTER_FILE = "adapter.gguf"
+"""In the folder of an adapter that requests may choose."""
 DEFAULT_SLOTS = 8
 _MIB = 1024 * 1024
 _LEAST_CACHE_MIB = 512
@@ -74,6 +76,13 @@ class LlamaCpp:
     def slots(self, model: Model) -> int:
         return _slots(model)
 
+    def shares(self, model: Model) -> str:
+        """The processor, unless it has GPUs of its own."""
+        return model.name if int(str(model.options.get("gpus", 0))) else "cpu"
+
+    def behind(self, body: bytes) -> bytes:
+        return body
+
     def memory_bytes(self, model: Model) -> int:
         weights = sum(file.size_bytes for file in model.files)
         if model.memory_bytes or not weights:
@@ -103,14 +112,16 @@ def _arguments(model: Model, place: Place) -> list[str]:
     for option in ("mmproj", "chat_template"):
         if option in model.options:
             argv += [f"--{option.replace('_', '-')}", str(place.folder / str(model.options[option]))]
-    for adapter in _adapters(model):
+    for adapter in always_on(model):
         argv += ["--lora", str(place.folder / adapter)]
+    for chosen in place.adapters:
+        argv += ["--adapter", str(chosen.folder / ADAPTER_FILE)]
     return argv
 
 
 def _weights(model: Model, folder: Path) -> str:
     """The first part, where a model comes in several: llama.cpp finds the others beside it."""
-    besides = {str(model.options.get("mmproj", "")), *_adapters(model)}
+    besides = {str(model.options.get("mmproj", "")), *always_on(model)}
     names = [file.name for file in model.files] or [path.name for path in folder.glob("*.gguf")]
     weights = sorted(name for name in names if name.endswith(".gguf") and name not in besides)
     return weights[0] if weights else "model.gguf"
@@ -118,11 +129,6 @@ def _weights(model: Model, folder: Path) -> str:
 
 def _slots(model: Model) -> int:
     return int(str(model.options.get("slots", DEFAULT_SLOTS)))
-
-
-def _adapters(model: Model) -> list[str]:
-    adapters = model.options.get("lora", [])
-    return adapters if isinstance(adapters, list) else [str(adapters)]
 
 
 def _cache_mib(model: Model) -> int:

@@ -60,6 +60,22 @@ def has_media(call: ChatCall) -> bool:
     )
 
 
+def always_on(model: Model) -> list[str]:
+    """Files of the adapters that every request gets."""
+    adapters = model.options.get("lora", [])
+    return adapters if isinstance(adapters, list) else [str(adapters)]
+
+
+def with_adapter(body: Json, model: Model, adapter: int) -> Json:
+    """Says which adapters the request wants, also where it wants none: one that leaves the field out may get
+    the cached prompt of one that had an adapter. Those that are not named are off."""
+    fixed = len(always_on(model))
+    wanted = [{"id": number, "scale": 1.0} for number in range(fixed)]
+    if adapter >= 0:
+        wanted.append({"id": fixed + adapter, "scale": 1.0})
+    return body | {"lora": wanted or [{"id": 0, "scale": 0.0}]}
+
+
 def template_body(call: ChatCall) -> Json:
     """For /apply-template."""
     body: Json = {"messages": call.messages}

@@ -37,6 +37,7 @@ from tutti.engines.llamacpp_calls import (
     needs_parser,
     surely_fits,
     template_body,
+    with_adapter,
 )
 from tutti.engines.openai import StreamReader
 from tutti.engines.openai_answers import (
@@ -63,7 +64,7 @@ class Dialect:
             return
         max_tokens = await _fitted(upstream, call, prompt)
         if needs_parser(call):
-            batches = _parsed(upstream, chat_body(call, max_tokens))
+            batches = _parsed(upstream, call, chat_body(call, max_tokens))
         else:
             prompt, opened = _opened(call, prompt)
             first = msgspec.structs.replace(first, text=opened)
@@ -162,7 +163,7 @@ async def _nothing(upstream: Upstream, prompt: str, first: Delta) -> Delta:
 
 
 async def _native(upstream: Upstream, call: Call, prompt: str, max_tokens: int | None) -> Batches:
-    body = native_body(call, prompt, max_tokens)
+    body = with_adapter(native_body(call, prompt, max_tokens), call.model, upstream.adapter)
     reader = NativeReader(call.logprobs, is_json="json_schema" in body)
     async for data in upstream.stream("/completion", msgspec.json.encode(body)):
         if batch := reader.feed(data):
@@ -170,8 +171,9 @@ async def _native(upstream: Upstream, call: Call, prompt: str, max_tokens: int |
     reader.close()
 
 
-async def _parsed(upstream: Upstream, body: Json) -> Batches:
+async def _parsed(upstream: Upstream, call: Call, body: Json) -> Batches:
     reader = StreamReader()
+    body = with_adapter(body, call.model, upstream.adapter)
     async for data in upstream.stream("/v1/chat/completions", msgspec.json.encode(body)):
         if batch := reader.feed(data):
             yield batch

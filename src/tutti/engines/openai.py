@@ -30,6 +30,7 @@ from tutti.engines.openai_answers import (
     embeddings_of,
     finish_of,
     prompt_of,
+    read_answer,
 )
 from tutti.engines.openai_errors import error_in_stream, error_of
 from tutti.engines.openai_requests import Json, Server, chat_body, completion_body
@@ -44,29 +45,25 @@ class Dialect:
 
     server: Callable[[Model], Server]
 
-    async def chat(self, upstream: Upstream, call: ChatCall) -> Batches:
+    def chat(self, upstream: Upstream, call: ChatCall) -> Batches:
         server = self.server(call.model)
         path, body = server.prefix + "/chat/completions", chat_body(server, call)
-        if call.echo:
-            if not server.vllm:
-                raise InvalidRequest("This model's engine cannot echo the prompt of a chat.", param="echo")
-            yield [await _prompt(upstream, path, body, call.logprobs, None)]
-        async for batch in _deltas(upstream, path, body, server.chat_max_tokens, truncate=call.truncate):
-            yield batch
+        batches = _deltas(upstream, path, body, server.chat_max_tokens, truncate=call.truncate)
+        if not call.echo:
+            return batches
+        if not server.vllm:
+            raise InvalidRequest("This model's engine cannot echo the prompt of a chat.", param="echo")
+        return _echoed(upstream, path, body, call, batches)
 
-    async def complete(self, upstream: Upstream, call: CompletionCall) -> Batches:
+    def complete(self, upstream: Upstream, call: CompletionCall) -> Batches:
         server = self.server(call.model)
         path, body = server.prefix + "/completions", completion_body(server, call)
-        if call.echo and call.logprobs is None:
-            yield [Delta(prompt=call.prompt)]
-        elif call.echo:
-            if not server.vllm:
-                raise InvalidRequest(
-                    "This model's engine has no log-probabilities of the prompt.", param="echo"
-                )
-            yield [await _prompt(upstream, path, body, call.logprobs, call.prompt)]
-        async for batch in _deltas(upstream, path, body, "max_tokens", truncate=False):
-            yield batch
+        batches = _deltas(upstream, path, body, "max_tokens", truncate=False)
+        if not call.echo:
+            return batches
+        if call.logprobs is not None and not server.vllm:
+            raise InvalidRequest("This model's engine has no log-probabilities of the prompt.", param="echo")
+        return _echoed(upstream, path, body, call, batches)
 
     async def embed(self, upstream: Upstream, model: Model, texts: Sequence[str]) -> Embeddings:
         server = self.server(model)
@@ -91,21 +88,13 @@ class Dialect:
 # --- answers ----------------------------------------------------------------------------------------------
 
 
-async def _deltas(upstream: Upstream, path: str, body: Json, limit: str, *, truncate: bool) -> Batches:
-    """`limit` is the body's field for max_tokens. A limit that does not fit is dropped with `truncate`: the
-    server's own default is then what fits."""
+def _deltas(upstream: Upstream, path: str, body: Json, limit: str, *, truncate: bool) -> Batches:
+    """`limit` is the body's field for max_tokens."""
     if body.get(limit) == 0:
-        yield [await _nothing(upstream, path, {**body, limit: 1})]
-        return
-    try:
-        async for batch in _answered(upstream, path, body):
-            yield batch
-    except Refusal as refusal:
-        if not (truncate and limit in body and isinstance(error_of(refusal), ContextTooLong)):
-            raise
-        unlimited = {name: value for name, value in body.items() if name != limit}
-        async for batch in _answered(upstream, path, unlimited):
-            yield batch
+        return _nothing(upstream, path, {**body, limit: 1})
+    if truncate and limit in body:
+        return _truncated(upstream, path, body, limit)
+    return _answered(upstream, path, body)
 
 
 async def _answered(upstream: Upstream, path: str, body: Json) -> Batches:
@@ -120,8 +109,33 @@ async def _answered(upstream: Upstream, path: str, body: Json) -> Batches:
         yield batch
 
 
+async def _truncated(upstream: Upstream, path: str, body: Json, limit: str) -> Batches:
+    """A limit that does not fit is dropped: the server's own default is then what fits."""
+    try:
+        async for batch in _answered(upstream, path, body):
+            yield batch
+    except Refusal as refusal:
+        if not isinstance(error_of(refusal), ContextTooLong):
+            raise
+        unlimited = {name: value for name, value in body.items() if name != limit}
+        async for batch in _answered(upstream, path, unlimited):
+            yield batch
+
+
+async def _echoed(
+    upstream: Upstream, path: str, body: Json, call: ChatCall | CompletionCall, batches: Batches
+) -> Batches:
+    text = call.prompt if isinstance(call, CompletionCall) else None
+    if text is not None and call.logprobs is None:
+        yield [Delta(prompt=text)]
+    else:
+        yield [await _prompt(upstream, path, body, call.logprobs, text)]
+    async for batch in batches:
+        yield batch
+
+
 async def _posted(upstream: Upstream, path: str, body: Json) -> Answer:
-    answer = decode(await upstream.post(path, msgspec.json.encode(body)), Answer)
+    answer = read_answer(await upstream.post(path, msgspec.json.encode(body)))
     _raise_error(answer)
     if not answer.choices:
         raise Unavailable("The model's engine sent an answer without a choice.", retry_after_s=1)
@@ -136,11 +150,11 @@ def _whole(answer: Answer) -> Delta:
     )
 
 
-async def _nothing(upstream: Upstream, path: str, body: Json) -> Delta:
+async def _nothing(upstream: Upstream, path: str, body: Json) -> Batches:
     """max_tokens of 0, which servers refuse or ignore: one token is made and thrown away."""
     answer = await _posted(upstream, path, _unstreamed(body))
     counted = answer.usage.counted() if answer.usage else Usage()
-    return Delta(finish_reason="length", usage=msgspec.structs.replace(counted, completion_tokens=0))
+    yield [Delta(finish_reason="length", usage=msgspec.structs.replace(counted, completion_tokens=0))]
 
 
 async def _prompt(upstream: Upstream, path: str, body: Json, logprobs: int | None, text: str | None) -> Delta:
@@ -177,7 +191,7 @@ class StreamReader:
         for payload in self._splitter.feed(data):
             if payload == b"[DONE]":
                 deltas += self.close()
-            elif (delta := self._read(decode(payload, Answer))) is not None:
+            elif (delta := self._read(read_answer(payload))) is not None:
                 deltas.append(delta)
         return deltas
 

@@ -19,16 +19,16 @@ from tutti.engines.openai_errors import ErrorBody
 _T = TypeVar("_T")
 
 
-class TopEntry(msgspec.Struct):
+class TopEntry(msgspec.Struct, gc=False):
     token: str
     logprob: float = 0.0
 
 
-class Entry(TopEntry):
+class Entry(TopEntry, gc=False):
     top_logprobs: list[TopEntry] | None = None
 
 
-class Logprobs(msgspec.Struct):
+class Logprobs(msgspec.Struct, gc=False):
     """`content` is OpenAI's form for chats, the other fields are its older form for completions."""
 
     content: list[Entry] | None = None
@@ -38,18 +38,18 @@ class Logprobs(msgspec.Struct):
     top_logprobs: list[dict[str, float] | None] | None = None
 
 
-class Function(msgspec.Struct):
+class Function(msgspec.Struct, gc=False):
     name: str | None = None
     arguments: str | None = None
 
 
-class ToolCallPart(msgspec.Struct):
+class ToolCallPart(msgspec.Struct, gc=False):
     index: int | None = None
     id: str | None = None
     function: Function | None = None
 
 
-class Message(msgspec.Struct):
+class Message(msgspec.Struct, gc=False):
     """A whole message, or the `delta` of one."""
 
     content: str | None = None
@@ -67,7 +67,7 @@ class PromptEntry(msgspec.Struct):
 PromptLogprobs = list[dict[str, PromptEntry] | None]
 
 
-class Choice(msgspec.Struct):
+class Choice(msgspec.Struct, gc=False):
     text: str | None = None
     delta: Message | None = None
     message: Message | None = None
@@ -95,7 +95,7 @@ class UsageCounts(msgspec.Struct):
         )
 
 
-class Answer(msgspec.Struct):
+class Answer(msgspec.Struct, gc=False):
     """A whole answer, or one chunk of a stream."""
 
     choices: list[Choice] = []
@@ -145,9 +145,22 @@ def decode(data: bytes, kind: type[_T]) -> _T:
     try:
         return msgspec.json.decode(data, type=kind)
     except msgspec.DecodeError as error:
-        raise Unavailable(
-            "The model's engine sent an answer that cannot be read.", retry_after_s=1
-        ) from error
+        raise _unreadable() from error
+
+
+_decoder = msgspec.json.Decoder(Answer)
+
+
+def read_answer(data: bytes) -> Answer:
+    """Runs once a token."""
+    try:
+        return _decoder.decode(data)
+    except msgspec.DecodeError as error:
+        raise _unreadable() from error
+
+
+def _unreadable() -> Unavailable:
+    return Unavailable("The model's engine sent an answer that cannot be read.", retry_after_s=1)
 
 
 def delta_of(choice: Choice) -> Delta | None:
@@ -155,7 +168,8 @@ def delta_of(choice: Choice) -> Delta | None:
     message = choice.delta or choice.message or Message()
     text = choice.text if choice.text is not None else message.content or ""
     reasoning = message.reasoning or message.reasoning_content or ""
-    calls = tuple(_tool_call(place, part) for place, part in enumerate(message.tool_calls or ()))
+    parts = message.tool_calls
+    calls = tuple(_tool_call(place, part) for place, part in enumerate(parts)) if parts else ()
     tokens = _tokens(choice, message, reasoning + text)
     if not (text or reasoning or calls or tokens):
         return None

@@ -74,6 +74,12 @@ class Ours:
     def slots(self, model: Model) -> int:  # noqa: ARG002
         return _SLOTS
 
+    def shares(self, model: Model) -> str:  # noqa: ARG002
+        return "cpu"
+
+    def behind(self, body: bytes) -> bytes:
+        return body
+
     def memory_bytes(self, model: Model) -> int:
         weights = sum(file.size_bytes for file in model.files)
         return model.memory_bytes or (weights + _WORKING_BYTES if weights else 0)

@@ -63,6 +63,12 @@ class Remote:
     def slots(self, model: Model) -> int:
         return int(str(model.options.get("slots", 64)))
 
+    def shares(self, model: Model) -> str:  # noqa: ARG002
+        return ""
+
+    def behind(self, body: bytes) -> bytes:
+        return body
+
     def memory_bytes(self, model: Model) -> int:  # noqa: ARG002
         return 0
 

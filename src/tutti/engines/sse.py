@@ -56,6 +56,5 @@ def _whole_events(data: bytes) -> list[bytes] | None:
     if not (data.startswith(b"data: ") and data.endswith(b"\n\n")) or b"\r" in data:
         return None
     events = data[6:-2].split(b"\n\ndata: ")
-    if any(b"\n" in event or not event for event in events):
-        return None
-    return events
+    one_line_each = data.count(b"\n") == 2 * len(events)
+    return events if one_line_each and all(events) else None

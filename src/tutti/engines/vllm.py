@@ -4,8 +4,8 @@
 where the machine has any, otherwise 0: the CPU build), tensor_parallel (default: gpus),
 gpu_memory_utilization, dtype, quantization, reasoning_parser, tool_call_parser (without one, tool calls are
 read out of the text by Tutti), lora_modules (a list of `name=path`), lora_module (the name of the one that
-requests to this entry use), max_lora_rank, cpu_kv_cache_gb (CPU build, default 4), and args, a list of
-further arguments.
+requests to this entry use), max_lora_rank, lora_rank (of an entry that is an adapter), cpu_kv_cache_gb (CPU
+build, default 4), and args, a list of further arguments.
 `Model.hub` is `owner/repo` or `owner/repo@revision`, where vLLM fetches the weights itself.
 """
 
@@ -29,6 +29,9 @@ _FLAGS = {
     "reasoning_parser": "--reasoning-parser",
     "max_lora_rank": "--max-lora-rank",
 }
+_LORA_RANKS = (16, 32, 64, 128, 256, 320, 512)
+_MOST_LORAS_AT_ONCE = 4
+"""In one batch, each with memory of its own on the GPU; the others wait for the next one."""
 _METRIC = re.compile(
     rb"^vllm:(num_requests_running|num_requests_waiting|[a-z]+_tokens_total|request_success_total)"
     rb"(?:\{[^}]*\})? (\S+)",
@@ -69,6 +72,13 @@ class Vllm:
     def slots(self, model: Model) -> int:
         return int(str(model.options.get("max_num_seqs", 256)))
 
+    def shares(self, model: Model) -> str:  # noqa: ARG002
+        return ""
+
+    def behind(self, body: bytes) -> bytes:
+        """vLLM begins requests of a lower number first, and takes cache from those of a higher one."""
+        return b'{"priority":1,' + body[1:]
+
     def memory_bytes(self, model: Model) -> int:
         weights = sum(file.size_bytes for file in model.files)
         return model.memory_bytes or weights + _cache_gb(model) * _GIGABYTE
@@ -93,6 +103,7 @@ def _command(place: Place) -> tuple[str, ...]:
 def _arguments(model: Model, place: Place) -> list[str]:
     argv = [*_weights(model, place), "--served-model-name", model.name]
     argv += ["--host", "127.0.0.1", "--port", str(place.port), "--enable-prompt-tokens-details"]
+    argv += ["--scheduling-policy", "priority"]
     argv += ["--max-num-seqs", str(model.options.get("max_num_seqs", 256))]
     if model.context_length:
         argv += ["--max-model-len", str(model.context_length)]
@@ -105,9 +116,24 @@ def _arguments(model: Model, place: Place) -> list[str]:
             argv += [flag, str(model.options[option])]
     if "tool_call_parser" in model.options:
         argv += ["--enable-auto-tool-choice", "--tool-call-parser", str(model.options["tool_call_parser"])]
-    if modules := _list(model, "lora_modules"):
-        argv += ["--enable-lora", "--lora-modules", *modules]
-    return argv + _list(model, "args")
+    return argv + _adapters(model, place) + _list(model, "args")
+
+
+def _adapters(model: Model, place: Place) -> list[str]:
+    """Those of the entry's own options, and those that have entries of their own."""
+    modules = [
+        *_list(model, "lora_modules"),
+        *(f"{server_of(it.model).model}={it.folder}" for it in place.adapters),
+    ]
+    if not modules:
+        return []
+    argv = ["--enable-lora", "--lora-modules", *modules]
+    if place.adapters:
+        argv += ["--max-loras", str(min(len(modules), _MOST_LORAS_AT_ONCE))]
+    if place.adapters and "max_lora_rank" not in model.options:
+        rank = max(int(str(it.model.options.get("lora_rank", 1))) for it in place.adapters)
+        argv += ["--max-lora-rank", str(next(it for it in _LORA_RANKS if it >= rank))]
+    return argv
 
 
 def _weights(model: Model, place: Place) -> list[str]:

@@ -14,6 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from tutti.base.errors import InvalidRequest, TooLarge
 
 MAX_DEPTH = 128
+_DECODED = "json"
 
 
 class JsonBodies:
@@ -27,12 +28,17 @@ class JsonBodies:
             return
         body = await _read(receive, self._max_bytes, _header(scope, b"content-length"))
         if body:
-            check(body)
+            scope.setdefault("state", {})[_DECODED] = check(body)
         await self._app(scope, _replay(body, receive), send)
 
 
-def check(body: bytes) -> None:
-    """Raises InvalidRequest."""
+def decoded(scope: Scope) -> Any:
+    """The value that the body stands for; None where there was no JSON body."""
+    return scope["state"].get(_DECODED)
+
+
+def check(body: bytes) -> Any:
+    """The value. Raises InvalidRequest."""
     try:
         value = msgspec.json.decode(body)
     except RecursionError as exc:
@@ -41,6 +47,7 @@ def check(body: bytes) -> None:
         raise InvalidRequest(f"The body is not valid JSON: {exc}.") from exc
     if body.count(b"[") + body.count(b"{") > MAX_DEPTH and _is_deeper(value, MAX_DEPTH):
         raise _too_deep()
+    return value
 
 
 def _too_deep() -> InvalidRequest:

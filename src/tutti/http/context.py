@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Literal, cast
 
 from starlette.requests import HTTPConnection
+from starlette.types import Scope, Send
 
 Family = Literal["together", "openai"]
 
@@ -33,3 +34,13 @@ def request_id(request: HTTPConnection) -> str:
 def family(request: HTTPConnection) -> Family:
     """Whose answer to give where Together's and OpenAI's cannot both be served. Set by http/edge."""
     return cast(Family, request.scope["state"]["family"])
+
+
+def send_more(scope: Scope, send: Send) -> Send:
+    """For the body of a stream, once its head was sent by `send`. Set by http/edge."""
+    return cast(Send, scope.get("state", {}).get("send_more", send))
+
+
+def is_signed(request: HTTPConnection) -> bool:
+    """Whether the caller came with a signed URL rather than a key. Set by the middleware of http/auth."""
+    return bool(request.scope["state"].get("signed"))

@@ -29,8 +29,9 @@ log = logging.getLogger("tutti.access")
 
 
 class Edge:
-    """`scope["state"]` gets `request_id`, `family`, and `headers`: response headers that inner middleware may
-    add to. Routes may put `model` there, for the access log."""
+    """`scope["state"]` gets `request_id`, `family`, `headers`: response headers that inner middleware may add
+    to, and `send_more`: the way for what follows the head of a response, past all the layers that only look
+    at that. Routes may put `model` there, for the access log."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -41,6 +42,7 @@ class Edge:
             return
         began = metrics.arrive()
         state = _name_request(scope)
+        state["send_more"] = send
         status = 0
 
         async def tell(message: Message) -> None:

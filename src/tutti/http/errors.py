@@ -7,6 +7,7 @@ from http import HTTPStatus
 import msgspec
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, ProgrammingError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
@@ -18,6 +19,7 @@ from tutti.base.errors import (
     NotFound,
     TooLarge,
     TuttiError,
+    Unavailable,
 )
 from tutti.http.validation import invalid_request
 
@@ -43,8 +45,17 @@ def from_exception(exc: BaseException) -> TuttiError:
         return invalid_request(exc.errors(), exc.body)
     if isinstance(exc, HTTPException):
         return _from_http(exc)
+    if _is_outage(exc):
+        log.warning("the database does not answer", extra={"cause": str(exc)})
+        return Unavailable("The database does not answer; try again.", retry_after_s=1)
     log.error("unexpected error", exc_info=exc)
     return InternalError("The server failed unexpectedly. The log has the details under this x-request-id.")
+
+
+def _is_outage(exc: BaseException) -> bool:
+    """It could not be reached (asyncpg says so with an OSError), not that it refused what was asked."""
+    refused = isinstance(exc, IntegrityError | ProgrammingError | DataError)
+    return isinstance(exc, OSError | DBAPIError) and not refused
 
 
 def error_response(error: TuttiError, headers: Mapping[str, str] | None = None) -> Response:

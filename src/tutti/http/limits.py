@@ -75,6 +75,7 @@ class Limits:
         self._windows: dict[str, _Window] = {}
         self._flusher: asyncio.Task[None] | None = None
         self._closing = asyncio.Event()
+        self._counted = asyncio.Event()
         self._cleared_minute = 0
 
     async def start(self) -> None:
@@ -83,6 +84,7 @@ class Limits:
     async def close(self) -> None:
         """Shares what is left."""
         self._closing.set()
+        self._counted.set()
         if self._flusher is not None:
             await asyncio.wait([self._flusher], timeout=CLOSE_S)
             self._flusher.cancel()
@@ -109,6 +111,7 @@ class Limits:
         if window is not None:
             self._roll(window)
             window.new_tokens += tokens
+            self._counted.set()
 
     async def flush(self) -> None:
         """Adds what was counted to the database and reads the sums of all workers."""
@@ -146,6 +149,7 @@ class Limits:
         window = self._windows.setdefault(key_id, _Window(self._minute()))
         self._roll(window)
         window.asked = True
+        self._counted.set()
         if window.stale:
             await self._load(key_id, window)
         return window
@@ -178,10 +182,14 @@ class Limits:
 
     async def _keep_flushing(self) -> None:
         while not self._closing.is_set():
+            await self._counted.wait()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(FLUSH_S):
                     await self._closing.wait()
+            self._counted.clear()
             await self._try_flush()
+            if any(not window.stale for window in self._windows.values()):
+                self._counted.set()
 
     async def _try_flush(self) -> None:
         try:

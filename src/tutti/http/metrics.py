@@ -7,13 +7,17 @@ lest its requests count as running for ever.
 import os
 from collections.abc import Mapping
 from contextvars import ContextVar
-from functools import cache
+from functools import cache, partial
 from typing import TypeVar
 
-from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram, generate_latest, values
 from prometheus_client.multiprocess import MultiProcessCollector
 
 from tutti.base.clock import monotonic_s
+
+if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
+    # Otherwise every count asks the kernel for the process's id first; no process of ours forks.
+    values.ValueClass = values.MultiProcessValue(partial(int, os.getpid()))
 
 _Metric = TypeVar("_Metric", Counter, Gauge, Histogram)
 

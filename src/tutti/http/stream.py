@@ -1,8 +1,9 @@
 """Server-sent events: the one kind of answer that is written while it is being made.
 
-The frames are iterated in a single task of their own, so that a generator may hold timeouts and connections
-across its yields. That task is cancelled the moment the client leaves, wherever it is: waiting for an engine,
-for the next token, or for a slow reader. A lease held by the generator is therefore given back at once.
+The frames are iterated in a single task of their own: a generator may hold timeouts and connections across
+its yields, and a token need not pass through all the layers that the request came by. That task is cancelled
+the moment the client leaves, wherever it is: waiting for an engine, for the next token, or for a slow reader.
+A lease held by the generator is therefore given back at once.
 """
 
 import asyncio
@@ -13,6 +14,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
+from tutti.http.context import send_more
 from tutti.http.errors import from_exception, sse_error
 
 _T = TypeVar("_T")
@@ -61,56 +63,62 @@ class EventStream(StreamingResponse):
         self._early_headers_s = early_headers_s
         self._keep_alive_s = keep_alive_s
         self._starting = asyncio.Lock()
+        self._waiting: asyncio.Task[None] | None = None
         self._started = False
         self._written = 0
 
-    async def __call__(self, _scope: Scope, receive: Receive, send: Send) -> None:
-        task = asyncio.create_task(self._answer(send))
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self._send, self._send_more = send, send_more(scope, send)
+        task = asyncio.create_task(self._answer())
         await _until_gone(task, receive)
         if not task.cancelled():
             task.result()
         elif not self._started:
             raise ClientDisconnect
 
-    async def _answer(self, send: Send) -> None:
-        waiting = asyncio.create_task(self._keep_alive(send))
+    async def _answer(self) -> None:
+        early = asyncio.get_running_loop().call_later(self._early_headers_s, self._begin_waiting)
         try:
             try:
-                await self._write_frames(send)
+                await self._write_frames()
             finally:
-                await _cancel(waiting)
+                early.cancel()
+                if self._waiting is not None:
+                    await _cancel(self._waiting)
         except Exception as exc:
             if not self._started:
                 raise
-            await self._write(send, sse_error(from_exception(exc)))
-        await self._start(send)
-        await send({"type": "http.response.body", "body": b"", "more_body": False})
+            await self._write(sse_error(from_exception(exc)))
+        await self._start()
+        await self._send({"type": "http.response.body", "body": b"", "more_body": False})
 
-    async def _write_frames(self, send: Send) -> None:
+    async def _write_frames(self) -> None:
         try:
             async for frame in self._frames:
                 if not self._started:
-                    await self._start(send)
+                    await self._start()
                 self._written += 1
-                await send({"type": "http.response.body", "body": frame, "more_body": True})
+                await self._send_more({"type": "http.response.body", "body": frame, "more_body": True})
         finally:
             await _close(self._frames)
 
-    async def _keep_alive(self, send: Send) -> None:
+    def _begin_waiting(self) -> None:
+        self._waiting = asyncio.create_task(self._keep_alive())
+
+    async def _keep_alive(self) -> None:
         """Comments, for as long as there is nothing else to say."""
-        await asyncio.sleep(self._early_headers_s)
         written = 0
         while True:
             if self._written == written:
-                await self._write(send, b": waiting\n\n")
+                await self._write(b": waiting\n\n")
             written = self._written
             await asyncio.sleep(self._keep_alive_s)
 
-    async def _write(self, send: Send, body: bytes) -> None:
-        await self._start(send)
-        await send({"type": "http.response.body", "body": body, "more_body": True})
+    async def _write(self, body: bytes) -> None:
+        await self._start()
+        await self._send_more({"type": "http.response.body", "body": body, "more_body": True})
 
-    async def _start(self, send: Send) -> None:
+    async def _start(self) -> None:
         async with self._starting:
             if not self._started:
                 start = {
@@ -118,7 +126,7 @@ class EventStream(StreamingResponse):
                     "status": self.status_code,
                     "headers": self.raw_headers,
                 }
-                await send(start)
+                await self._send(start)
                 self._started = True
 
 

@@ -5,6 +5,10 @@ from collections.abc import Callable
 from fastapi import APIRouter
 
 from tutti.features.account import routes as account
+from tutti.features.batches import routes as batches
+from tutti.features.evaluations import routes as evaluations
+from tutti.features.files import routes as files
+from tutti.features.models import jobs_routes as jobs
 from tutti.features.models import routes as models
 from tutti.features.text import responses, retrieval, schemas
 from tutti.features.text import routes as text
@@ -13,7 +17,16 @@ from tutti.serving.platform import Platform
 
 Router = Callable[[Platform], APIRouter]
 
-FEATURES: tuple[Router, ...] = (text.router, retrieval.router, models.router, account.router)
+FEATURES: tuple[Router, ...] = (
+    text.router,
+    retrieval.router,
+    models.router,
+    jobs.router,
+    account.router,
+    files.router,
+    batches.router,
+    evaluations.router,
+)
 """Mounted at /v1."""
 
 ROOT_FEATURES: tuple[Router, ...] = (account.root_router,)

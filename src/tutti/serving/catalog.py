@@ -25,7 +25,8 @@ from tutti.serving.manifest import is_complete
 from tutti.store.db import Database
 from tutti.store.records import CustomModel
 
-_FRESH_S = 1.0
+FRESH_S = 1.0
+"""After so long every process knows a row that was added."""
 _log = logging.getLogger(__name__)
 
 Key = tuple[str, str]
@@ -74,10 +75,8 @@ class Catalog:
     async def add(self, model: Model) -> None:
         """A row of this name and project is replaced. Raises ValueError for a broken entry."""
         check_model(model)
-        entry: dict[str, Any] = msgspec.to_builtins(model)
-        row = CustomModel(name=model.name, project_id=model.project_id or "", entry=entry, created_at=now())
         async with self._database.begin() as session:
-            await session.merge(row)
+            await session.merge(row_of(model))
         self._looked_at = float("-inf")
 
     async def remove(self, name: str, project_id: str = "") -> None:
@@ -86,6 +85,11 @@ class Catalog:
         async with self._database.begin() as session:
             await session.execute(delete(CustomModel).where(this))
         self._looked_at = float("-inf")
+
+    async def named(self, name: str, project_id: str = "") -> Model | None:
+        """The model of just this name: aliases do not count."""
+        await self._refresh()
+        return self._named(name, project_id)
 
     def folder(self, model: Model) -> Path:
         """Where its weights are or will be."""
@@ -101,10 +105,10 @@ class Catalog:
         return self._rows.get((project_id, name)) or self._rows.get(("", name))
 
     async def _refresh(self) -> None:
-        if monotonic_s() - self._looked_at < _FRESH_S:
+        if monotonic_s() - self._looked_at < FRESH_S:
             return
         async with self._looking:
-            if monotonic_s() - self._looked_at < _FRESH_S:
+            if monotonic_s() - self._looked_at < FRESH_S:
                 return
             version = await self._row_version()
             if version != self._version:
@@ -137,6 +141,11 @@ class Catalog:
 def shipped_models() -> dict[str, Model]:
     with as_file(files("tutti.serving") / "catalogue.toml") as path:
         return read_catalogue(path, {})
+
+
+def row_of(model: Model) -> CustomModel:
+    entry: dict[str, Any] = msgspec.to_builtins(model)
+    return CustomModel(name=model.name, project_id=model.project_id or "", entry=entry, created_at=now())
 
 
 def models_folder(settings: Settings) -> Path:

@@ -39,7 +39,7 @@ async def describe(name: str, settings: Settings) -> Model:
     file or of a folder of safetensors. Files are pinned to the commit seen now. Raises PullFailed."""
     path = Path(name).expanduser()
     if path.exists():
-        return _of_path(path.resolve())
+        return describe_path(path.resolve())
     hub = parse_hub(name)
     if hub is None:
         raise PullFailed(f"{name} is neither a file here nor a repository's name such as owner/repo")
@@ -63,7 +63,7 @@ async def _of_listing(name: str, hub: HubName, listing: Listing, web: Web, setti
         name=name,
         type=kind,
         engine="llamacpp" if gguf else "vllm",
-        files=tuple(_pinned(listing, file) for file in files),
+        files=tuple(pinned(listing, file) for file in files),
         context_length=context,
         license=_license(listing),
         display_name=hub.repo.split("/")[1],
@@ -78,7 +78,8 @@ def _has_snapshot(listing: Listing) -> bool:
     return any(file.name.endswith(".safetensors") and "/" not in file.name for file in listing.files)
 
 
-def _pinned(listing: Listing, file: HubFile) -> ModelFile:
+def pinned(listing: Listing, file: HubFile) -> ModelFile:
+    """At the commit of the listing."""
     source = Source(hub=f"{listing.repo}@{listing.commit}:{file.name}")
     sha256 = file.digest if len(file.digest) == 64 else ""  # else a git hash, which the pull asks for again
     return ModelFile(file.local_name, (source,), sha256, file.size_bytes)
@@ -144,7 +145,8 @@ def _capabilities(kind: ModelType, template: str) -> frozenset[Capability]:
 # --- from this machine ------------------------------------------------------------------------------------
 
 
-def _of_path(path: Path) -> Model:
+def describe_path(path: Path) -> Model:
+    """Raises PullFailed."""
     if path.is_file() and path.suffix == ".gguf":
         return _of_gguf(path)
     if path.is_dir() and any(path.glob("*.safetensors")):

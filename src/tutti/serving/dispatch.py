@@ -4,6 +4,7 @@ import asyncio
 import difflib
 import logging
 import math
+import sys
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -17,11 +18,13 @@ from tutti.base.model import Model
 from tutti.base.settings import Settings
 from tutti.engines.base import Engine, Upstream
 from tutti.http import metrics
+from tutti.serving.background import Announcer, Listener, Traffic, meeting_place
 from tutti.serving.catalog import Catalog
 from tutti.serving.line import Line, Waiter
 from tutti.serving.router import MAX_AGE_S, ReplicaView, Table, of_model
-from tutti.serving.upstream import HttpUpstream, open_session
+from tutti.serving.upstream import HttpUpstream
 from tutti.serving.wants import RETRY_FAILED_S, Key, key_of, want
+from tutti.serving.wire import Client
 from tutti.store.db import Database
 from tutti.store.records import Replica
 
@@ -43,23 +46,33 @@ class Lease:
 
 
 class Dispatch:
-    """`start` and `close` belong to the composition root; they run in the loop that serves the requests."""
+    """`start` and `close` belong to the composition root; they run in the loop that serves the requests.
+    With `background` the requests are those of jobs: they make way for clients', and any number may wait."""
 
     def __init__(
-        self, settings: Settings, database: Database, catalog: Catalog, engines: Mapping[str, Engine]
+        self,
+        settings: Settings,
+        database: Database,
+        catalog: Catalog,
+        engines: Mapping[str, Engine],
+        *,
+        background: bool = False,
     ) -> None:
         self._settings = settings
         self._database = database
         self._catalog = catalog
         self._engines = engines
         self._table = Table(database)
-        self._bound = math.ceil(settings.max_queue / settings.workers)
+        self._client = Client()
+        self._bound = sys.maxsize if background else math.ceil(settings.max_queue / settings.workers)
+        place = meeting_place(settings.data_dir)
+        self._traffic: Traffic = Listener(place) if background else Announcer(place)
         self._lines: dict[Key, Line] = {}
         self._pumps: dict[Key, asyncio.Task[None]] = {}
         self._used: set[str] = set()
 
     async def start(self) -> None:
-        self._session = open_session()
+        await self._traffic.start()
         self._touching = asyncio.create_task(self._touch())
 
     async def close(self) -> None:
@@ -67,8 +80,9 @@ class Dispatch:
         for task in tasks:
             task.cancel()
         await asyncio.wait(tasks)
+        await self._traffic.close()
         await self._table.close()
-        await self._session.close()
+        self._client.close()
 
     async def replicas(self) -> Sequence[ReplicaView]:
         """All replicas on live nodes, in every state, at most `MAX_AGE_S` old."""
@@ -89,16 +103,20 @@ class Dispatch:
                 f"{model.name} needs the engine {model.engine}, which this server does not have."
             )
         began = monotonic_s()
-        with metrics.waiting(model.name).track_inprogress():
-            seat = _Seat(self, model, engine, await self.admit(model))
-        upstream = HttpUpstream(self._session, seat)
-        seat.lease = Lease(engine, upstream, monotonic_s() - began, seat.replica.id)
-        metrics.observe_lease(model.name, seat.lease.queued_s)
+        turn = await self._traffic.begin(engine, model)
         try:
-            with metrics.running(model.name).track_inprogress():
-                yield seat.lease
+            with metrics.waiting(model.name).track_inprogress():
+                seat = _Seat(self, model, engine, await self.admit(model))
+            upstream = turn.upstream(HttpUpstream(self._client, seat))
+            seat.lease = Lease(engine, upstream, monotonic_s() - began, seat.replica.id)
+            metrics.observe_lease(model.name, seat.lease.queued_s)
+            try:
+                with metrics.running(model.name).track_inprogress():
+                    yield seat.lease
+            finally:
+                seat.leave()
         finally:
-            seat.leave()
+            turn.end()
 
     # --- used by seats --------------------------------------------------------------------------------
 
@@ -193,6 +211,10 @@ class _Seat:
     def address(self) -> str:
         return self.replica.address
 
+    @property
+    def adapter(self) -> int:
+        return self.replica.adapter
+
     async def move(self, *, sent: bool) -> None:
         """Where the request was sent, it may be what broke the replica: it gets one other try, at once.
         Otherwise it waits for another replica, or for this one to come back."""
@@ -206,8 +228,11 @@ class _Seat:
             self._moves = _MOST_MOVES
         line.release(self.replica)
         self._held = False
+        adapter = self.adapter
         self.replica = await self._dispatch.admit(self._model, again=True)
         self._held = True
+        if self.adapter != adapter:  # the request was written for that number
+            raise _gone("The model was moved while this request was on its way to it.")
         if self.lease is not None:
             self.lease.replica_id = self.replica.id
 

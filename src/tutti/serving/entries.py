@@ -61,7 +61,7 @@ def check_model(model: Model) -> None:
     if model.context_length < 0 or model.memory_bytes < 0:
         raise ValueError("context_length, memory_bytes: not below 0")
     for index, file in enumerate(model.files):
-        _check_file(f"files[{index}]", file)
+        _check_file(f"files[{index}]", file, uploaded=model.project_id is not None)
     _check_unique([file.name for file in model.files])
 
 
@@ -73,7 +73,8 @@ def _check_unique(names: Iterable[str]) -> None:
         seen.add(name)
 
 
-def _check_file(field: str, file: ModelFile) -> None:
+def _check_file(field: str, file: ModelFile, *, uploaded: bool) -> None:
+    """What was uploaded is nowhere else."""
     if not is_safe_name(file.name):
         raise ValueError(f"{field}.name: {file.name!r} is not a plain relative path")
     if not is_data(file.name):
@@ -82,7 +83,7 @@ def _check_file(field: str, file: ModelFile) -> None:
         raise ValueError(f"{field}.sha256: not 64 lower-case hexadecimal digits")
     if file.size_bytes < 0:
         raise ValueError(f"{field}.size_bytes: not below 0")
-    if not file.sources:
+    if not file.sources and not uploaded:
         raise ValueError(f"{field}.sources: none")
     for index, source in enumerate(file.sources):
         _check_source(f"{field}.sources[{index}]", source, bool(file.sha256))

@@ -2,7 +2,8 @@
 
 One parser (yarl, the one aiohttp connects by) reads the URL. The host is resolved once, every address must be
 allowed, and the connection goes to one of exactly these addresses, so a second DNS answer changes nothing.
-Each redirect starts over. No cookies, credentials or proxies; size and time are bounded while bytes arrive.
+Each redirect starts over; a POST is never redirected. No cookies, proxies or credentials but the caller's own
+headers; size and time are bounded while bytes arrive.
 """
 
 import asyncio
@@ -11,7 +12,7 @@ import ipaddress
 import re
 import socket
 import zlib
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, IPv6Network
 from typing import Any
@@ -20,7 +21,7 @@ import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 from yarl import URL
 
-from tutti.base.errors import InvalidRequest
+from tutti.base.errors import InvalidRequest, Unavailable
 
 Address = IPv4Address | IPv6Address
 
@@ -46,7 +47,16 @@ class Fetched:
     url: str
 
 
-class _Refused(Exception):
+@dataclass(frozen=True)
+class Posted:
+    """An answer of any status but a redirect; `headers` have lower-case names."""
+
+    status: int
+    headers: Mapping[str, str]
+    data: bytes
+
+
+class Refused(Exception):
     """Why a fetch failed, in words that are safe to show to the client."""
 
 
@@ -68,57 +78,116 @@ class Fetcher:
                 return await self._follow(url, max_bytes)
         except TimeoutError:
             reason = f"no complete answer within {timeout_s:g} s"
-        except (_Refused, aiohttp.ClientPayloadError, zlib.error) as error:
-            reason = str(error) if isinstance(error, _Refused) else "the answer is broken"
+        except (Refused, aiohttp.ClientPayloadError, zlib.error) as error:
+            reason = str(error) if isinstance(error, Refused) else "the answer is broken"
         except (aiohttp.ClientError, OSError, ValueError):
             reason = "the server cannot be reached"
         raise InvalidRequest(f"Cannot fetch the URL: {reason}.", param=param, code="url_not_fetched")
 
-    async def _follow(self, text: str, max_bytes: int) -> Fetched:
+    async def post(
+        self,
+        url: str,
+        body: bytes,
+        headers: Mapping[str, str],
+        *,
+        max_bytes: int,
+        timeout_s: float,
+        param: str | None = None,
+    ) -> Posted:
+        """Raises InvalidRequest, naming `param`, for what must not be asked or answers what it must not, and
+        Unavailable where there was no complete answer: then it may have been heard or not."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                return await self._post(url, body, headers, max_bytes)
+        except Refused as error:
+            raise _not_posted(str(error), param) from None
+        except (aiohttp.InvalidURL, zlib.error, ValueError):
+            raise _not_posted("the answer is broken", param) from None
+        except TimeoutError:
+            reason = f"no complete answer within {timeout_s:g} s"
+        except (aiohttp.ClientError, OSError):
+            reason = "the server cannot be reached"
+        raise Unavailable(f"Cannot POST to the URL: {reason}.", param=param, code="url_not_posted")
+
+    def check(self, url: str, *, param: str | None = None) -> None:
+        """Raises InvalidRequest for a URL that would be refused whatever its host resolves to."""
+        try:
+            literal = _literal(parse_url(url).raw_host or "")
+            if literal is not None:
+                self._check((literal,))
+        except Refused as error:
+            raise InvalidRequest(f"The URL cannot be used: {error}.", param=param) from None
+
+    async def _post(self, text: str, body: bytes, headers: Mapping[str, str], max_bytes: int) -> Posted:
         url = parse_url(text)
+        async with _connect(url, await self._resolve(url), "POST", body, headers) as response:
+            if response.status in _REDIRECTS:
+                raise Refused("it redirects, which a POST may not")
+            names = {name.lower(): value for name, value in response.headers.items()}
+            return Posted(response.status, names, await _read_body(response, max_bytes))
+
+    @contextlib.asynccontextmanager
+    async def open(
+        self, url: str, headers: Mapping[str, str] | None = None
+    ) -> AsyncGenerator[aiohttp.ClientResponse]:
+        """The answer where the redirects end, of any status and not yet read. Bounded by nothing: the caller
+        minds size and time. Raises Refused, and what aiohttp raises."""
+        at = parse_url(url)
         for _ in range(MAX_REDIRECTS + 1):
-            async with _connect(url, await self._resolve(url)) as response:
+            async with _connect(at, await self._resolve(at), headers=headers) as response:
                 if response.status not in _REDIRECTS:
-                    return await _read(response, max_bytes)
-                url = _redirected(url, response.headers.get("location", ""))
-        raise _Refused(f"more than {MAX_REDIRECTS} redirects")
+                    yield response
+                    return
+                at = _redirected(at, response.headers.get("location", ""))
+        raise Refused(f"more than {MAX_REDIRECTS} redirects")
+
+    async def _follow(self, text: str, max_bytes: int) -> Fetched:
+        async with self.open(text) as response:
+            return await _read(response, max_bytes)
 
     async def _resolve(self, url: URL) -> Sequence[Address]:
         addresses = await _addresses(url)
-        if not addresses or not all(self._allow(form) for a in addresses for form in _forms(a)):
-            raise _Refused("its host is not a public address")
+        self._check(addresses)
         return addresses
+
+    def _check(self, addresses: Sequence[Address]) -> None:
+        if not addresses or not all(self._allow(form) for a in addresses for form in _forms(a)):
+            raise Refused("its host is not a public address")
+
+
+def _not_posted(reason: str, param: str | None) -> InvalidRequest:
+    return InvalidRequest(f"Cannot POST to the URL: {reason}.", param=param, code="url_not_posted")
 
 
 # --- reading the URL ----------------------------------------------------------------------------------------
 
 
 def parse_url(text: str) -> URL:
-    """An absolute http(s) URL that every parser reads alike, or _Refused."""
+    """An absolute http(s) URL that every parser reads alike, or Refused."""
     if len(text) > MAX_URL_LENGTH or _FORBIDDEN.search(text):
-        raise _Refused("it is too long, or has a backslash, a space or a control character")
+        raise Refused("it is too long, or has a backslash, a space or a control character")
     try:
         return _checked(URL(text))
     except ValueError:
-        raise _Refused("it is not a valid URL") from None
+        raise Refused("it is not a valid URL") from None
 
 
 def _redirected(base: URL, location: str) -> URL:
     if not location or len(location) > MAX_URL_LENGTH or _FORBIDDEN.search(location):
-        raise _Refused("it redirects to an invalid location")
+        raise Refused("it redirects to an invalid location")
     try:
         return _checked(base.join(URL(location)))
     except ValueError:
-        raise _Refused("it redirects to an invalid location") from None
+        raise Refused("it redirects to an invalid location") from None
 
 
 def _checked(url: URL) -> URL:
     if url.scheme not in ("http", "https"):
-        raise _Refused("only http and https are allowed")
+        raise Refused("only http and https are allowed")
     if "@" in url.raw_authority:
-        raise _Refused("a user name or password is not allowed")
+        raise Refused("a user name or password is not allowed")
     if not url.port or not _is_plain_host(url.raw_host or ""):
-        raise _Refused("its host or port is not valid")
+        raise Refused("its host or port is not valid")
     return url
 
 
@@ -145,7 +214,7 @@ async def _addresses(url: URL) -> Sequence[Address]:
     try:
         found = await asyncio.get_running_loop().getaddrinfo(host, url.port, type=socket.SOCK_STREAM)
     except (socket.gaierror, UnicodeError):
-        raise _Refused("its host name is not known") from None
+        raise Refused("its host name is not known") from None
     return tuple(dict.fromkeys(ipaddress.ip_address(info[4][0]) for info in found))
 
 
@@ -192,7 +261,13 @@ class _Pinned(AbstractResolver):
 
 
 @contextlib.asynccontextmanager
-async def _connect(url: URL, addresses: Sequence[Address]) -> AsyncGenerator[aiohttp.ClientResponse]:
+async def _connect(
+    url: URL,
+    addresses: Sequence[Address],
+    method: str = "GET",
+    body: bytes | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> AsyncGenerator[aiohttp.ClientResponse]:
     async with (
         aiohttp.ClientSession(
             connector=_connector(addresses),
@@ -202,7 +277,7 @@ async def _connect(url: URL, addresses: Sequence[Address]) -> AsyncGenerator[aio
             timeout=aiohttp.ClientTimeout(total=None),
             headers={"accept": "*/*", "accept-encoding": "identity", "user-agent": "tutti"},
         ) as session,
-        session.get(url, allow_redirects=False) as response,
+        session.request(method, url, data=body, headers=headers, allow_redirects=False) as response,
     ):
         yield response
 
@@ -213,7 +288,7 @@ def _connector(addresses: Sequence[Address]) -> aiohttp.TCPConnector:
     def open_socket(info: Any) -> socket.socket:
         family, kind, protocol, _, (host, *_) = info
         if ipaddress.ip_address(host) not in addresses:
-            raise _Refused("its host is not a public address")
+            raise Refused("its host is not a public address")
         return socket.socket(family, kind, protocol)
 
     return aiohttp.TCPConnector(
@@ -223,14 +298,18 @@ def _connector(addresses: Sequence[Address]) -> aiohttp.TCPConnector:
 
 async def _read(response: aiohttp.ClientResponse, max_bytes: int) -> Fetched:
     if response.status != 200:
-        raise _Refused(f"the server answered {response.status}")
+        raise Refused(f"the server answered {response.status}")
+    data = await _read_body(response, max_bytes)
+    return Fetched(response.content_type.lower(), data, str(response.url))
+
+
+async def _read_body(response: aiohttp.ClientResponse, max_bytes: int) -> bytes:
     encoding = response.headers.get("content-encoding", "identity").lower()
     if encoding not in ("identity", "gzip", "deflate"):
-        raise _Refused("its content encoding is not supported")
+        raise Refused("its content encoding is not supported")
     if encoding == "identity" and (response.content_length or 0) > max_bytes:
-        raise _Refused(f"it is larger than {max_bytes} bytes")
-    data = await _body(response, max_bytes, inflating=encoding != "identity")
-    return Fetched(response.content_type.lower(), data, str(response.url))
+        raise Refused(f"it is larger than {max_bytes} bytes")
+    return await _body(response, max_bytes, inflating=encoding != "identity")
 
 
 async def _body(response: aiohttp.ClientResponse, max_bytes: int, *, inflating: bool) -> bytes:
@@ -240,7 +319,7 @@ async def _body(response: aiohttp.ClientResponse, max_bytes: int, *, inflating: 
     async for chunk in response.content.iter_chunked(_CHUNK_BYTES):
         data += inflate.decompress(chunk, max_bytes + 1 - len(data)) if inflating else chunk
         if len(data) > max_bytes:
-            raise _Refused(f"it is larger than {max_bytes} bytes")
+            raise Refused(f"it is larger than {max_bytes} bytes")
     if inflating and not inflate.eof:
-        raise _Refused("the answer is broken")
+        raise Refused("the answer is broken")
     return bytes(data)

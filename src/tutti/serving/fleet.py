@@ -4,7 +4,8 @@ import asyncio
 import contextlib
 import itertools
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Coroutine, Iterable, Mapping
+from typing import Any
 
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -16,6 +17,7 @@ from tutti.compute.base import Driver
 from tutti.engines.base import Engine
 from tutti.process.gpus import list_gpus
 from tutti.process.supervisor import Pace
+from tutti.serving.adapters import Guest
 from tutti.serving.catalog import Catalog
 from tutti.serving.replicas import Rows
 from tutti.serving.room import Room, default_budget_bytes
@@ -25,7 +27,7 @@ from tutti.serving.wants import Key, claim, key_of, want, wanted
 from tutti.store.db import Database
 from tutti.store.records import Node as NodeRow
 
-_LOOK_S = 0.2
+_LOOK_S = 0.5
 _BEAT_S = 1.0
 _FORGET_BEATS = 10
 PACE = Pace()
@@ -39,8 +41,10 @@ class Fleet:
         self._node = node
         self._database = database
         self._state = "ready"
+        self._asked = asyncio.Event()
         self._preloaded: set[Key] = set()
         self._runners: dict[str, Runner] = {}
+        self._guests: dict[str, Guest] = {}
         self._lives: set[asyncio.Task[None]] = set()
         self._loops = [asyncio.create_task(self._claim_wants()), asyncio.create_task(self._beat())]
 
@@ -71,6 +75,7 @@ class Fleet:
         key = key_of(model)
         self._preloaded.add(key)
         await want(self._database, key)
+        self._asked.set()
 
     async def drain(self) -> None:
         """Says that this node is leaving; what runs goes on until `stop`."""
@@ -94,24 +99,71 @@ class Fleet:
                     await self._claim(key)
             except (SQLAlchemyError, OSError) as error:
                 log.warning("what is wanted cannot be read", extra={"cause": str(error)})
-            await asyncio.sleep(_LOOK_S)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_LOOK_S):
+                    await self._asked.wait()
+            self._asked.clear()
 
     async def _claim(self, key: Key) -> None:
         model = await self._node.catalog.find(key.model, key.project_id)
         if model is None or key_of(model) != key:
             return
+        if model.adapter_of is None:
+            await self._claim_replica(model, ())
+        else:
+            await self._claim_adapter(model, model.adapter_of)
+
+    async def _claim_replica(self, model: Model, adapters: Iterable[Model]) -> None:
         runner = Runner(self._node, model)
+        for adapter in adapters:
+            runner.adapters.ask(adapter)
         row = self._node.rows.new(runner.id, model, state=runner.state)
-        if await claim(self._database, key, row, now() - NODE_DEAD_S):
-            life = asyncio.create_task(self._live(runner, key))
-            self._lives.add(life)
-            life.add_done_callback(self._lives.discard)
+        if await claim(self._database, runner.key, row, now() - NODE_DEAD_S):
+            self._runners[runner.id] = runner
+            self._begin(self._live(runner, runner.key))
+
+    async def _claim_adapter(self, model: Model, base_name: str) -> None:
+        """Only the node that has its base takes it; where no node has, this one tries to bring that up."""
+        base = await self._node.catalog.find(base_name, model.project_id or "")
+        if base is None:
+            row = self._node.rows.new(
+                new_id("replica"), model, state="failed", detail=f"there is no model {base_name} any more"
+            )
+            await claim(self._database, key_of(model), row, now() - NODE_DEAD_S)
+            return
+        if self._host(base) is None:
+            await want(self._database, key_of(base))
+            await self._claim_replica(base, [model])
+        host = self._host(base) or self._failed(base)
+        if host is None:
+            return
+        guest = Guest(self._node.rows, model, host)
+        row = self._node.rows.new(guest.id, model, state="starting")
+        if await claim(self._database, guest.key, row, now() - NODE_DEAD_S):
+            self._begin(self._accompany(guest))
+
+    def _host(self, base: Model) -> Runner | None:
+        return next((it for it in self.runners if it.key == key_of(base) and not it.gone.is_set()), None)
+
+    def _failed(self, base: Model) -> Runner | None:
+        return next((it for it in self.runners if it.key == key_of(base) and it.state == "failed"), None)
+
+    def _begin(self, life: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(life)
+        self._lives.add(task)
+        task.add_done_callback(self._lives.discard)
+
+    async def _accompany(self, guest: Guest) -> None:
+        self._guests[guest.id] = guest
+        try:
+            await guest.run()
+        finally:
+            del self._guests[guest.id]
 
     async def _live(self, runner: Runner, key: Key) -> None:
         for other in self.runners:
             if other.gone.is_set() and other.key == key:
                 self._runners.pop(other.id)
-        self._runners[runner.id] = runner
         await runner.run(may_pull=self._node.settings.pull_on_use or key in self._preloaded)
         if runner.state != "failed":
             self._runners.pop(runner.id)
@@ -122,7 +174,8 @@ class Fleet:
             try:
                 if not await rows.beat(self._state):
                     await rows.register(_node_row(rows.node_id, self._node.room.whole.memory_bytes))
-                    await asyncio.gather(*(runner.report() for runner in self.runners))
+                    known = [*self.runners, *self._guests.values()]
+                    await asyncio.gather(*(it.report() for it in known))
                 if beat % _FORGET_BEATS == 0:
                     await rows.forget_the_dead()
             except (SQLAlchemyError, OSError) as error:

@@ -6,7 +6,7 @@ little-endian.
 
 import mmap
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -80,11 +80,12 @@ class BadGguf(Exception):
 
 @dataclass(frozen=True)
 class Gguf:
-    """`values` holds the scalars and strings; `lengths` the lengths of arrays."""
+    """`values` holds the scalars and strings, `lengths` the lengths of arrays, `shapes` those of the tensors
+    by name, innermost first."""
 
     values: Mapping[str, Value]
     lengths: Mapping[str, int]
-    tensors: int
+    shapes: Mapping[str, Sequence[int]]
 
     def text(self, key: str) -> str:
         value = self.values.get(key, "")
@@ -112,6 +113,7 @@ class _Reader:
         self._at = 0
         self._values: dict[str, Value] = {}
         self._lengths: dict[str, int] = {}
+        self._shapes: dict[str, Sequence[int]] = {}
 
     def read(self) -> Gguf:
         if self._bytes(4) != b"GGUF":
@@ -126,7 +128,7 @@ class _Reader:
             self._pair()
         spans = [self._tensor() for _ in range(tensors)]
         self._check_spans(spans)
-        return Gguf(self._values, self._lengths, tensors)
+        return Gguf(self._values, self._lengths, self._shapes)
 
     def _pair(self) -> None:
         key = self._string()
@@ -166,7 +168,7 @@ class _Reader:
         dimensions = self._u32()
         if dimensions > _MAX_DIMENSIONS:
             raise BadGguf(f"tensor {name[:80]!r} has {dimensions} dimensions")
-        shape = [self._u64() for _ in range(dimensions)]
+        self._shapes[name] = shape = [self._u64() for _ in range(dimensions)]
         kind, offset = self._u32(), self._u64()
         values = prod(shape)
         block, size = _BLOCKS.get(kind, (8, 1))

@@ -16,12 +16,15 @@ from tutti.base.ids import new_id
 from tutti.store.db import Database
 from tutti.store.records import UsageRow
 
-FLUSH_S = 0.2
+FLUSH_S = 0.5
+"""How long a row may wait for others to be written with."""
 FLUSH_ROWS = 200
 CLOSE_S = 5.0
 """How long `close` keeps trying to write while the database is down."""
 MAX_ROWS = 50_000
 """Kept while the database is down; then the oldest are dropped."""
+
+_TRIED_AGAIN = frozenset({429, 499, 503, 504})
 
 log = logging.getLogger(__name__)
 
@@ -42,27 +45,38 @@ class Served(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Meter:
-    """`spent` is told key id and tokens of every request at once (the rate limits want to know)."""
+    """`spent` is told key id and tokens of every request at once (the rate limits want to know). With
+    `background`, what will be tried again is not counted: the client never hears of it."""
 
     def __init__(
-        self, database: Database, spent: Callable[[str, int], None] | None = None, max_rows: int = MAX_ROWS
+        self,
+        database: Database,
+        spent: Callable[[str, int], None] | None = None,
+        max_rows: int = MAX_ROWS,
+        *,
+        background: bool = False,
     ) -> None:
         self._database = database
         self._spent = spent
+        self._background = background
         self._max_rows = max_rows
         self._rows: deque[dict[str, Any]] = deque()
         self._dropped = 0
-        self._wake = asyncio.Event()
+        self._some = asyncio.Event()
+        self._enough = asyncio.Event()
         self._closing = False
         self._flusher: asyncio.Task[None] | None = None
 
     def record(self, served: Served) -> None:
+        if self._background and served.status in _TRIED_AGAIN:
+            return
         if self._spent is not None:
             self._spent(served.key_id, served.prompt_tokens + served.completion_tokens)
         # The id is made here, so that a batch whose commit was lost on the way can be written again.
         self._rows.append(_row(new_id("use"), served))
+        self._some.set()
         if len(self._rows) >= FLUSH_ROWS:
-            self._wake.set()
+            self._enough.set()
         if len(self._rows) > self._max_rows:
             self._rows.popleft()
             self._dropped += 1
@@ -73,7 +87,8 @@ class Meter:
     async def close(self) -> None:
         """Writes what is left."""
         self._closing = True
-        self._wake.set()
+        self._some.set()
+        self._enough.set()
         try:
             async with asyncio.timeout(CLOSE_S):
                 if self._flusher is not None:
@@ -98,12 +113,15 @@ class Meter:
 
     async def _keep_flushing(self) -> None:
         while not self._closing:
+            await self._some.wait()
             # not wait_for: in Python 3.11 it can swallow a cancellation
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(FLUSH_S):
-                    await self._wake.wait()
-            self._wake.clear()
+                    await self._enough.wait()
+            self._some.clear()
+            self._enough.clear()
             if not await self._try_flush() and not self._closing:
+                self._some.set()
                 await asyncio.sleep(FLUSH_S)
 
     async def _try_flush(self) -> bool:

@@ -60,10 +60,15 @@ class Rows:
         await persist(write)
 
     async def last_used(self) -> Mapping[str, float]:
+        """By replica; an adapter's use is also that of the replica whose address it shares."""
+
         async def read() -> Mapping[str, float]:
-            query = select(Replica.id, Replica.used_at).where(Replica.node_id == self.node_id)
+            columns = (Replica.id, Replica.address, Replica.used_at)
+            query = select(*columns).where(Replica.node_id == self.node_id).order_by(Replica.used_at)
             async with self._database.read() as session:
-                return dict((await session.execute(query)).all())
+                rows = (await session.execute(query)).all()
+            newest = {address or id: used_at for id, address, used_at in rows}
+            return {id: newest[address or id] for id, address, _ in rows}
 
         return await persist(read)
 

@@ -13,7 +13,7 @@ from tutti.store.records import Node, Replica
 
 NODE_DEAD_S = 5.0
 """A node that has not been seen for so long is taken for dead, and its replicas with it."""
-MAX_AGE_S = 0.5
+MAX_AGE_S = 1.0
 _KEEP_FRESH_S = 5.0
 _COLUMNS = (
     Replica.id,
@@ -24,6 +24,7 @@ _COLUMNS = (
     Replica.address,
     Replica.slots,
     Replica.changed_at,
+    Replica.adapter,
 )
 _ON_LIVE_NODES = select(*_COLUMNS).where(
     Replica.node_id.in_(select(Node.id).where(Node.seen_at > bindparam("since")))
@@ -41,6 +42,7 @@ class ReplicaView(msgspec.Struct, frozen=True):
     address: str
     slots: int
     changed_at: float
+    adapter: int = -1
 
 
 def of_model(replicas: Iterable[ReplicaView], model: Model) -> list[ReplicaView]:

@@ -22,8 +22,9 @@ from tutti.base.ids import new_id
 from tutti.base.model import Model
 from tutti.base.settings import Settings
 from tutti.compute.base import Driver
-from tutti.engines.base import Engine, Place
+from tutti.engines.base import Adapter, Engine, Place
 from tutti.process.supervisor import Backoff, Pace
+from tutti.serving.adapters import Adapters
 from tutti.serving.catalog import Catalog, folder_name
 from tutti.serving.eviction import Share
 from tutti.serving.replicas import Rows
@@ -70,11 +71,12 @@ class Runner:
         self.detail = ""
         self.pulled: PullProgress | None = None
         self.gone = asyncio.Event()
+        self.adapters = Adapters()
+        self.address = ""
+        self.slots = 1
         self._node = node
         self._memory_bytes = 0
         self.restarts = 0
-        self._address = ""
-        self._slots = 1
         self._pausing = False
         self._running: Running | None = None
         self._leaving = asyncio.Event()
@@ -112,6 +114,7 @@ class Runner:
         finally:
             self._node.room.leave(self.id)
             self.gone.set()
+            self.adapters.tell()
 
     async def report(self) -> None:
         """Writes its row, also where it had been deleted."""
@@ -120,8 +123,8 @@ class Runner:
             model=self.model,
             state=self.state,
             detail=self.detail,
-            address=self._address,
-            slots=self._slots,
+            address=self.address,
+            slots=self.slots,
             memory_bytes=self._memory_bytes,
             restarts=self.restarts,
         )
@@ -151,11 +154,11 @@ class Runner:
         engine = self._node.engines.get(self.model.engine)
         if engine is None:
             raise Failed(f"this server has no engine {self.model.engine}")
-        self._slots = engine.slots(self.model)
+        self.slots = engine.slots(self.model)
         everything = self._place(0, tuple(range(self._node.room.whole.gpus)))
         program = engine.program(self.model, everything)
         if program is None:
-            self._address = engine.address(self.model, everything)
+            self.address = engine.address(self.model, everything)
             await self._set("ready")
             await self._leaving.wait()
             return
@@ -178,14 +181,15 @@ class Runner:
             await self._set("starting", self.detail if self.restarts else "loading")
             began = monotonic_s()
             reason = await self._run_once(engine, gpus)
-            if not self._leaving.is_set():
+            if not self._leaving.is_set() and reason and not self._without_new_adapters():
                 failures = 0 if self.state == "ready" else failures + 1
                 if failures >= _MOST_FAILURES:
                     raise Failed(f"{reason}\n{last_lines(self._log)}".strip())
                 await self._pause(reason, backoff.pause_s(monotonic_s() - began))
 
     async def _run_once(self, engine: Engine, gpus: tuple[int, ...]) -> str:
-        """Why the engine ended; empty where it was told to leave."""
+        """Why the engine ended; empty where it was told to leave, or to start again with more adapters."""
+        self.adapters.take()
         place = self._place(free_port(), gpus)
         program = engine.program(self.model, place)
         if program is None:
@@ -200,7 +204,9 @@ class Runner:
             if not reason:
                 await self._becomes_ready(running)
                 hang_timeout_s = self._node.settings.hang_timeout_s
-                reason = await first(running.ends(hang_timeout_s), self._leaves(), self._grows(running))
+                reason = await first(
+                    running.ends(hang_timeout_s), self._leaves(), self._refits(), self._grows(running)
+                )
             return reason
         finally:
             self._running = None
@@ -209,8 +215,9 @@ class Runner:
             await handle.stop()
 
     async def _becomes_ready(self, running: Running) -> None:
-        self._address = running.address
+        self.address = running.address
         self._measure(running)
+        self.adapters.proved()
         await self._set("ready")
 
     async def _pause(self, reason: str, pause_s: float) -> None:
@@ -233,11 +240,26 @@ class Runner:
         """Once told to: gets no new requests, and finishes those it has."""
         await self._leaving.wait()
         await self._set("draining", "making room for another model")
+        return await self._finishes()
+
+    async def _refits(self) -> str:
+        """Once an adapter is asked for that the engine was not started with."""
+        while self.adapters.complete:
+            await self.adapters.next_change().wait()
+        await self._set("starting", "finishing requests, to start again with another adapter")
+        return await self._finishes()
+
+    async def _finishes(self) -> str:
         await asyncio.sleep(_LEAVE_GRACE_S)
         while True:
             if not await self.busy():
                 return ""
             await asyncio.sleep(_LEAVE_LOOK_S)
+
+    def _without_new_adapters(self) -> bool:
+        """True where there are adapters that the engine has never run with: they are taken to be the cause,
+        and left out."""
+        return self.state != "ready" and self.adapters.refuse(last_lines(self._log))
 
     async def _grows(self, running: Running) -> str:
         while True:
@@ -260,6 +282,7 @@ class Runner:
     async def _set(self, state: str, detail: str = "") -> None:
         self.state, self.detail = state, detail
         await self.report()
+        self.adapters.tell()
 
     def _place(self, port: int, gpus: tuple[int, ...]) -> Place:
         settings = self._node.settings
@@ -270,6 +293,7 @@ class Runner:
             gpus=gpus,
             vllm_python=settings.vllm_python,
             hub_token=settings.hub_token,
+            adapters=tuple(Adapter(it, self._node.catalog.folder(it)) for it in self.adapters.loaded),
         )
 
     @property

@@ -1,13 +1,16 @@
 """Bytes too large for a row: a folder in the data directory, or an S3 bucket."""
 
+import asyncio
 import re
 from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
+from pathlib import Path
 
 from obstore.exceptions import BaseError
 from obstore.store import LocalStore, S3Store
 
+from tutti.base.clock import now
 from tutti.base.errors import Unavailable
 from tutti.base.settings import Settings
 
@@ -66,6 +69,18 @@ class Blobs:
             except FileNotFoundError:
                 return
 
+    async def delete_all(self, prefix: str) -> None:
+        """Everything below `prefix`, which ends with a slash."""
+        for key in await self.list(prefix):
+            await self.delete(key)
+
+    async def delete_unfinished(self, older_than_s: float) -> None:
+        """What processes that were killed had begun to write, so long ago. In a bucket only a lifecycle
+        rule can do that: for uploads in parts that were never completed."""
+        if isinstance(self._store, LocalStore):
+            folder = Path(str(self._store.prefix))
+            await asyncio.to_thread(_delete_unfinished, folder, now() - older_than_s)
+
     async def list(self, prefix: str) -> list[str]:
         """The keys below `prefix`, which ends with a slash, sorted."""
         if not _PREFIX.fullmatch(prefix):
@@ -76,6 +91,14 @@ class Blobs:
             async for page in pages:
                 keys += [entry["path"] for entry in page]
         return sorted(keys)
+
+
+def _delete_unfinished(folder: Path, before: float) -> None:
+    """LocalStore writes an object beside its place, under its name with `#` and a number behind."""
+    for path in folder.rglob("*#*"):
+        with suppress(FileNotFoundError):
+            if path.stat().st_mtime < before:
+                path.unlink()
 
 
 def _checked(key: str) -> str:

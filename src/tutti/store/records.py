@@ -121,6 +121,8 @@ class Replica(Record):
     """What it is doing, for people: progress of the pull, or why it failed."""
     address: Mapped[str] = mapped_column(Text, default="")
     slots: Mapped[int] = mapped_column(default=1)
+    adapter: Mapped[int] = mapped_column(default=-1, server_default="-1")
+    """Its number among the adapters of the replica whose address it shares; -1: it is no adapter."""
     memory_bytes: Mapped[int] = mapped_column(default=0)
     restarts: Mapped[int] = mapped_column(default=0)
     changed_at: Mapped[float]
@@ -148,9 +150,12 @@ class JobRow(Record):
     error: Mapped[str] = mapped_column(Text, default="")
     created_at: Mapped[float]
     run_at: Mapped[float]
+    started_at: Mapped[float | None]
+    """When it was last claimed."""
     finished_at: Mapped[float | None]
     __table_args__ = (
         Index("jobs_to_run", "status", "run_at"),
+        Index("jobs_by_turn", "project_id", "started_at"),
         Index("jobs_by_project", "project_id", "kind", "created_at"),
     )
 
@@ -181,8 +186,8 @@ class JobChunk(Record):
 
 
 class File(Record):
-    """An uploaded or made file; its bytes are the object `<project_id>/files/<id>`. Listed once `state` is
-    ready, which is when all of them are there and checked."""
+    """An uploaded or made file; its bytes are the object `<project_id>/files/<id>/<blob>`. Listed once
+    `state` is ready, which is when all of them are there and checked."""
 
     __tablename__ = "files"
     id: Mapped[str] = mapped_column(String(64), primary_key=True)
@@ -193,21 +198,26 @@ class File(Record):
     size_bytes: Mapped[int] = mapped_column(default=0)
     checksum: Mapped[str] = mapped_column(String(64), default="")
     """SHA-256 in hex: announced by the client, then that of the bytes."""
+    blob: Mapped[str] = mapped_column(String(64), default="")
+    """Last segment of the object's key: another one for each attempt, so that none disturbs another."""
     state: Mapped[str] = mapped_column(String(16))
-    """uploading | ready"""
+    """uploading | ready | deleting"""
     processing_status: Mapped[str] = mapped_column(String(24))
     """PENDING | QUEUED | RUNNING | COMPLETED | FAILED | INVALID_FORMAT: the check of what is in it."""
     report: Mapped[dict[str, Any]]
     """What the check found: lines, errors, tokens by base model."""
     created_at: Mapped[float]
+    expires_at: Mapped[float | None]
     __table_args__ = (
         Index("files_by_project", "project_id", "created_at"),
+        Index("files_by_state", "state", "created_at"),
         Index("files_by_checksum", "project_id", "checksum"),
     )
 
 
 class Upload(Record):
-    """An upload in parts. Its parts are the objects `<project_id>/uploads/<id>/<number>`."""
+    """An upload in parts. Its parts are the objects `<project_id>/uploads/<id>/<number>-<etag>`. The row
+    stays for a while after the file is ready, so that completing may be repeated."""
 
     __tablename__ = "uploads"
     id: Mapped[str] = mapped_column(String(64), primary_key=True)
@@ -219,10 +229,12 @@ class Upload(Record):
 
 
 class UploadPart(Record):
+    """One attempt at a part. Which of them counts, the client says in the end, by the ETag it got."""
+
     __tablename__ = "upload_parts"
     upload_id: Mapped[str] = mapped_column(String(64), primary_key=True)
     number: Mapped[int] = mapped_column(primary_key=True)
-    etag: Mapped[str] = mapped_column(String(64))
+    etag: Mapped[str] = mapped_column(String(64), primary_key=True)
     size_bytes: Mapped[int]
 
 
@@ -245,6 +257,8 @@ class Batch(Record):
     total_lines: Mapped[int] = mapped_column(default=0)
     completed_lines: Mapped[int] = mapped_column(default=0)
     failed_lines: Mapped[int] = mapped_column(default=0)
+    prompt_tokens: Mapped[int] = mapped_column(default=0)
+    completion_tokens: Mapped[int] = mapped_column(default=0)
     output_file_id: Mapped[str] = mapped_column(String(64), default="")
     error_file_id: Mapped[str] = mapped_column(String(64), default="")
     error: Mapped[str] = mapped_column(Text, default="")
@@ -253,6 +267,7 @@ class Batch(Record):
     created_at: Mapped[float]
     deadline_at: Mapped[float]
     in_progress_at: Mapped[float | None]
+    finalizing_at: Mapped[float | None]
     cancelling_at: Mapped[float | None]
     finished_at: Mapped[float | None]
     __table_args__ = (Index("batches_by_project", "project_id", "created_at"),)

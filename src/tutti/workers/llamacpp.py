@@ -51,7 +51,8 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--gpu-layers", type=int, default=-1, help="-1: as many as there is memory for")
     parser.add_argument("--mmproj", type=Path)
     parser.add_argument("--chat-template", type=Path)
-    parser.add_argument("--lora", type=Path, action="append", default=[])
+    parser.add_argument("--lora", type=Path, action="append", default=[], help="for all requests")
+    parser.add_argument("--adapter", type=Path, action="append", default=[], help="for those that choose it")
     return parser.parse_args()
 
 
@@ -63,7 +64,7 @@ def _params(args: argparse.Namespace) -> xllamacpp.CommonParams:
     params.hostnames, params.port = [LOOPBACK], args.port
     params.cpuparams.n_threads = params.cpuparams_batch.n_threads = args.threads
     # A connection that is kept open holds a thread, and so does a request that waits for a slot.
-    params.n_threads_http = 4 * args.slots + 16
+    params.n_threads_http = 4 * args.slots * (1 + len(args.adapter)) + 16
     params.n_parallel, params.n_ctx, params.kv_unified = slots, slots * args.context, False
     params.n_gpu_layers = args.gpu_layers
     params.cache_ram_mib = 0  # else prompts that left their slot fill up to 8 GB
@@ -78,7 +79,8 @@ def _params(args: argparse.Namespace) -> xllamacpp.CommonParams:
         params.mmproj.path = str(args.mmproj)
     if args.chat_template:
         params.chat_template = args.chat_template.read_text()
-    params.lora_adapters = [_adapter(path) for path in args.lora]
+    params.lora_adapters = [_adapter(path, 1.0) for path in args.lora]
+    params.lora_adapters += [_adapter(path, 0.0) for path in args.adapter]
     return params
 
 
@@ -99,8 +101,8 @@ def _embed(params: xllamacpp.CommonParams, args: argparse.Namespace, header: Hea
         params.pooling_type = xllamacpp.llama_pooling_type.LLAMA_POOLING_TYPE_MEAN
 
 
-def _adapter(path: Path) -> xllamacpp.CommonAdapterLoraInfo:
-    return xllamacpp.CommonAdapterLoraInfo(path=str(path), scale=1.0)
+def _adapter(path: Path, scale: float) -> xllamacpp.CommonAdapterLoraInfo:
+    return xllamacpp.CommonAdapterLoraInfo(path=str(path), scale=scale)
 
 
 if __name__ == "__main__":

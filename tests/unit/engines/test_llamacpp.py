@@ -1,3 +1,4 @@
+import contextlib
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,10 @@ from tests.support.engines import Canned, chat, collect, completion, model, text
 
 from tutti.base.errors import ContextTooLong, InternalError, InvalidRequest, Unavailable
 from tutti.base.model import ModelFile
-from tutti.engines.base import Place, Refusal, Usage
+from tutti.engines.base import Adapter, Place, Refusal, Usage
 from tutti.engines.llamacpp import LlamaCpp
 from tutti.engines.llamacpp_answers import NativeReader
+from tutti.engines.llamacpp_calls import with_adapter
 
 ENGINE = LlamaCpp()
 GIB = 1024**3
@@ -184,3 +186,29 @@ def test_progress_is_read_from_the_slots() -> None:
     after = ENGINE.progress(msgspec.json.encode(slots))
     assert before.busy == 1
     assert before.mark != after.mark
+
+
+def test_a_request_always_says_which_adapters_it_wants() -> None:
+    """One without the field would get the cached prompt of one that had an adapter."""
+    assert with_adapter({}, _model(), -1) == {"lora": [{"id": 0, "scale": 0.0}]}
+    assert with_adapter({}, _model(), 2) == {"lora": [{"id": 2, "scale": 1.0}]}
+    always = _model(options={"lora": ["a.gguf", "b.gguf"]})
+    fixed = [{"id": 0, "scale": 1.0}, {"id": 1, "scale": 1.0}]
+    assert with_adapter({}, always, -1) == {"lora": fixed}
+    assert with_adapter({}, always, 1) == {"lora": [*fixed, {"id": 3, "scale": 1.0}]}
+
+
+async def test_the_number_of_the_adapter_goes_with_plain_chats_and_with_tools() -> None:
+    tool = {"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}
+    for call in (chat(model=_model(), stream=True), chat(model=_model(), stream=True, tools=[tool])):
+        upstream = Canned([b'{"prompt": "x"}'], adapter=1)
+        with contextlib.suppress(Unavailable):
+            await collect(ENGINE.text.chat(upstream, call))
+        assert upstream.asked[-1][1]["lora"] == [{"id": 1, "scale": 1.0}]
+
+
+def test_adapters_to_choose_come_after_those_for_all_requests() -> None:
+    adapter = Adapter(_model(), Path("/w/adapter"))
+    place = Place(folder=Path("/w/model"), port=1, threads=1, adapters=(adapter,))
+    program = ENGINE.program(_model(options={"lora": ["a.gguf"]}), place)
+    assert " ".join(program.argv).endswith("--lora /w/model/a.gguf --adapter /w/adapter/adapter.gguf")

@@ -14,7 +14,8 @@ from tutti.base.errors import InternalError
 from tutti.base.model import Model
 from tutti.engines.base import Place, Sampling
 from tutti.engines.remote import Remote
-from tutti.serving.upstream import HttpUpstream, open_session
+from tutti.serving.upstream import HttpUpstream
+from tutti.serving.wire import Client
 
 REMOTE = Remote()
 PLACE = Place(folder=Path(), port=0, threads=1)
@@ -98,9 +99,9 @@ async def served(seen: list[dict[str, Any]]) -> AsyncIterator[str]:
 
 async def test_a_real_server_gets_the_key_of_the_environment() -> None:
     seen: list[dict[str, Any]] = []
-    async with served(seen) as url, open_session() as session:
+    async with served(seen) as url:
         which = remote(base_url=url, api_key_env="PATH")  # any variable that is surely set
-        upstream = HttpUpstream(session, At(REMOTE.address(which, PLACE), REMOTE.headers(which)))
+        upstream = HttpUpstream(Client(), At(REMOTE.address(which, PLACE), REMOTE.headers(which)))
         assert text_of(await collect(REMOTE.text.chat(upstream, chat(model=which)))) == "hi"
     assert seen[0]["path"] == "/v1/chat/completions"
     assert seen[0]["key"].startswith("Bearer /")

@@ -7,7 +7,7 @@ from typing import Any
 from tests.support.engines import Canned, chat, collect, model
 
 from tutti.base.model import Model, ModelFile
-from tutti.engines.base import Place
+from tutti.engines.base import Adapter, Place
 from tutti.engines.vllm import Vllm, server_of
 
 VLLM = Vllm()
@@ -137,3 +137,17 @@ async def test_without_a_tool_parser_it_is_not_asked_to_read_calls() -> None:
         upstream = Canned([b'{"choices":[{"message":{"content":"hi"},"finish_reason":"stop"}]}'])
         await collect(VLLM.text.chat(upstream, chat(model=vllm(options=options), tools=tools)))
         assert upstream.asked[0][1]["tool_choice"] == sent
+
+
+def test_adapters_with_entries_of_their_own_are_asked_for_by_their_modules() -> None:
+    def adapter(name: str, rank: int) -> Adapter:
+        entry = vllm(adapter_of="some/model", options={"lora_module": name, "lora_rank": rank})
+        return Adapter(entry, Path("/m") / name)
+
+    adapters = (adapter("model-1", 8), adapter("model-2", 48))
+    assert line(vllm(), adapters=adapters).endswith(
+        " --enable-lora --lora-modules model-1=/m/model-1 model-2=/m/model-2 --max-loras 2 --max-lora-rank 64"
+    )
+    many = line(vllm(), adapters=adapters * 5)
+    assert "--max-loras 4" in many
+    assert server_of(adapters[0].model).model == "model-1"

@@ -10,8 +10,8 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from tutti.base.errors import InvalidRequest
-from tutti.serving.fetch import Address, Fetcher, is_public
+from tutti.base.errors import InvalidRequest, Unavailable
+from tutti.serving.fetch import Address, Fetcher, Posted, is_public
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 Serve = Callable[[Handler], Awaitable[str]]
@@ -37,7 +37,7 @@ async def serve() -> AsyncIterator[Serve]:
 
     async def start(handler: Handler) -> str:
         app = web.Application()
-        app.router.add_get("/{path:.*}", handler)
+        app.router.add_route("*", "/{path:.*}", handler)
         server = TestServer(app, host="127.0.0.1")
         await server.start_server()
         servers.append(server)
@@ -330,3 +330,82 @@ async def test_a_broken_or_absent_server_is_the_clients_error(serve: Serve) -> N
 async def test_proxies_of_the_environment_are_ignored(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
     assert (await FETCHER.fetch(await serve(hello), 1000, 5)).data == b"hello"
+
+
+# --- POST ---------------------------------------------------------------------------------------------------
+
+
+async def post(url: str, fetcher: Fetcher = FETCHER, max_bytes: int = 1000, timeout_s: float = 5) -> Posted:
+    headers = {"authorization": "Bearer t"}
+    return await fetcher.post(
+        url, b"body", headers, max_bytes=max_bytes, timeout_s=timeout_s, param="external_base_url"
+    )
+
+
+async def not_posted(url: str, fetcher: Fetcher = FETCHER) -> str:
+    with pytest.raises(InvalidRequest) as caught:
+        await post(url, fetcher)
+    assert (caught.value.param, caught.value.code) == ("external_base_url", "url_not_posted")
+    return caught.value.message
+
+
+@pytest.mark.parametrize("status", [200, 400, 429, 503])
+async def test_a_post_takes_any_answer(serve: Serve, status: int) -> None:
+    async def page(request: web.Request) -> web.Response:
+        assert (request.method, request.headers["authorization"]) == ("POST", "Bearer t")
+        return web.Response(body=await request.read(), status=status, headers={"Retry-After": "3"})
+
+    posted = await post(await serve(page) + "/v1")
+    assert (posted.status, posted.data, posted.headers["retry-after"]) == (status, b"body", "3")
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+async def test_a_post_is_never_redirected(serve: Serve, status: int) -> None:
+    asked: list[str] = []
+
+    async def page(request: web.Request) -> web.Response:
+        asked.append(request.path)
+        return web.Response(status=status, headers={"location": "/elsewhere"})
+
+    assert "redirects" in await not_posted(await serve(page) + "/v1")
+    assert asked == ["/v1"]
+
+
+async def test_a_post_reaches_public_addresses_only(serve: Serve) -> None:
+    asked: list[str] = []
+
+    async def page(request: web.Request) -> web.Response:
+        asked.append(request.path)
+        return web.Response()
+
+    url = await serve(page)
+    assert "not a public address" in await not_posted(url, Fetcher())
+    assert "not a public address" in await not_posted(url.replace("127.0.0.1", "localhost"), Fetcher())
+    assert asked == []
+
+
+async def test_the_answer_to_a_post_is_bounded(serve: Serve) -> None:
+    async def bomb(request: web.Request) -> web.Response:
+        headers = {"content-encoding": "gzip"}
+        return web.Response(body=gzip.compress(b"x" * 10_000_000), headers=headers)
+
+    assert "larger than 1000 bytes" in await not_posted(await serve(bomb))
+
+
+async def test_where_nobody_answers_a_post_may_be_sent_again(serve: Serve) -> None:
+    async def never(request: web.Request) -> web.Response:
+        await asyncio.sleep(60)
+        return web.Response()
+
+    with pytest.raises(Unavailable, match=r"within 0\.2 s"):
+        await post(await serve(never), timeout_s=0.2)
+    with pytest.raises(Unavailable, match="cannot be reached"):
+        await post("http://127.0.0.1:1/")
+
+
+@pytest.mark.parametrize("url", ["http://10.0.0.1/v1", "http://[::ffff:127.0.0.1]/", "ftp://example.com", ""])
+def test_what_can_never_be_fetched_is_known_at_once(url: str) -> None:
+    with pytest.raises(InvalidRequest) as caught:
+        Fetcher().check(url, param="u")
+    assert caught.value.param == "u"
+    Fetcher().check("https://example.com/v1")

@@ -1,1 +1,1 @@
-"""Batches of requests, worked off behind live traffic."""
+"""Many requests in a file, worked off behind those of clients."""

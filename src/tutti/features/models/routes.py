@@ -1,13 +1,20 @@
-"""GET /models and GET /models/{id}. The list is a bare array for Together's clients and a list object for
-OpenAI's: the two cannot be reconciled, so the answer varies with the client."""
+"""GET /models, GET /models/{id} and POST /models. The list is a bare array for Together's clients and a list
+object for OpenAI's: the two cannot be reconciled, so the answer varies with the client."""
 
 from urllib.parse import unquote
 
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel
 
-from tutti.features.models.schemas import ModelInfo, ModelInfoList, OpenAIModelList
+from tutti.features.models.schemas import (
+    ModelInfo,
+    ModelInfoList,
+    ModelUploadRequest,
+    ModelUploadSuccessResponse,
+    OpenAIModelList,
+)
 from tutti.features.models.service import list_models, retrieve_model
+from tutti.features.models.upload import upload
 from tutti.http.context import caller, family
 from tutti.serving.platform import Platform
 
@@ -25,6 +32,11 @@ def router(platform: Platform) -> APIRouter:
         found = await list_models(platform, caller(request).project_id, speaks, dedicated=dedicated)
         openai = speaks == "openai"
         return _answer(OpenAIModelList(object="list", data=found) if openai else ModelInfoList(found))
+
+    @routes.post("/models", operation_id="uploadModel", summary="Upload a custom model or adapter")
+    async def upload_model(request: Request, body: ModelUploadRequest) -> ModelUploadSuccessResponse:
+        """Upload a custom model or adapter from Hugging Face or S3. GET /jobs/{jobId} says how far it is."""
+        return await upload(platform, caller(request).project_id, body)
 
     @routes.get(
         "/models/{id:path}",

@@ -28,7 +28,7 @@ class Frames(Protocol):
 # --- chat -------------------------------------------------------------------------------------------------
 
 
-class ChatDelta(Struct, omit_defaults=True):
+class ChatDelta(Struct, omit_defaults=True, gc=False):
     role: str | UnsetType = UNSET
     content: str | UnsetType | None = UNSET
     reasoning: str | UnsetType = UNSET
@@ -37,7 +37,7 @@ class ChatDelta(Struct, omit_defaults=True):
     function_call: shapes.Function | UnsetType = UNSET
 
 
-class ChatChoice(Struct):
+class ChatChoice(Struct, gc=False):
     index: int
     delta: ChatDelta
     finish_reason: FinishReason | None
@@ -46,14 +46,14 @@ class ChatChoice(Struct):
     seed: int | UnsetType = UNSET
 
 
-class TokenData(Struct):
+class TokenData(Struct, gc=False):
     id: int
     text: str
     logprob: float
     special: bool
 
 
-class ChatChunk(Struct):
+class ChatChunk(Struct, gc=False):
     id: str
     object: str
     created: int
@@ -164,13 +164,13 @@ def _add_calls(body: ChatDelta, calls: Sequence[ToolCall], form: Form) -> None:
 # --- completions ------------------------------------------------------------------------------------------
 
 
-class CompletionDelta(Struct):
+class CompletionDelta(Struct, gc=False):
     role: str
     content: str
     token_id: int | UnsetType = UNSET
 
 
-class CompletionChoice(Struct):
+class CompletionChoice(Struct, gc=False):
     index: int
     text: str
     delta: CompletionDelta | UnsetType = UNSET
@@ -178,7 +178,7 @@ class CompletionChoice(Struct):
     finish_reason: FinishReason | None = None
 
 
-class CompletionChunk(Struct):
+class CompletionChunk(Struct, gc=False):
     id: str
     object: str
     created: int

@@ -1,6 +1,7 @@
 """From a request's calls to the bytes of its answer, streamed or whole."""
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections import defaultdict
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 
@@ -38,7 +39,7 @@ async def stream(work: Work, frames: Frames) -> AsyncGenerator[bytes, None]:
     """One piece of bytes for all that the engine wrote at once."""
     with work.tally:
         unfinished = len(work.calls)
-        async with aclosing(_batches(work)) as batches:
+        async with aclosing(await _begun(work)) as batches:
             async for batch in batches:
                 written: list[bytes] = []
                 for index, delta in batch:
@@ -52,7 +53,7 @@ async def stream(work: Work, frames: Frames) -> AsyncGenerator[bytes, None]:
 async def whole(work: Work, write: Write) -> bytes:
     with work.tally:
         choices = [Collected() for _ in work.calls]
-        async with aclosing(_batches(work)) as batches:
+        async with aclosing(await _begun(work)) as batches:
             async for batch in batches:
                 for index, delta in batch:
                     work.tally.add(index, delta)
@@ -60,19 +61,20 @@ async def whole(work: Work, write: Write) -> bytes:
         return write(work.form, choices, _ending(work))
 
 
-async def _batches(work: Work) -> AsyncGenerator[Batch, None]:
-    if work.guard:
-        await work.guard.check_input()
-    calls = await _with_media(work)
-    async with aclosing(answer(work.dispatch, calls, work.choice)) as batches:
-        if not work.guard:
-            async for batch in batches:
-                yield batch
-            return
-        held = [batch async for batch in batches]
-    for text in _texts(held, len(calls)):
-        await work.guard.check_output(text)
-    yield [piece for batch in held for piece in batch]
+async def _begun(work: Work) -> AsyncGenerator[Batch, None]:
+    if work.guard is None:
+        return answer(work.dispatch, await _with_media(work), work.choice)
+    await work.guard.check_input()
+    return _checked(work.guard, answer(work.dispatch, await _with_media(work), work.choice))
+
+
+async def _checked(guard: Guard, batches: AsyncGenerator[Batch, None]) -> AsyncGenerator[Batch, None]:
+    """All at once, after the guard has seen all."""
+    async with aclosing(batches):
+        held = [piece async for batch in batches for piece in batch]
+    for text in _texts(held):
+        await guard.check_output(text)
+    yield held
 
 
 async def _with_media(work: Work) -> Sequence[Call]:
@@ -84,14 +86,13 @@ async def _with_media(work: Work) -> Sequence[Call]:
     return [msgspec.structs.replace(call, messages=messages) for call in work.calls]
 
 
-def _texts(batches: Sequence[Batch], count: int) -> list[str]:
+def _texts(pieces: Batch) -> Iterable[str]:
     """All that each choice says: thoughts, text, arguments of calls."""
-    texts = [""] * count
-    for batch in batches:
-        for index, delta in batch:
-            calls = "".join(call.arguments for call in delta.tool_calls)
-            texts[index] += delta.reasoning + delta.text + calls
-    return texts
+    texts: defaultdict[int, str] = defaultdict(str)
+    for index, delta in pieces:
+        calls = "".join(call.arguments for call in delta.tool_calls)
+        texts[index] += delta.reasoning + delta.text + calls
+    return texts.values()
 
 
 def _ending(work: Work) -> Ending:

@@ -26,6 +26,7 @@ from tutti.features.text.retrieval_schemas import (
 from tutti.http import metrics
 from tutti.http.context import Caller, caller, request_id
 from tutti.http.edge import CLIENT_GONE
+from tutti.http.route import BodyRoute
 from tutti.http.stream import while_connected
 from tutti.serving.dispatch import Lease
 from tutti.serving.meter import Served
@@ -43,7 +44,7 @@ class _Tally:
 
 
 def router(platform: Platform) -> APIRouter:
-    routes = APIRouter()
+    routes = APIRouter(route_class=BodyRoute)
 
     @routes.post(
         "/embeddings",

@@ -25,12 +25,13 @@ from tutti.features.text.tally import Tally
 from tutti.features.text.thinking import Thinking
 from tutti.features.text.toolparse import ToolParser
 from tutti.http.context import caller, family
+from tutti.http.route import BodyRoute
 from tutti.http.stream import event_stream, while_connected
 from tutti.serving.platform import Platform
 
 
 def router(platform: Platform) -> APIRouter:
-    routes = APIRouter()
+    routes = APIRouter(route_class=BodyRoute)
 
     @routes.post(
         "/chat/completions",

@@ -28,16 +28,11 @@ def require_text(model: Model) -> None:
         )
 
 
-async def answer(
+def answer(
     dispatch: Dispatch, calls: Sequence[Call], choice: Callable[[], Choice]
 ) -> AsyncGenerator[Batch, None]:
     """All choices as they are written. One that fails ends them all, and so does closing this generator."""
-    readers = [choice() for _ in calls]
-    async with aclosing(_one(dispatch, calls[0]) if len(calls) == 1 else _all(dispatch, calls)) as batches:
-        async for index, deltas in batches:
-            reader = readers[index]
-            if batch := [(index, piece) for delta in deltas for piece in reader.read(delta)]:
-                yield batch
+    return _one(dispatch, 0, calls[0], choice()) if len(calls) == 1 else _all(dispatch, calls, choice)
 
 
 def _ignore(_lease: Lease) -> None:
@@ -45,22 +40,33 @@ def _ignore(_lease: Lease) -> None:
 
 
 async def _one(
-    dispatch: Dispatch, call: Call, leased: Callable[[Lease], None] = _ignore
-) -> AsyncGenerator[tuple[int, Sequence[Delta]], None]:
+    dispatch: Dispatch, index: int, call: Call, choice: Choice, leased: Callable[[Lease], None] = _ignore
+) -> AsyncGenerator[Batch, None]:
+    complete = False
     async with dispatch.lease(call.model) as lease:
         leased(lease)
         metrics.observe_overhead(lease.queued_s)
-        async with aclosing(_written(lease, call)) as batches:
-            async for deltas in batches:
-                yield 0, deltas
+        try:
+            async with aclosing(_spoken(lease, call)) as batches:
+                async for deltas in batches:
+                    batch: list[tuple[int, Delta]] = []
+                    for delta in deltas:
+                        complete = complete or delta.finish_reason is not None
+                        batch += [(index, piece) for piece in choice.read(delta)]
+                    if batch:
+                        yield batch
+        except Refusal as refusal:
+            raise lease.engine.error(refusal) from refusal
+    if not complete:
+        raise Unavailable("The engine stopped before its answer was complete; try again.", retry_after_s=1)
 
 
 async def _all(
-    dispatch: Dispatch, calls: Sequence[Call]
-) -> AsyncGenerator[tuple[int, Sequence[Delta]], None]:
+    dispatch: Dispatch, calls: Sequence[Call], choice: Callable[[], Choice]
+) -> AsyncGenerator[Batch, None]:
     """As many at once as a replica has slots, which the first lease tells; the rest wait here, out of the way
     of other requests."""
-    written: asyncio.Queue[tuple[int, Sequence[Delta]] | Exception | None] = asyncio.Queue(_QUEUED)
+    written: asyncio.Queue[Batch | Exception | None] = asyncio.Queue(_QUEUED)
     turns = asyncio.Semaphore(1)
     first = asyncio.Event()
 
@@ -72,9 +78,9 @@ async def _all(
 
     async def write(index: int, call: Call) -> None:
         try:
-            async with turns, aclosing(_one(dispatch, call, leased)) as batches:
-                async for _, deltas in batches:
-                    await written.put((index, deltas))
+            async with turns, aclosing(_one(dispatch, index, call, choice(), leased)) as batches:
+                async for batch in batches:
+                    await written.put(batch)
             await written.put(None)
         except Exception as exc:  # raised anew where the choices are read
             await written.put(exc)
@@ -96,21 +102,9 @@ async def _all(
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _written(lease: Lease, call: Call) -> AsyncGenerator[Sequence[Delta], None]:
-    complete = False
-    try:
-        async with aclosing(_spoken(_dialect(lease.engine, call.model), lease, call)) as batches:
-            async for deltas in batches:
-                complete = complete or any(delta.finish_reason for delta in deltas)
-                yield deltas
-    except Refusal as refusal:
-        raise lease.engine.error(refusal) from refusal
-    if not complete:
-        raise Unavailable("The engine stopped before its answer was complete; try again.", retry_after_s=1)
-
-
-def _spoken(dialect: TextDialect, lease: Lease, call: Call) -> AsyncGenerator[Sequence[Delta], None]:
+def _spoken(lease: Lease, call: Call) -> AsyncGenerator[Sequence[Delta], None]:
     """Dialects are written as generators, so that the upstream is closed with them."""
+    dialect = _dialect(lease.engine, call.model)
     if isinstance(call, ChatCall):
         batches = dialect.chat(lease.upstream, call)
     else:

@@ -138,8 +138,8 @@ class Web:
         status = response.status
         if status in (401, 403):
             raise SourceFailed(
-                f"{url} answered {status}: it is gated or private; accept its terms on its page and set "
-                "TUTTI_HUB_TOKEN"
+                f"{url} answered {status}: it is gated or private; accept its terms on its page and give a "
+                "token (TUTTI_HUB_TOKEN, or hf_token of an upload)"
             )
         if status in (408, 425, 429) or status >= 500:
             raise _Transient(f"answered {status}", _retry_after(response))

@@ -1,8 +1,11 @@
 """The least JSON value that a JSON Schema allows, for as much of JSON Schema as tests use."""
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
+_THIS = re.compile(r"([-\d.]+)\s*\[\[this\]\]")
+_WORD = re.compile(r"[^\s\"',.:;()\[\]]+")
 _EMPTY: Mapping[str, Any] = {"boolean": False, "null": None, "integer": 0, "number": 0}
 
 
@@ -17,7 +20,7 @@ def minimal(schema: Any, text: str, whole: Mapping[str, Any] | None = None) -> A
     if "const" in schema:
         return schema["const"]
     if "enum" in schema:
-        return schema["enum"][0]
+        return _pointed_at(schema["enum"], text) or schema["enum"][0]
     for key in ("anyOf", "oneOf"):
         if key in schema:
             return minimal(schema[key][0], text, root)
@@ -36,7 +39,22 @@ def _of_type(schema: Mapping[str, Any], text: str, root: Mapping[str, Any]) -> A
         return [minimal(schema.get("items", {}), text, root)] * schema.get("minItems", 0)
     if kind == "string":
         return text[: schema.get("maxLength")].ljust(schema.get("minLength", 0), "x")
-    return max(_EMPTY[kind], schema.get("minimum", 0)) if kind in ("integer", "number") else _EMPTY[kind]
+    if kind in ("integer", "number"):
+        return _number(text) if _THIS.search(text) else max(_EMPTY[kind], schema.get("minimum", 0))
+    return _EMPTY[kind]
+
+
+def _pointed_at(values: Sequence[Any], text: str) -> Any:
+    """The one that was named last before `[[this]]`; None where there is none."""
+    before, mark, _ = text.partition("[[this]]")
+    words = _WORD.findall(before) if mark else []
+    return next((word for word in reversed(words) if word in values), None)
+
+
+def _number(text: str) -> float:
+    """The one just before `[[this]]`."""
+    found = _THIS.search(text)
+    return float(found[1]) if found else 0.0
 
 
 def _resolve(root: Mapping[str, Any], reference: str) -> Any:

@@ -14,6 +14,7 @@ from tutti.workers.echo.words import invented, tokens_of
 Json = Mapping[str, Any]
 IMAGE_TOKENS = 64
 _DIRECTIVE = re.compile(r"\[\[(crash|hang|sleep|tokens|error)(?: ([\d.]+))?\]\]\s*")
+_SAY = re.compile(r"\[\[say (.*?)\]\]\s*", re.DOTALL)
 _CALL = re.compile(r"call:([\w.-]+)\s*(?=\{)")
 
 
@@ -69,10 +70,13 @@ def _script(body: Json, options: Options, prompt: Sequence[str], prompt_tokens: 
     orders = {match[1]: match[2] for match in _DIRECTIVE.finditer(said)}
     if "error" in orders:
         raise Refused(int(orders["error"] or 500), "the prompt asked for this error")
-    said = _DIRECTIVE.sub("", said).strip()
+    told = _SAY.search(said)
+    said = _SAY.sub("", _DIRECTIVE.sub("", said)).strip()
     limit = _limit(body, options, prompt_tokens)
     calls = _calls(body, said)
-    answer = "" if calls else _answer(body, options, said, int(orders.get("tokens") or 0))
+    answer = (
+        told[1] if told else "" if calls else _answer(body, options, said, int(orders.get("tokens") or 0))
+    )
     text, stop_reason = _until(answer, body.get("stop") or ())
     tokens = tokens_of(text)
     cut = len(tokens) > limit

@@ -12,6 +12,7 @@ def upgrade() -> None:
     files()
     batches()
     evaluations()
+    adapters()
 
 
 def jobs() -> None:
@@ -31,9 +32,11 @@ def jobs() -> None:
         sa.Column("error", sa.Text, nullable=False),
         sa.Column("created_at", sa.Float(53), nullable=False),
         sa.Column("run_at", sa.Float(53), nullable=False),
+        sa.Column("started_at", sa.Float(53)),
         sa.Column("finished_at", sa.Float(53)),
     )
     op.create_index("jobs_to_run", "jobs", ["status", "run_at"])
+    op.create_index("jobs_by_turn", "jobs", ["project_id", "started_at"])
     op.create_index("jobs_by_project", "jobs", ["project_id", "kind", "created_at"])
     op.create_table(
         "job_events",
@@ -64,11 +67,14 @@ def files() -> None:
         sa.Column("file_type", sa.String(16), nullable=False),
         sa.Column("size_bytes", sa.BigInteger, nullable=False),
         sa.Column("checksum", sa.String(64), nullable=False),
+        sa.Column("blob", sa.String(64), nullable=False),
         sa.Column("state", sa.String(16), nullable=False),
         sa.Column("processing_status", sa.String(24), nullable=False),
         sa.Column("report", sa.JSON, nullable=False),
         sa.Column("created_at", sa.Float(53), nullable=False),
+        sa.Column("expires_at", sa.Float(53)),
     )
+    op.create_index("files_by_state", "files", ["state", "created_at"])
     op.create_index("files_by_project", "files", ["project_id", "created_at"])
     op.create_index("files_by_checksum", "files", ["project_id", "checksum"])
     op.create_table(
@@ -84,7 +90,7 @@ def files() -> None:
         "upload_parts",
         sa.Column("upload_id", sa.String(64), primary_key=True),
         sa.Column("number", sa.BigInteger, primary_key=True, autoincrement=False),
-        sa.Column("etag", sa.String(64), nullable=False),
+        sa.Column("etag", sa.String(64), primary_key=True),
         sa.Column("size_bytes", sa.BigInteger, nullable=False),
     )
 
@@ -105,6 +111,8 @@ def batches() -> None:
         sa.Column("total_lines", sa.BigInteger, nullable=False),
         sa.Column("completed_lines", sa.BigInteger, nullable=False),
         sa.Column("failed_lines", sa.BigInteger, nullable=False),
+        sa.Column("prompt_tokens", sa.BigInteger, nullable=False),
+        sa.Column("completion_tokens", sa.BigInteger, nullable=False),
         sa.Column("output_file_id", sa.String(64), nullable=False),
         sa.Column("error_file_id", sa.String(64), nullable=False),
         sa.Column("error", sa.Text, nullable=False),
@@ -112,6 +120,7 @@ def batches() -> None:
         sa.Column("created_at", sa.Float(53), nullable=False),
         sa.Column("deadline_at", sa.Float(53), nullable=False),
         sa.Column("in_progress_at", sa.Float(53)),
+        sa.Column("finalizing_at", sa.Float(53)),
         sa.Column("cancelling_at", sa.Float(53)),
         sa.Column("finished_at", sa.Float(53)),
     )
@@ -133,3 +142,7 @@ def evaluations() -> None:
         sa.Column("updated_at", sa.Float(53), nullable=False),
     )
     op.create_index("evaluations_by_project", "evaluations", ["project_id", "created_at"])
+
+
+def adapters() -> None:
+    op.add_column("replicas", sa.Column("adapter", sa.BigInteger, nullable=False, server_default="-1"))

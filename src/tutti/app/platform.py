@@ -1,0 +1,47 @@
+"""What API workers and job workers have in common: everything that features work with, opened and closed."""
+
+from collections.abc import AsyncGenerator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+
+from tutti.base.settings import Settings
+from tutti.parts.engines import ENGINES
+from tutti.serving.catalog import Catalog
+from tutti.serving.dispatch import Dispatch
+from tutti.serving.fetch import Fetcher
+from tutti.serving.meter import Meter
+from tutti.serving.platform import Platform
+from tutti.store.blobs import Blobs
+from tutti.store.db import Database, database_url
+from tutti.store.migrate import migrate
+
+
+@asynccontextmanager
+async def open_database(settings: Settings) -> AsyncGenerator[Database]:
+    """With the newest schema."""
+    database = await Database.open(database_url(settings))
+    try:
+        await migrate(database)
+        yield database
+    finally:
+        await database.close()
+
+
+@asynccontextmanager
+async def open_platform(
+    settings: Settings,
+    database: Database,
+    *,
+    spent: Callable[[str, int], None] | None = None,
+    background: bool = False,
+) -> AsyncGenerator[Platform]:
+    """On leaving, what was counted is written. `spent` is told key id and tokens of each request.
+    `background`: live requests go first."""
+    async with AsyncExitStack() as parts:
+        meter = Meter(database, spent, background=background)
+        await meter.start()
+        parts.push_async_callback(meter.close)
+        catalog = Catalog(settings, database)
+        dispatch = Dispatch(settings, database, catalog, ENGINES, background=background)
+        await dispatch.start()
+        parts.push_async_callback(dispatch.close)
+        yield Platform(settings, database, Blobs.open(settings), catalog, dispatch, meter, Fetcher())

@@ -1,0 +1,236 @@
+"""`tutti evals`: have a model judge the rows of a file. The options are those of `tg evals`."""
+
+# ruff: noqa: ARG001 - the many options of `create` are read by their names
+
+import json
+from collections.abc import Mapping
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any, cast
+from urllib.parse import quote
+
+import typer
+
+from tutti.cli import options
+from tutti.cli.files_transfer import Known, send
+from tutti.cli.http import Api, Json, connect, part
+from tutti.cli.output import note, write_json, write_table
+from tutti.cli.server import ApiError
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, help="Have a model judge the rows of a file.")
+
+
+class Type(StrEnum):
+    CLASSIFY = "classify"
+    SCORE = "score"
+    COMPARE = "compare"
+
+
+class Source(StrEnum):
+    SERVERLESS = "serverless"
+    DEDICATED = "dedicated"
+    EXTERNAL = "external"
+
+
+_COLUMNS = ("ID", "Type", "Status", "Created", "Result")
+_MAX_TOKENS = 16000
+"""As `tg evals` chooses for a model that is evaluated."""
+
+Id = Annotated[str, typer.Argument(help="The evaluation's id.")]
+Text = Annotated[str | None, typer.Option()]
+Where = Annotated[Source | None, typer.Option()]
+Tokens = Annotated[int | None, typer.Option(min=1)]
+Temperature = Annotated[float | None, typer.Option(min=0, max=2)]
+Number = Annotated[float | None, typer.Option()]
+
+
+@app.command()
+def create(
+    context: typer.Context,
+    type_: Annotated[Type, typer.Option("--type", help="What the judge decides.")],
+    judge_model: Annotated[str, typer.Option(help="The model that judges.")],
+    judge_system_template: Annotated[str, typer.Option(help="What it is to judge: a Jinja template.")],
+    input_data_file_path: Annotated[
+        str, typer.Option(help="A file here, which is uploaded, or a file's id.")
+    ],
+    judge_model_source: Annotated[Source, typer.Option(help="Where it runs.")] = Source.SERVERLESS,
+    judge_external_api_token: Text = None,
+    judge_external_base_url: Text = None,
+    judge_num_workers: Annotated[int | None, typer.Option(min=1, help="Requests at a time.")] = None,
+    judge_max_tokens: Tokens = None,
+    judge_temperature: Temperature = None,
+    labels: Annotated[str | None, typer.Option(help="For classify: comma-separated.")] = None,
+    pass_labels: Annotated[str | None, typer.Option(help="Those that pass, comma-separated.")] = None,
+    min_score: Annotated[float | None, typer.Option(help="For score.")] = None,
+    max_score: Number = None,
+    pass_threshold: Number = None,
+    disable_position_bias_correction: Annotated[
+        bool, typer.Option("--disable-position-bias-correction", help="For compare: in one order only.")
+    ] = False,
+    model_field: Annotated[str | None, typer.Option(help="The field that has the responses.")] = None,
+    model_to_evaluate: Annotated[str | None, typer.Option(help="Or the model that writes them.")] = None,
+    model_to_evaluate_source: Where = None,
+    model_to_evaluate_external_api_token: Text = None,
+    model_to_evaluate_external_base_url: Text = None,
+    model_to_evaluate_max_tokens: Tokens = None,
+    model_to_evaluate_temperature: Temperature = None,
+    model_to_evaluate_system_template: Text = None,
+    model_to_evaluate_input_template: Text = None,
+    model_a_field: Annotated[str | None, typer.Option(help="For compare: the field of A.")] = None,
+    model_a: Annotated[str | None, typer.Option(help="Or the model A.")] = None,
+    model_a_source: Where = None,
+    model_a_external_api_token: Text = None,
+    model_a_external_base_url: Text = None,
+    model_a_max_tokens: Tokens = None,
+    model_a_temperature: Temperature = None,
+    model_a_system_template: Text = None,
+    model_a_input_template: Text = None,
+    model_b_field: Annotated[str | None, typer.Option(help="For compare: the field of B.")] = None,
+    model_b: Annotated[str | None, typer.Option(help="Or the model B.")] = None,
+    model_b_source: Where = None,
+    model_b_external_api_token: Text = None,
+    model_b_external_base_url: Text = None,
+    model_b_max_tokens: Tokens = None,
+    model_b_temperature: Temperature = None,
+    model_b_system_template: Text = None,
+    model_b_input_template: Text = None,
+    as_json: options.AsJson = False,
+) -> None:
+    """Start an evaluation."""
+    parameters = _parameters(type_, context.params)
+    with connect(context) as api:
+        parameters["input_data_file_path"] = _file_id(api, input_data_file_path)
+        created = api.post("evaluation", {"type": type_.value, "parameters": parameters})
+    if as_json:
+        write_json(created)
+    else:
+        typer.echo(created["workflow_id"])
+        note(f"`tutti evals status {created['workflow_id']}` says how far it is")
+
+
+@app.command("list")
+def list_(
+    context: typer.Context,
+    status: Annotated[str | None, typer.Option(help="Only those of this status.")] = None,
+    limit: Annotated[int, typer.Option(min=1, help="How many.")] = 10,
+    as_json: options.AsJson = False,
+) -> None:
+    """List the evaluations, the newest first."""
+    with connect(context) as api:
+        found = api.get("evaluation", status=status, limit=str(limit))
+    jobs = found if isinstance(found, list) else []
+    if as_json:
+        write_json(jobs)
+    else:
+        write_table(_COLUMNS, map(_row, jobs))
+
+
+@app.command()
+def retrieve(context: typer.Context, id: Id, as_json: options.AsJson = False) -> None:
+    """Describe an evaluation, with its results."""
+    with connect(context) as api:
+        job = api.get_one(_path(id))
+    if as_json:
+        write_json(job)
+    else:
+        write_table(("field", "value"), [(name, _brief(value)) for name, value in job.items()])
+
+
+@app.command()
+def status(context: typer.Context, id: Id, as_json: options.AsJson = False) -> None:
+    """Show how far an evaluation is, and its results."""
+    with connect(context) as api:
+        found = api.get_one(_path(id) + "/status")
+    if as_json:
+        write_json(found)
+    else:
+        results = [item for item in part(found, "results").items() if item[1] is not None]
+        write_table(("field", "value"), [("status", found["status"]), *((k, _brief(v)) for k, v in results)])
+
+
+def _parameters(type_: Type, given: Mapping[str, Any]) -> Json:
+    judge = options.given(
+        model=given["judge_model"],
+        model_source=given["judge_model_source"].value,
+        system_template=given["judge_system_template"],
+        external_api_token=given["judge_external_api_token"],
+        external_base_url=given["judge_external_base_url"],
+        num_workers=given["judge_num_workers"],
+        max_tokens=given["judge_max_tokens"],
+        temperature=given["judge_temperature"],
+    )
+    return {"judge": judge, **_of_type(type_, given)}
+
+
+def _of_type(type_: Type, given: Mapping[str, Any]) -> Json:
+    if type_ is Type.COMPARE:
+        once = given["disable_position_bias_correction"]
+        a, b = _subject(given, "model_a", "model_a_field"), _subject(given, "model_b", "model_b_field")
+        return options.given(model_a=a, model_b=b, disable_position_bias_correction=once)
+    names = ("min_score", "max_score", "pass_threshold") if type_ is Type.SCORE else ()
+    chosen = {name: given[name] for name in names}
+    if type_ is Type.CLASSIFY:
+        chosen = {name: _list(given[name]) for name in ("labels", "pass_labels")}
+    subject = _subject(given, "model_to_evaluate", "model_field")
+    return options.given(**chosen, model_to_evaluate=subject)
+
+
+def _subject(given: Mapping[str, Any], name: str, field: str) -> Json | str | None:
+    """A model with its settings, or the field that has what it wrote."""
+    settings: Json = {
+        key.removeprefix(f"{name}_"): value
+        for key, value in given.items()
+        if key.startswith(f"{name}_") and key != field and value is not None
+    }
+    flag = "--" + name.replace("_", "-")
+    if given[field] is not None:
+        if settings or given[name] is not None:
+            raise typer.BadParameter("give a field or a model, not both", param_hint=flag)
+        return cast(str, given[field])
+    if given[name] is None and settings:
+        raise typer.BadParameter("name the model", param_hint=flag)
+    if given[name] is None:
+        return None
+    source = settings.pop("source", Source.SERVERLESS)
+    defaults = {"max_tokens": _MAX_TOKENS, "temperature": 0.0, "system_template": ""}
+    return {**defaults, **settings, "model": given[name], "model_source": source.value}
+
+
+def _list(text: str | None) -> list[str] | None:
+    return None if text is None else [label.strip() for label in text.split(",")]
+
+
+def _file_id(api: Api, given: str) -> str:
+    path = Path(given)
+    if not path.is_file():
+        return given
+    try:
+        return str(send(api, path, "eval")["id"])
+    except Known as known:
+        return known.file_id
+
+
+def _path(id: str) -> str:
+    if not id:
+        raise ApiError("the id is empty")
+    return f"evaluation/{quote(id, safe='')}"
+
+
+def _row(job: Json) -> tuple[object, ...]:
+    created = str(job.get("created_at"))[:16].replace("T", " ")
+    return job["workflow_id"], job.get("type"), job.get("status"), created, _result(part(job, "results"))
+
+
+def _result(results: Json) -> str:
+    if "A_wins" in results:
+        return f"A {results['A_wins']}, B {results['B_wins']}, ties {results['Ties']}"
+    scores = part(results, "aggregated_scores")
+    if scores:
+        return f"mean {scores['mean_score']:.4g}, {scores['pass_percentage']}% pass"
+    if "pass_percentage" in results:
+        return f"{results['pass_percentage']}% pass"
+    return str(results.get("error", ""))
+
+
+def _brief(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

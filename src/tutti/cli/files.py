@@ -1,0 +1,133 @@
+"""`tutti files`: the files of a server, as the 3.x client's command line has them."""
+
+from pathlib import Path
+from typing import Annotated
+from urllib.parse import quote
+
+import typer
+
+from tutti.cli import options
+from tutti.cli.files_check import check, look
+from tutti.cli.files_transfer import Known, receive, send
+from tutti.cli.http import Api, Json, connect, parts
+from tutti.cli.output import note, write, write_json, write_table
+from tutti.cli.server import ApiError
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, help="Check, upload and download files.")
+app.command("check")(check)
+
+Id = Annotated[str, typer.Argument(help="The file's id.")]
+
+_COLUMNS = ("ID", "File name", "Purpose", "Bytes", "Status", "Created")
+_UNCHECKED = ("eval-output", "calibration", "user_data")
+
+
+@app.command()
+def upload(
+    context: typer.Context,
+    file: Annotated[
+        Path, typer.Argument(help="A .jsonl, .csv or .parquet file.", exists=True, dir_okay=False)
+    ],
+    purpose: Annotated[str, typer.Option(help="fine-tune, eval or batch-api.")] = "fine-tune",
+    do_check: Annotated[bool, typer.Option("--check/--no-check", help="Look for mistakes first.")] = True,
+    as_json: options.AsJson = False,
+) -> None:
+    """Upload a file."""
+    if do_check and purpose not in _UNCHECKED:
+        _checked(file, purpose)
+    with connect(context) as api:
+        try:
+            sent = send(api, file, purpose)
+        except Known as known:
+            sent = api.get_one(_path(known.file_id))
+            note("the server has this file already")
+    if as_json:
+        write_json(sent)
+    else:
+        write(f"{sent['id']}\n")
+
+
+@app.command("list")
+def list_(context: typer.Context, as_json: options.AsJson = False) -> None:
+    """List the files, the newest first."""
+    with connect(context) as api:
+        files = parts(api.get_one("files"), "data")
+    if as_json:
+        write_json(files)
+    else:
+        write_table(_COLUMNS, map(_row, files))
+
+
+@app.command()
+def retrieve(context: typer.Context, id: Id, as_json: options.AsJson = False) -> None:
+    """Describe a file."""
+    with connect(context) as api:
+        file = api.get_one(_path(id))
+    if as_json:
+        write_json(file)
+    else:
+        write_table(("field", "value"), [item for item in file.items() if item[0] != "object"])
+
+
+@app.command()
+def retrieve_content(
+    context: typer.Context,
+    id: Id,
+    output: Annotated[
+        Path | None,
+        typer.Option(help="File or folder to write to.", show_default="the file's own name"),
+    ] = None,
+    stdout: Annotated[bool, typer.Option("--stdout", help="Write it to standard output.")] = False,
+    as_json: options.AsJson = False,
+) -> None:
+    """Download a file."""
+    if stdout and output is not None:
+        raise typer.BadParameter("is not possible together with --output", param_hint="--stdout")
+    with connect(context) as api:
+        if stdout:
+            receive(api, f"{_path(id)}/content", None)
+            return
+        target = _target(api, id, output)
+        receive(api, f"{_path(id)}/content", target)
+    if as_json:
+        write_json({"id": id, "path": str(target)})
+    else:
+        write(f"{target}\n")
+
+
+@app.command()
+def delete(context: typer.Context, id: Id, as_json: options.AsJson = False) -> None:
+    """Delete a file."""
+    with connect(context) as api:
+        answer = api.delete(_path(id))
+    if as_json:
+        write_json(answer)
+    else:
+        write(f"{id} is deleted\n")
+
+
+def _checked(file: Path, purpose: str) -> None:
+    report = look(file, purpose)
+    if not report.sound:
+        write(f"X {report.summary()}\n")
+        raise typer.Exit(1)
+
+
+def _path(id: str) -> str:
+    return f"files/{quote(id, safe='')}"
+
+
+def _target(api: Api, id: str, output: Path | None) -> Path:
+    """A name that the server tells is only ever used as one, and never replaces a file."""
+    if output is not None and not output.is_dir() and (output.exists() or output.suffix):
+        return output
+    told = Path(str(api.get_one(_path(id)).get("filename", "")).replace("\\", "/")).name
+    target = (output or Path()) / (told or id)
+    if target.exists():
+        raise ApiError(f"{target} exists already: name another one with --output")
+    return target
+
+
+def _row(file: Json) -> tuple[object, ...]:
+    names = ("id", "filename", "purpose", "bytes", "processing_status", "created_at")
+    return tuple(file.get(name) for name in names)

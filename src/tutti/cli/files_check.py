@@ -1,0 +1,121 @@
+"""`tutti files check`: what the server will find in a file, without a server."""
+
+import subprocess
+import sys
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+import typer
+
+from tutti.cli.options import AsJson
+from tutti.cli.output import note, write, write_json
+from tutti.features.files.checks.file import Check, Row, is_checked
+from tutti.features.files.checks.report import LineError, Report, validation_report
+
+_TYPES = {".jsonl": "jsonl", ".csv": "csv", ".parquet": "parquet"}
+_READING = {".jsonl": "load_json", ".csv": "load_csv", ".parquet": "load_parquet"}
+_MAX_LINE_BYTES = 16 * 1024 * 1024
+
+
+def check(
+    file: Annotated[Path, typer.Argument(help="A .jsonl, .csv or .parquet file.")],
+    purpose: Annotated[str, typer.Option(help="What it is for: fine-tune, eval or batch-api.")] = "fine-tune",
+    as_json: AsJson = False,
+) -> None:
+    """Check a file before it is uploaded. The exit status is 1 where something is wrong."""
+    if not is_checked(purpose):
+        raise typer.BadParameter(f"files for {purpose} are not checked", param_hint="--purpose")
+    report = look(file, purpose)
+    if as_json:
+        write_json(shown(file, report))
+    elif report.sound:
+        write("OK Checks passed\n")
+    else:
+        write(f"X {report.summary()}\n")
+        for error in report.errors[1:]:
+            note(f"line {error.line}: {error.message}" if error.line else error.message)
+    if not report.sound:
+        raise typer.Exit(1)
+
+
+def look(file: Path, purpose: str) -> Report:
+    return _refused(file) or _checked(file, purpose)
+
+
+def shown(file: Path, report: Report) -> dict[str, Any]:
+    """The members of the official reports, then what the server would say."""
+    failed = {error.code for error in report.errors}
+    found = file.is_file()
+    told: dict[str, Any] = {
+        "is_check_passed": report.sound,
+        "message": report.summary(),
+        "found": found,
+        "file_size": file.stat().st_size if found else None,
+        "filetype": _TYPES.get(file.suffix),
+        "num_samples": report.lines or None,
+    }
+    parts = ("utf8", "line_type", "text_field", "key_value", "format", "has_min_samples")
+    told |= {name: name not in failed if found else None for name in parts}
+    if file.suffix in _READING:
+        told[_READING[file.suffix]] = _READING[file.suffix] not in failed
+    if not report.sound and report.errors[0].line:
+        told["line_number"] = report.errors[0].line
+    return told | validation_report(report)
+
+
+def _refused(file: Path) -> Report | None:
+    """What can be said without opening it."""
+    if not file.is_file():
+        return _one(f"There is no file {file}.", "found")
+    if file.suffix not in _TYPES:
+        return _one(
+            f"{file.name} ends with none of {', '.join(_TYPES)}: rename it to what it is.", "filetype"
+        )
+    if not file.stat().st_size:
+        return _one("The file is empty.", "has_min_samples")
+    return None
+
+
+def _one(message: str, code: str) -> Report:
+    return Report(errors=[LineError(0, message, code=code)])
+
+
+def _checked(file: Path, purpose: str) -> Report:
+    check = Check(purpose, _TYPES[file.suffix])
+    if file.suffix == ".jsonl":
+        _read_lines(file, check)
+    elif not check.full:
+        _read_rows(file, check)
+    return check.end()
+
+
+def _read_lines(file: Path, check: Check) -> None:
+    with file.open("rb") as lines:
+        for number, line in enumerate(iter(partial(lines.readline, _MAX_LINE_BYTES), b""), 1):
+            if check.full:
+                break
+            if len(line) == _MAX_LINE_BYTES:
+                check.wrong(number, f"The line is longer than {_MAX_LINE_BYTES} bytes.", code="load_json")
+                break
+            check.line(number, line)
+    if not check.doubtful:
+        return
+    with file.open("rb") as lines:
+        for number, line in enumerate(lines, 1):
+            if number in check.doubtful:
+                check.again(number, line)
+
+
+def _read_rows(file: Path, check: Check) -> None:
+    """The server's own reader, in a process of its own: its library is large."""
+    argv = (sys.executable, "-m", "tutti.workers.rows", _TYPES[file.suffix])
+    with file.open("rb") as source, subprocess.Popen(argv, stdin=source, stdout=subprocess.PIPE) as process:
+        for line in process.stdout or ():
+            check.row(msgspec.json.decode(line, type=Row))
+            if check.full:
+                process.kill()
+                return
+    if process.returncode:
+        raise typer.Exit(process.returncode)

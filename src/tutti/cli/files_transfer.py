@@ -1,0 +1,110 @@
+"""Bytes of files between this machine and a server, with a progress bar on a terminal."""
+
+import hashlib
+import os
+import sys
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    Progress,
+    TextColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
+
+from tutti.cli.http import Api, Json
+from tutti.cli.server import ApiError
+
+_CHUNK_BYTES = 1024 * 1024
+
+
+class Known(Exception):
+    """The server has a file with the same bytes and purpose."""
+
+    def __init__(self, file_id: str) -> None:
+        super().__init__(file_id)
+        self.file_id = file_id
+
+
+def send(api: Api, path: Path, purpose: str) -> Json:
+    """The three steps of the official clients: announce, put, preprocess. Raises Known."""
+    said = {
+        "purpose": purpose,
+        "file_name": path.name,
+        "file_type": path.suffix.removeprefix(".") or "jsonl",
+        "checksum": _sha256(path),
+    }
+    answer = api.form("files", said, accept=(302, 409))
+    if answer.status_code == 409:
+        raise Known(_file_id(answer))
+    with _progress(f"Uploading {path.name}", path.stat().st_size) as told:
+        api.put(answer.headers["location"], _Content(path, told), path.stat().st_size)
+    return api.post(f"files/{answer.headers['x-together-file-id']}/preprocess", {})
+
+
+def receive(api: Api, path: str, target: Path | None) -> None:
+    """To standard output, or to a file that is there once it is complete."""
+    with api.download(path) as response:
+        if target is None:
+            for chunk in response.iter_bytes():
+                sys.stdout.buffer.write(chunk)
+            sys.stdout.buffer.flush()
+            return
+        target.parent.mkdir(parents=True, exist_ok=True)
+        part = target.with_name(f"{target.name}.part")
+        total = int(response.headers.get("content-length", 0))
+        with _progress(f"Downloading {target.name}", total) as told, part.open("wb") as file:
+            for chunk in response.iter_bytes(_CHUNK_BYTES):
+                file.write(chunk)
+                told(file.tell())
+        part.replace(target)
+
+
+class _Content:
+    """A file's bytes, from the start each time it is iterated."""
+
+    def __init__(self, path: Path, told: Callable[[int], None]) -> None:
+        self._path = path
+        self._told = told
+
+    def __iter__(self) -> Iterator[bytes]:
+        with self._path.open("rb") as file:
+            while chunk := file.read(_CHUNK_BYTES):
+                yield chunk
+                self._told(file.tell())
+
+
+@contextmanager
+def _progress(description: str, total: int) -> Generator[Callable[[int], None]]:
+    """A function that is told how many bytes are done. Nothing is shown where there is no terminal."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
+    )
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task(description, total=total)
+        yield lambda done: progress.update(task, completed=done)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        if not os.fstat(file.fileno()).st_size:
+            raise ApiError(f"{path} is empty")
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _file_id(answer: httpx.Response) -> str:
+    try:
+        return str(answer.json()["file_id"])
+    except (ValueError, KeyError, TypeError):
+        raise ApiError(f"the server refused the file: {answer.text}") from None

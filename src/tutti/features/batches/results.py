@@ -1,0 +1,97 @@
+"""Lines of the output and error files, which the clients of both Together and OpenAI can read.
+
+What was answered with success has a `response` and no `error`. What was refused has both: the answer, and the
+error's code and message. What never ran has only an `error`.
+"""
+
+from typing import Any
+
+import msgspec
+
+from tutti.base.ids import new_id
+from tutti.http.inside import Answer
+
+UNFINISHED = {
+    "EXPIRED": ("batch_expired", "The completion window ended before this request could be executed."),
+    "CANCELLED": ("batch_cancelled", "The batch was cancelled before this request was executed."),
+    "FAILED": ("batch_failed", "The batch failed before this request was executed."),
+}
+"""Code and message for a line that got no answer, by the status in which its batch ended."""
+
+
+class Error(msgspec.Struct, frozen=True):
+    code: str | None
+    message: str
+    param: str | None = None
+
+
+class _Response(msgspec.Struct, frozen=True):
+    status_code: int
+    request_id: str
+    body: msgspec.Raw
+
+
+class _Result(msgspec.Struct, frozen=True):
+    id: str
+    custom_id: str
+    response: _Response | None
+    error: Error | None
+
+
+class Tokens(msgspec.Struct, frozen=True):
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+
+
+NO_TOKENS = Tokens()
+
+
+class _Used(msgspec.Struct, frozen=True):
+    usage: Tokens | None = None
+
+
+class _ErrorDetail(msgspec.Struct, frozen=True):
+    message: str = "The request failed."
+    type: str | None = None
+    param: str | None = None
+    code: str | None = None
+
+
+class _ErrorBody(msgspec.Struct, frozen=True):
+    error: _ErrorDetail = _ErrorDetail()
+
+
+_encoder = msgspec.json.Encoder()
+_used = msgspec.json.Decoder(_Used)
+_refused = msgspec.json.Decoder(_ErrorBody)
+
+
+def answered(custom_id: str, answer: Answer) -> bytes:
+    """The line, with its end."""
+    response = _Response(answer.status, answer.request_id, msgspec.Raw(answer.body))
+    return _line(custom_id, response, error_of(answer) if answer.status >= 400 else None)
+
+
+def unanswered(custom_id: str, error: Error) -> bytes:
+    return _line(custom_id, None, error)
+
+
+def error_of(answer: Answer) -> Error:
+    """Of an answer with a status of 400 or above."""
+    try:
+        said = _refused.decode(answer.body).error
+    except msgspec.MsgspecError:
+        said = _ErrorDetail()
+    return Error(said.code or said.type, said.message, said.param)
+
+
+def tokens_of(answer: Answer) -> Tokens:
+    try:
+        return _used.decode(answer.body).usage or NO_TOKENS
+    except msgspec.MsgspecError:
+        return NO_TOKENS
+
+
+def _line(custom_id: str, response: _Response | None, error: Error | None) -> bytes:
+    result: Any = _Result(new_id("batch_req"), custom_id, response, error)
+    return _encoder.encode(result) + b"\n"

@@ -1,0 +1,157 @@
+"""Works off a batch's requests: as many at once as the model's replicas have slots, behind clients' requests.
+
+A request that is refused for now (429, 503, 504) is tried again after 1, 2, 4, ... 60 s, TRIES times in all,
+which takes about five minutes; then the refusal is its result. While the model is being loaded nothing is
+counted: only the batch's deadline ends that. A model that has answered nothing for OUT_S gives every request
+one try. Whoever made way for a client's request runs again as if nothing had been.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from tutti.base.clock import monotonic_s, now
+from tutti.features.batches.gate import Gate
+from tutti.features.batches.lines import Line, read_line
+from tutti.features.batches.recorder import ERRORS, OUTPUT, Recorder, Result
+from tutti.features.batches.results import Error, answered, error_of, tokens_of, unanswered
+from tutti.features.batches.service import BatchArgs
+from tutti.http.context import Caller, Family
+from tutti.http.inside import Answer, Inside
+from tutti.jobs.job import Job
+from tutti.jobs.ledger import Ledger
+from tutti.serving.background import PREEMPTED
+from tutti.serving.platform import Platform
+from tutti.serving.router import of_model
+from tutti.store.records import Batch
+
+TRIES = 10
+OUT_S = 600.0
+_FIRST_PAUSE_S = 1.0
+_LONGEST_PAUSE_S = 60.0
+_WATCH_S = 0.25
+_MOST_AT_ONCE = 512
+_AHEAD = 16
+"""Requests that wait here besides, so that a free slot never waits for the file."""
+_STREAMS = Error(
+    "stream_not_supported", "A request of a batch cannot be streamed: leave out stream.", "stream"
+)
+
+
+class Runner:
+    def __init__(
+        self, platform: Platform, inside: Inside, job: Job[BatchArgs], batch: Batch, recorder: Recorder
+    ) -> None:
+        self._platform = platform
+        self._inside = inside
+        self._batch = batch
+        self._recorder = recorder
+        self._family: Family = job.args.family
+        self._caller = Caller(
+            key_id=job.args.key_id,
+            key_name=job.args.key_name,
+            project_id=job.project_id,
+            organization_id=job.args.organization_id,
+        )
+        self._gate = Gate()
+        self._underway = 0
+        self._room = asyncio.Event()
+        self._out_since: float | None = None
+
+    async def run(self, lines: AsyncGenerator[bytes], ledger: Ledger) -> bool:
+        """False where the deadline came before the end."""
+        watching = asyncio.create_task(self._watch())
+        feeding = asyncio.create_task(self._feed(lines, ledger))
+        try:
+            await asyncio.wait({watching, feeding}, return_when=asyncio.FIRST_COMPLETED)
+            if feeding.done():
+                feeding.result()
+                return True
+            watching.result()
+            return False
+        finally:
+            watching.cancel()
+            feeding.cancel()
+            await asyncio.wait({watching, feeding})
+            await lines.aclose()
+
+    # --- how many at once, and how long -----------------------------------------------------------------
+
+    async def _watch(self) -> None:
+        while (left_s := self._batch.deadline_at - now()) > 0:
+            await self._gate.resize(await self._slots())
+            await asyncio.sleep(min(_WATCH_S, left_s))
+
+    async def _slots(self) -> int:
+        """One where no replica is ready: that request asks for one. A few more than there are, so that a slot
+        has its next request at once."""
+        try:
+            model = await self._platform.catalog.find(self._batch.model, self._caller.project_id)
+            replicas = await self._platform.dispatch.replicas()
+        except (SQLAlchemyError, OSError):
+            return self._gate.slots
+        ready = [it.slots for it in of_model(replicas, model) if it.state == "ready"] if model else []
+        return min(_MOST_AT_ONCE, sum(ready) + max(1, sum(ready) // 8))
+
+    # --- the requests -----------------------------------------------------------------------------------
+
+    async def _feed(self, lines: AsyncGenerator[bytes], ledger: Ledger) -> None:
+        item = -1
+        async with asyncio.TaskGroup() as group:
+            async for data in lines:
+                item += 1
+                if not data.strip() or ledger.is_done(item):
+                    continue
+                self._underway += 1
+                group.create_task(self._work_off(item, data)).add_done_callback(self._done)
+                while self._underway >= self._gate.limit + _AHEAD:
+                    self._room.clear()
+                    await self._room.wait()
+
+    def _done(self, _task: asyncio.Task[None]) -> None:
+        self._underway -= 1
+        self._room.set()
+
+    async def _work_off(self, item: int, data: bytes) -> None:
+        line = read_line(data, self._batch.endpoint)
+        if line.streams:
+            await self._recorder.add(Result(item, ERRORS, unanswered(line.custom_id, _STREAMS)))
+            return
+        answer = await self._answer(line)
+        part = OUTPUT if answer.status < 400 else ERRORS
+        await self._recorder.add(Result(item, part, answered(line.custom_id, answer), tokens_of(answer)))
+
+    async def _answer(self, line: Line) -> Answer:
+        body = line.body_for(self._batch.model)
+        tries, pause_s = 0, _FIRST_PAUSE_S
+        while True:
+            async with self._gate:
+                answer = await self._inside.post(self._batch.endpoint, body, self._caller, self._family)
+                code = error_of(answer).code if answer.status >= 400 else None
+                if code == PREEMPTED:
+                    self._gate.made_way()
+                    continue
+            if not _is_transient(answer, code):
+                self._gate.succeeded()
+                self._out_since = None
+                return answer
+            if code != "model_loading":
+                tries += 1
+                if tries >= TRIES or self._is_out():
+                    return answer
+                pause_s = min(_LONGEST_PAUSE_S, _FIRST_PAUSE_S * 2.0 ** (tries - 1))
+            await asyncio.sleep(pause_s)
+
+    def _is_out(self) -> bool:
+        """Whether nothing has been answered for long."""
+        if self._out_since is None:
+            self._out_since = monotonic_s()
+        return monotonic_s() - self._out_since > OUT_S
+
+
+def _is_transient(answer: Answer, code: str | None) -> bool:
+    """A model that could not be loaded is worth no client's wait, but ours."""
+    if answer.status < 400:
+        return False
+    return answer.headers.get("x-should-retry") == "true" or code == "model_load_failed"

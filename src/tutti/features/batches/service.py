@@ -1,0 +1,121 @@
+"""Batches as rows: made with the job that works them off, listed, cancelled."""
+
+import uuid
+from collections.abc import Sequence
+
+from sqlalchemy import and_, or_, select, update
+
+from tutti.base.clock import now
+from tutti.base.errors import InvalidRequest, NotFound
+from tutti.features.batches.endpoints import check_endpoint
+from tutti.features.batches.schemas import CreateBatchRequest
+from tutti.features.batches.window import DEFAULT, window_s
+from tutti.features.files import service as files
+from tutti.http.context import Caller, Family
+from tutti.jobs.kind import Args
+from tutti.jobs.queue import cancel, enqueue
+from tutti.serving.platform import Platform
+from tutti.store.records import Batch, File
+
+KIND = "batch"
+_PURPOSE = "batch-api"
+_UNFINISHED = ("VALIDATING", "IN_PROGRESS")
+
+
+class BatchArgs(Args, frozen=True, kw_only=True):
+    """Who is served, and in whose shape. What is to be done stands in the batch's row."""
+
+    key_id: str
+    key_name: str
+    organization_id: str
+    family: Family
+
+
+async def create(
+    platform: Platform, caller: Caller, family: Family, request: CreateBatchRequest
+) -> tuple[Batch, str | None]:
+    """With a warning, where there is reason for one."""
+    check_endpoint(request.endpoint)
+    window = request.completion_window or DEFAULT
+    lasts_s = window_s(window)
+    if request.model_id:
+        await platform.dispatch.resolve(request.model_id, caller.project_id)
+    file = await _input_file(platform, caller.project_id, request.input_file_id)
+    batch = Batch(
+        id=str(uuid.uuid4()),
+        project_id=caller.project_id,
+        key_id=caller.key_id,
+        endpoint=request.endpoint,
+        input_file_id=file.id,
+        file_size_bytes=file.size_bytes,
+        model=request.model_id or "",
+        status="VALIDATING",
+        completion_window=window,
+        priority=request.priority or 0,
+        details={"metadata": request.metadata} if request.metadata else {},
+        created_at=now(),
+        deadline_at=now() + lasts_s,
+    )
+    args = BatchArgs(
+        key_id=caller.key_id,
+        key_name=caller.key_name,
+        organization_id=caller.organization_id,
+        family=family,
+    )
+    async with platform.database.begin() as session:
+        session.add(batch)
+        await enqueue(session, KIND, args, project_id=caller.project_id, id=batch.id, priority=batch.priority)
+    return batch, _warning(file)
+
+
+async def retrieve(platform: Platform, project_id: str, batch_id: str) -> Batch:
+    query = select(Batch).where(Batch.id == batch_id, Batch.project_id == project_id)
+    async with platform.database.read() as session:
+        batch = await session.scalar(query)
+    if batch is None:
+        raise NotFound(f"There is no batch {batch_id}.", param="id", code="batch_not_found")
+    return batch
+
+
+async def newest(platform: Platform, project_id: str, after: str | None, limit: int) -> Sequence[Batch]:
+    """Those made before `after`, the latest first."""
+    query = select(Batch).where(Batch.project_id == project_id)
+    if after:
+        last = await retrieve(platform, project_id, after)
+        earlier = and_(Batch.created_at == last.created_at, Batch.id < last.id)
+        query = query.where(or_(Batch.created_at < last.created_at, earlier))
+    query = query.order_by(Batch.created_at.desc(), Batch.id.desc()).limit(limit)
+    async with platform.database.read() as session:
+        return (await session.scalars(query)).all()
+
+
+async def request_cancel(platform: Platform, project_id: str, batch_id: str) -> Batch:
+    """It ends within seconds, and keeps what is done. Raises InvalidRequest where it has ended otherwise."""
+    batch = await retrieve(platform, project_id, batch_id)
+    if batch.status not in (*_UNFINISHED, "CANCELLED"):
+        raise InvalidRequest(f"The batch is {batch.status} already.", code="batch_ended")
+    this = and_(Batch.id == batch_id, Batch.status.in_(_UNFINISHED), Batch.cancelling_at.is_(None))
+    async with platform.database.begin() as session:
+        await cancel(session, batch_id, project_id)
+        await session.execute(update(Batch).where(this).values(cancelling_at=now()))
+    return await retrieve(platform, project_id, batch_id)
+
+
+async def _input_file(platform: Platform, project_id: str, file_id: str) -> File:
+    file = await files.find(platform, project_id, file_id)
+    if file.purpose != _PURPOSE:
+        raise InvalidRequest(
+            f"{file.id} was uploaded for {file.purpose}: a batch needs a file with the purpose {_PURPOSE}.",
+            param="input_file_id",
+        )
+    if file.file_type != "jsonl":
+        raise InvalidRequest(
+            f"{file.id} is a {file.file_type} file: a batch needs jsonl.", param="input_file_id"
+        )
+    return file
+
+
+def _warning(file: File) -> str | None:
+    if file.report.get("valid", True):
+        return None
+    return f"The check of the input file found an error: {file.report.get('error')}"

@@ -1,0 +1,181 @@
+"""One row: its responses are made or found, judged, and become a line of the result file."""
+
+import asyncio
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+
+from tutti.features.evaluations.checks import Subject
+from tutti.features.evaluations.counting import Problem
+from tutti.features.evaluations.judging import (
+    Question,
+    Verdict,
+    agreed,
+    messages,
+    response_format,
+    swapped,
+    verdict,
+)
+from tutti.features.evaluations.rows import Row
+from tutti.features.evaluations.schemas import EvaluationModelRequest
+from tutti.features.evaluations.templates import Renderer, TemplateFailed
+from tutti.features.evaluations.voices import NotSaid, Voice
+from tutti.jobs.errors import Failed
+
+Json = dict[str, Any]
+
+
+class UserError(Failed):
+    """The evaluation cannot go on, and its owner can mend it."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is done with every row."""
+
+    question: Question
+    subjects: Sequence[Subject]
+    judge_template: str
+    judge: Voice
+    models: Mapping[str, Voice]
+    """By the name of the subject that they are."""
+    both_orders: bool
+    renderer: Renderer
+
+
+@dataclass
+class _Row:
+    number: int
+    fields: Row
+    output: Json = field(default_factory=dict[str, Any])
+    problems: list[Problem] = field(default_factory=list[Problem])
+    hopeless: str = ""
+    """Why no other row can be better off."""
+
+    def failed(self, step: str, error: NotSaid | TemplateFailed) -> None:
+        if isinstance(error, TemplateFailed):
+            message = f"Row {self.number}: `{error.template}`: {error.reason.rstrip('.')}."
+            self.problems.append(Problem(step, message, "user"))
+            return
+        self.problems.append(Problem(step, f"Row {self.number}: {error.message}", error.whose))
+        if error.hopeless:
+            self.hopeless = error.message
+
+
+async def evaluated(plan: Plan, number: int, fields: Row) -> bytes:
+    """The line of the result file, without its end. Rows are numbered from 1. Raises UserError."""
+    row = _Row(number, fields)
+    responses = await asyncio.gather(*(_response(plan, row, subject) for subject in plan.subjects))
+    spoken = [it for it in responses if it is not None]
+    successful = len(spoken) == len(plan.subjects) and await _judge(plan, row, spoken)
+    if row.hopeless:
+        raise UserError(row.hopeless)
+    row.output["evaluation_successful"] = successful
+    row.output["is_invalid_judge_output"] = any(it.step.startswith("verdict") for it in row.problems)
+    row.output["errors"] = row.problems
+    return msgspec.json.encode({**_kept(row), **row.output})
+
+
+async def _response(plan: Plan, row: _Row, subject: Subject) -> str | None:
+    name, what = subject
+    step = "generation" + _letter(name)
+    if isinstance(what, str):
+        return _found(row, what, step)
+    try:
+        said = await _written(plan, row, name, what)
+    except (NotSaid, TemplateFailed) as error:
+        row.failed(step, error)
+        return None
+    row.output["MODEL_TO_EVALUATE_OUTPUT" + _letter(name).upper()] = said
+    return said
+
+
+def _found(row: _Row, name: str, step: str) -> str | None:
+    value = row.fields.get(name)
+    if value is None:
+        message = f"Row {row.number} has no field `{name}`."
+        row.problems.append(Problem(step, message, "user"))
+        return None
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+async def _written(plan: Plan, row: _Row, name: str, what: EvaluationModelRequest) -> str:
+    system, user = f"{name}.system_template", f"{name}.input_template"
+    templates = {system: what.system_template, user: what.input_template}
+    texts = await plan.renderer.render(templates, row.fields)
+    said: list[Json] = [{"role": "user", "content": texts[user]}]
+    if texts[system].strip():
+        said = [{"role": "system", "content": texts[system]}, *said]
+    return await plan.models[name].say(said)
+
+
+async def _judge(plan: Plan, row: _Row, responses: Sequence[str]) -> bool:
+    """True where there is an answer that counts."""
+    name = "judge.system_template"
+    try:
+        system = (await plan.renderer.render({name: plan.judge_template}, row.fields))[name]
+    except TemplateFailed as error:
+        row.failed("judge", error)
+        return False
+    if len(responses) == 2:
+        return await _compare(plan, row, system, responses)
+    given = await _asked(plan, row, system, responses, "", row.output, "judge_raw_output")
+    row.output[plan.question.key] = given.value
+    row.output["judge_feedback"] = given.feedback
+    return given.value is not None
+
+
+async def _compare(plan: Plan, row: _Row, system: str, responses: Sequence[str]) -> bool:
+    orders = [("original", "", responses)]
+    if plan.both_orders:
+        orders.append(("flipped", "_flipped", responses[::-1]))
+    verdicts = await asyncio.gather(
+        *(
+            _asked(plan, row, system, shown, step, row.output, f"judge_raw_output_{order}")
+            for order, step, shown in orders
+        )
+    )
+    choices = [str(verdicts[0].value or ""), *(swapped(it.value) or "" for it in verdicts[1:])]
+    for (order, _, _), given, choice in zip(orders, verdicts, choices, strict=True):
+        row.output[f"choice_{order}"] = choice or None
+        row.output[f"judge_feedback_{order}_order"] = given.feedback
+    row.output["final_decision"] = agreed(choices[0], choices[-1]) if all(choices) else None
+    return all(choices)
+
+
+async def _asked(
+    plan: Plan, row: _Row, system: str, responses: Sequence[str], step: str, output: Json, raw: str
+) -> Verdict:
+    shown = messages(plan.question, system, _beside(plan, row.fields), responses)
+    output[raw] = None
+    try:
+        text = await plan.judge.say(shown, response_format(plan.question))
+    except NotSaid as error:
+        row.failed("judge" + step, error)
+        return Verdict(None)
+    output[raw] = text
+    given = verdict(plan.question, text)
+    if given.problem:
+        why = "has no answer in it" if given.problem == "unparsable" else "is not one of those allowed"
+        message = f"Row {row.number}: the judge's `{plan.question.key}` {why}."
+        row.problems.append(Problem("verdict" + step, message, "server"))
+    return given
+
+
+def _beside(plan: Plan, fields: Row) -> Row:
+    """The row without the fields that are shown as responses."""
+    shown = {what for _, what in plan.subjects if isinstance(what, str)}
+    return {name: value for name, value in fields.items() if name not in shown}
+
+
+def _kept(row: _Row) -> Row:
+    """The row's own fields; one whose name the result has too is kept as `input_...`."""
+    taken = row.output.keys()
+    return {(f"input_{name}" if name in taken else name): value for name, value in row.fields.items()}
+
+
+def _letter(name: str) -> str:
+    return {"model_a": "_a", "model_b": "_b"}.get(name, "")

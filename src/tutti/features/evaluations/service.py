@@ -1,0 +1,159 @@
+"""Evaluations as rows: made with the job that works them off, read, and moved from status to status."""
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from tutti.base.clock import now
+from tutti.base.errors import InvalidRequest, NotFound
+from tutti.base.ids import new_id
+from tutti.features.evaluations import schemas
+from tutti.features.evaluations.checks import check
+from tutti.features.evaluations.tokens import sealed, without_tokens
+from tutti.http.context import Caller
+from tutti.http.keys import server_secret
+from tutti.jobs.kind import Args
+from tutti.jobs.queue import enqueue
+from tutti.serving.platform import Platform
+from tutti.store.records import Evaluation
+from tutti.store.secrets import Sealer
+
+KIND = "evaluation"
+STATUSES: tuple[schemas.EvaluationStatus, ...] = (
+    "pending",
+    "queued",
+    "running",
+    "completed",
+    "error",
+    "user_error",
+)
+_TEXT_TYPES = frozenset({"chat", "language", "code"})
+_PARAMETERS: Mapping[str, type[schemas.AnyParameters]] = {
+    "classify": schemas.EvaluationClassifyParameters,
+    "score": schemas.EvaluationScoreParameters,
+    "compare": schemas.EvaluationCompareParameters,
+}
+_RESULTS: Mapping[str, type[schemas.AnyResults]] = {
+    "classify": schemas.EvaluationClassifyResults,
+    "score": schemas.EvaluationScoreResults,
+    "compare": schemas.EvaluationCompareResults,
+}
+
+
+class EvaluationArgs(Args, frozen=True, kw_only=True):
+    """Whose models are called; what is evaluated stands in the evaluation's row."""
+
+    key_id: str
+    key_name: str
+    organization_id: str
+
+
+async def create(platform: Platform, caller: Caller, request: schemas.EvaluationTypedRequest) -> Evaluation:
+    await check(platform, caller.project_id, request.parameters)
+    sealer = Sealer(server_secret(platform.settings))
+    kept = request.parameters.model_dump(mode="json", exclude_none=True)
+    row = Evaluation(
+        id=new_id("eval"),
+        project_id=caller.project_id,
+        key_id=caller.key_id,
+        type=request.type,
+        status="pending",
+        status_updates=[_update("pending", "Accepted.")],
+        parameters=sealed(kept, lambda token: sealer.seal(token, caller.project_id)),
+        results={},
+        created_at=now(),
+        updated_at=now(),
+    )
+    args = EvaluationArgs(
+        key_id=caller.key_id, key_name=caller.key_name, organization_id=caller.organization_id
+    )
+    async with platform.database.begin() as session:
+        session.add(row)
+        await enqueue(session, KIND, args, project_id=caller.project_id, id=row.id)
+    return row
+
+
+async def find(platform: Platform, project_id: str, evaluation_id: str) -> Evaluation:
+    async with platform.database.read() as session:
+        row = await session.get(Evaluation, evaluation_id)
+    if row is None or row.project_id != project_id:
+        raise NotFound(f"There is no evaluation {evaluation_id}.", param="id", code="evaluation_not_found")
+    return row
+
+
+async def newest(platform: Platform, project_id: str, status: str | None, limit: int) -> Sequence[Evaluation]:
+    if status is not None and status not in STATUSES:
+        raise InvalidRequest(f"`status` should be one of {', '.join(STATUSES)}.", param="status")
+    query = select(Evaluation).where(Evaluation.project_id == project_id)
+    if status is not None:
+        query = query.where(Evaluation.status == status)
+    query = query.order_by(Evaluation.created_at.desc(), Evaluation.id.desc()).limit(limit)
+    async with platform.database.read() as session:
+        return (await session.scalars(query)).all()
+
+
+async def model_names(platform: Platform, project_id: str, source: str) -> list[str]:
+    """Of models that can judge and be judged. There are no dedicated endpoints yet, and nobody knows what is
+    on other servers."""
+    if source not in ("all", "serverless", "dedicated", "external"):
+        raise InvalidRequest(
+            "`model_source` should be one of all, serverless, dedicated, external.", param="model_source"
+        )
+    if source not in ("all", "serverless"):
+        return []
+    models = await platform.catalog.models(project_id)
+    return [model.name for model in models if model.type in _TEXT_TYPES]
+
+
+async def advance(
+    session: AsyncSession,
+    evaluation_id: str,
+    status: schemas.EvaluationStatus,
+    message: str,
+    results: Mapping[str, Any] | None = None,
+) -> None:
+    """Only forward: nothing happens where it has come so far already, as on another attempt."""
+    row = await session.get_one(Evaluation, evaluation_id)
+    if STATUSES.index(status) <= STATUSES.index(row.status):
+        return
+    row.status = status
+    row.status_updates = [*row.status_updates, _update(status, message)]
+    row.updated_at = now()
+    if results is not None:
+        row.results = dict(results)
+
+
+def parameters_of(row: Evaluation, sealer: Sealer) -> schemas.AnyParameters:
+    """With the tokens open. Raises SealBroken."""
+    opened = sealed(row.parameters, lambda token: sealer.open(token, row.project_id))
+    return _PARAMETERS[row.type].model_validate(opened)
+
+
+def shown(row: Evaluation) -> schemas.EvaluationJob:
+    """Without tokens."""
+    fields: dict[str, Any] = {
+        "workflow_id": row.id,
+        "type": row.type,
+        "status": row.status,
+        "status_updates": row.status_updates,
+        "parameters": without_tokens(row.parameters),
+        "created_at": datetime.fromtimestamp(row.created_at, UTC),
+        "updated_at": datetime.fromtimestamp(row.updated_at, UTC),
+        "results": results_of(row),
+    }
+    return schemas.EvaluationJob(**fields)
+
+
+def results_of(row: Evaluation) -> schemas.AnyResults | None:
+    if not row.results:
+        return None
+    if "error" in row.results:
+        return schemas.EvaluationError(error=row.results["error"])
+    return _RESULTS[row.type].model_validate(row.results)
+
+
+def _update(status: str, message: str) -> dict[str, str]:
+    return {"status": status, "message": message, "timestamp": datetime.now(UTC).isoformat()}

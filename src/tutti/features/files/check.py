@@ -1,0 +1,85 @@
+"""The check of a file's content once it is ready, by its purpose."""
+
+import tempfile
+
+import msgspec
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from tutti.base.errors import InvalidRequest
+from tutti.features.files.checks.file import Check, Row, is_checked
+from tutti.features.files.checks.report import Report
+from tutti.features.files.child import said, worker
+from tutti.features.files.service import content, lines
+from tutti.jobs.args import Args
+from tutti.jobs.queue import enqueue
+from tutti.serving.platform import Platform
+from tutti.store.records import File
+
+KIND = "file_check"
+_PREFIX = "check-"
+
+
+async def enqueue_check(session: AsyncSession, file: File) -> None:
+    """In the transaction that makes the file ready. What no purpose asks for is not checked."""
+    if not is_checked(file.purpose):
+        file.processing_status = "COMPLETED"
+        return
+    file.processing_status = "QUEUED"
+    await enqueue(session, KIND, Args(), project_id=file.project_id, id=_PREFIX + file.id)
+
+
+def file_of(job_id: str) -> str:
+    return job_id.removeprefix(_PREFIX)
+
+
+async def examine(platform: Platform, file: File) -> Report:
+    """Raises NotFound once the file is deleted."""
+    check = Check(file.purpose, file.file_type)
+    if check.full:
+        return check.end()
+    if file.file_type == "jsonl":
+        await _lines(platform, file, check)
+    else:
+        await _rows(platform, file, check)
+    return check.end()
+
+
+async def _lines(platform: Platform, file: File, check: Check) -> None:
+    number = 0
+    try:
+        async for line in lines(platform, file):
+            number += 1
+            check.line(number, line)
+            if check.full:
+                break
+    except InvalidRequest as error:  # a line too long to be read
+        check.wrong(number + 1, error.message)
+    await _look_again(platform, file, check)
+
+
+async def _look_again(platform: Platform, file: File, check: Check) -> None:
+    doubtful, number = check.doubtful, 0
+    if not doubtful:
+        return
+    last = max(doubtful)
+    async for line in lines(platform, file):
+        number += 1
+        if number in doubtful:
+            check.again(number, line)
+        if number == last:
+            return
+
+
+async def _rows(platform: Platform, file: File, check: Check) -> None:
+    """pyarrow needs a file on this machine, and stays in a process of its own."""
+    with tempfile.TemporaryFile(dir=platform.settings.data_dir) as local:
+        async for chunk in content(platform, file):
+            local.write(chunk)
+        local.seek(0)
+        async with worker("rows", file.file_type, stdin=local) as process:
+            async for line in said(process):
+                check.row(msgspec.json.decode(line, type=Row))
+                if check.full:
+                    return
+            if await process.wait():
+                raise RuntimeError(f"the reader of {file.file_type} files ended with {process.returncode}")

@@ -1,0 +1,149 @@
+"""The check of one file, line by line, in flat memory."""
+
+from collections.abc import Mapping
+from typing import cast
+
+import msgspec
+
+from tutti.features.files.checks.batch import check_batch
+from tutti.features.files.checks.messages import Facts
+from tutti.features.files.checks.report import MAX_ERRORS, LineError, Report
+from tutti.features.files.checks.training import check_training
+from tutti.features.files.checks.unique import Seen
+from tutti.features.files.checks.wrong import Json, Wrong, kind
+
+_BATCH = ("batch-api", "batch")
+_TYPES: Mapping[str, tuple[str, ...]] = {
+    "fine-tune": ("jsonl", "parquet"),
+    "calibration": ("jsonl", "parquet"),
+    "eval": ("jsonl", "csv"),
+    **dict.fromkeys(_BATCH, ("jsonl",)),
+}
+_BOM = b"\xef\xbb\xbf"
+
+
+class Row(msgspec.Struct, frozen=True):
+    """What workers/rows.py says of a row: the fields of one of a csv file, the tokens of one of a Parquet
+    file, or what is wrong with it."""
+
+    line: int
+    fields: Json = {}
+    tokens: int | None = None
+    error: str = ""
+    param: str | None = None
+
+
+def is_checked(purpose: str) -> bool:
+    return purpose in _TYPES
+
+
+class Check:
+    """Lines go in, in order; a report comes out. Stop when it is `full`. Lines that are `doubtful` then are
+    given to `again` before `end`."""
+
+    def __init__(self, purpose: str, file_type: str) -> None:
+        """`purpose` is one for which `is_checked`."""
+        self._report = Report()
+        self._facts: Facts = set()
+        self._fields: set[str] | None = None
+        self._seen = Seen()
+        self._repeats: dict[int, list[tuple[int, str]]] = {}
+        self._room = MAX_ERRORS
+        self._reading = f"load_{file_type}"
+        self._look = self._training if purpose == "fine-tune" else self._any
+        if purpose in _BATCH:
+            self._look = self._batch
+        if file_type not in _TYPES[purpose]:
+            types = " or ".join(_TYPES[purpose])
+            self.wrong(0, f"A {file_type} file cannot be used for {purpose}: give {types}.", code="filetype")
+
+    @property
+    def full(self) -> bool:
+        """Nothing more would be learnt."""
+        return self._room <= 0
+
+    @property
+    def doubtful(self) -> frozenset[int]:
+        """Lines that a later one seems to repeat."""
+        return frozenset(self._repeats)
+
+    def line(self, number: int, data: bytes) -> None:
+        """Of a jsonl file. `number` counts from 1, empty lines included; `data` may have its line end."""
+        if not data or data.isspace():
+            return
+        self._report.lines += 1
+        try:
+            self._look(number, _object(number, data))
+        except Wrong as wrong:
+            self.wrong(number, wrong.message, wrong.param, wrong.code)
+
+    def row(self, row: Row) -> None:
+        """Of a csv or Parquet file."""
+        if row.error:
+            self.wrong(row.line, row.error, row.param, self._reading)
+            return
+        self._report.lines += 1
+        if row.tokens is None:
+            self._any(row.line, row.fields)
+        else:
+            self._report.format = "tokens"
+            self._report.tokens["*"] = self._report.tokens.get("*", 0) + row.tokens
+
+    def wrong(self, number: int, message: str, param: str | None = None, code: str = "key_value") -> None:
+        self._report.errors.append(LineError(number, message, param, code))
+        self._room -= 1 if number else MAX_ERRORS
+
+    def again(self, number: int, data: bytes) -> None:
+        """A doubtful line: those that really repeat it are wrong."""
+        first = _object(number, data)["custom_id"]
+        for later, custom_id in self._repeats.get(number, ()):
+            if custom_id == first:
+                self.wrong(
+                    later, f"`custom_id` is that of line {number}: give each line its own.", "custom_id"
+                )
+
+    def end(self) -> Report:
+        report = self._report
+        if not (report.lines or report.errors):
+            self.wrong(0, "The file has no lines: it needs at least one.", code="has_min_samples")
+        report.errors.sort(key=lambda error: error.line)
+        report.facts, report.fields = sorted(self._facts), sorted(self._fields or ())
+        return report
+
+    def _training(self, _number: int, fields: Json) -> None:
+        found, report = check_training(fields, self._facts), self._report
+        report.format = report.format or found
+        if found != report.format:
+            raise Wrong(
+                f"The line is {found}, but those before it are {report.format}: keep to one format.",
+                code="format",
+            )
+
+    def _batch(self, number: int, fields: Json) -> None:
+        self._report.format = "batch"
+        custom_id = check_batch(fields)
+        if first := self._seen.add(custom_id, number):
+            self._repeats.setdefault(first, []).append((number, custom_id))
+            self._room -= 1
+
+    def _any(self, _number: int, fields: Json) -> None:
+        self._report.format = "objects"
+        if self._fields is None:
+            self._fields = set(fields)
+        elif len(self._fields) != len(fields) or not self._fields <= fields.keys():
+            self._fields &= fields.keys()
+
+
+def _object(number: int, data: bytes) -> Json:
+    if number == 1 and data.startswith(_BOM):
+        raise Wrong("The file begins with a byte order mark: save it as UTF-8 without one.", code="load_json")
+    try:
+        value = msgspec.json.decode(data)
+    except UnicodeDecodeError as error:
+        raise Wrong(f"The line is not UTF-8 ({error.reason}): save the file as UTF-8.", code="utf8") from None
+    except (msgspec.DecodeError, RecursionError) as error:
+        said = f"The line is not JSON ({error}): each must hold one JSON object."
+        raise Wrong(said, code="load_json") from None
+    if not isinstance(value, dict):
+        raise Wrong(f"The line is {kind(value)}: each must hold one JSON object.", code="line_type")
+    return cast(Json, value)

@@ -1,0 +1,130 @@
+"""Exact token counts of training data, by base model, with the model's own tokeniser and chat template."""
+
+import logging
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from tutti.base.errors import InternalError, InvalidRequest
+from tutti.base.model import Model
+from tutti.features.files.checks.samples import Uncountable, samples
+from tutti.features.files.checks.training import COLUMNS
+from tutti.features.files.child import said, tell, worker
+from tutti.features.files.service import lines
+from tutti.serving.platform import Platform
+from tutti.store.records import File
+
+_TYPES = ("chat", "language", "code")
+_ENGINES = ("llamacpp", "vllm")
+_PIECE_BYTES = 64 * 1024
+log = logging.getLogger(__name__)
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """Of workers/tokens.py: either `tokens`, or why line `line` cannot be counted."""
+
+    tokens: int = 0
+    line: int = 0
+    refused: str = ""
+
+
+async def base_models(platform: Platform, project_id: str) -> list[Model]:
+    """Those that are on this machine and read text."""
+    catalog = platform.catalog
+    models = [it for it in await catalog.models(project_id) if it.type in _TYPES and it.engine in _ENGINES]
+    here = [it for it in models if it.adapter_of is None and catalog.is_pulled(it)]
+    return [model for model in here if _vocabulary(platform, model)]
+
+
+async def count_tokens(platform: Platform, file: File, model: Model) -> int:
+    """All that the model reads when it reads each line once. Counted when it is first asked for, then kept
+    with the file. Raises InvalidRequest where it is no sound training data, or the model cannot read it."""
+    report = file.report
+    if not (report.get("valid") and report["dataset_format"].lower() in (*COLUMNS, "tokens")):
+        said = f"File {file.id} is no training data that passed its check."
+        raise InvalidRequest(said, param="training_file")
+    known = known_count(report, model.name)
+    if known is None:
+        answer = await count(platform, file, model)
+        async with platform.database.begin() as session:
+            await keep(session, file, model.name, answer)
+        known = answer.refused or answer.tokens
+    if isinstance(known, str):
+        raise InvalidRequest(f"{model.name} cannot read file {file.id}: {known}.", param="model")
+    return known
+
+
+def known_count(report: dict[str, Any], name: str) -> int | str | None:
+    """A text says why there is none."""
+    counts = report.get("token_counts", {})
+    return counts.get("*", counts.get(name, report.get("token_counts_missing", {}).get(name)))
+
+
+async def count(platform: Platform, file: File, model: Model) -> Answer:
+    """Of a sound jsonl file. Raises InternalError where the model's own files cannot be used."""
+    vocabulary = _vocabulary(platform, model)
+    if vocabulary is None:
+        raise InvalidRequest(f"{model.name} has no tokeniser on this machine: pull it first.", param="model")
+    try:
+        async with worker("tokens", *_arguments(platform, model, vocabulary)) as process:
+            async with aclosing(_pieces(platform, file)) as pieces:
+                await tell(process, pieces)
+            async for line in said(process):
+                return _worded(msgspec.json.decode(line, type=Answer))
+    except Uncountable as reason:
+        return Answer(refused=str(reason))
+    raise InternalError(f"The tokens of {model.name} cannot be counted.")
+
+
+async def keep(session: AsyncSession, file: File, name: str, answer: Answer) -> None:
+    """In the file's row, beside what others have counted meanwhile."""
+    row = await session.scalar(select(File).where(File.id == file.id).with_for_update())
+    if row is None:
+        return
+    member = "token_counts_missing" if answer.refused else "token_counts"
+    value = answer.refused or answer.tokens
+    row.report = {**row.report, member: {**row.report.get(member, {}), name: value}}
+
+
+async def _pieces(platform: Platform, file: File) -> AsyncGenerator[bytes]:
+    """Lines for the worker, many at once."""
+    number, piece = 0, bytearray()
+    async for line in lines(platform, file):
+        number += 1
+        if not line or line.isspace():
+            continue
+        for sample in samples(msgspec.json.decode(line)):
+            piece += msgspec.json.encode({"line": number, **sample}) + b"\n"
+        if len(piece) >= _PIECE_BYTES:
+            yield bytes(piece)
+            piece.clear()
+    yield bytes(piece)
+
+
+def _vocabulary(platform: Platform, model: Model) -> Path | None:
+    """A GGUF file, the first of several parts, or a folder with a tokeniser."""
+    folder = platform.catalog.folder(model)
+    adapters = model.options.get("lora", [])
+    besides = [model.options.get("mmproj"), *(adapters if isinstance(adapters, list) else [adapters])]
+    weights = sorted(path for path in folder.rglob("*.gguf") if str(path.relative_to(folder)) not in besides)
+    if weights:
+        return weights[0]
+    return folder if (folder / "tokenizer.json").exists() else None
+
+
+def _arguments(platform: Platform, model: Model, vocabulary: Path) -> list[str]:
+    template = model.options.get("chat_template")
+    if template is None:
+        return [str(vocabulary)]
+    return [str(vocabulary), "--chat-template", str(platform.catalog.folder(model) / str(template))]
+
+
+def _worded(answer: Answer) -> Answer:
+    if not answer.refused:
+        return answer
+    return Answer(line=answer.line, refused=f"line {answer.line}: {answer.refused}")

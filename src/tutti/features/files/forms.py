@@ -1,0 +1,188 @@
+"""Bodies of uploads: multipart or urlencoded. A file part is never held in memory: it is handed on as it
+comes."""
+
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from typing import TypeVar
+from urllib.parse import parse_qsl
+
+from pydantic import BaseModel, ValidationError
+from python_multipart.exceptions import FormParserError
+from python_multipart.multipart import MultipartParser, parse_options_header
+
+from tutti.base.errors import InvalidRequest
+from tutti.http.validation import invalid_request
+
+MAX_FIELDS = 32
+MAX_FIELD_BYTES = 16 * 1024
+
+M = TypeVar("M", bound=BaseModel)
+
+
+@dataclass(frozen=True)
+class FilePart:
+    """`data` is to be read to its end before the form goes on."""
+
+    filename: str
+    data: AsyncIterator[bytes]
+
+
+@dataclass(frozen=True)
+class _Begin:
+    filename: str
+
+
+@dataclass(frozen=True)
+class _End:
+    """Of a file part."""
+
+
+class MultipartForm:
+    """Raises InvalidRequest wherever the body turns out not to be a form, or to end too early."""
+
+    def __init__(self, content_type: str, body: AsyncIterator[bytes]) -> None:
+        self.fields: dict[str, str] = {}
+        self._events = _events(_boundary(content_type), body, self.fields)
+
+    async def file(self) -> FilePart | None:
+        """The first file part there is; before it comes, `fields` has the fields before it. None: there is
+        none, and `fields` has all."""
+        async for event in self._events:
+            if isinstance(event, _Begin):
+                return FilePart(event.filename, self._data())
+        return None
+
+    async def finish(self) -> None:
+        """Reads the fields behind the file."""
+        if await self.file() is not None:
+            raise InvalidRequest("One file can be uploaded at a time.", param="file")
+
+    async def _data(self) -> AsyncIterator[bytes]:
+        async for event in self._events:
+            if isinstance(event, bytes):
+                yield event
+            elif isinstance(event, _End):
+                return
+
+
+class _Reader:
+    """What the parser calls; what it saw of files since the last look is in `events`."""
+
+    def __init__(self, fields: dict[str, str]) -> None:
+        self.events: list[_Begin | bytes | _End] = []
+        self.ended = False
+        self._fields = fields
+        self._header = bytearray()
+        self._value = bytearray()
+        self._disposition = b""
+        self._field: str | None = None
+        self._text = bytearray()
+
+    def part_begin(self) -> None:
+        self._disposition = b""
+
+    def header_field(self, data: bytes, start: int, end: int) -> None:
+        self._header += data[start:end]
+
+    def header_value(self, data: bytes, start: int, end: int) -> None:
+        self._value += data[start:end]
+
+    def header_end(self) -> None:
+        if bytes(self._header).lower() == b"content-disposition":
+            self._disposition = bytes(self._value)
+        self._header, self._value = bytearray(), bytearray()
+
+    def headers_finished(self) -> None:
+        _, options = parse_options_header(self._disposition)
+        if b"name" not in options:
+            raise InvalidRequest("A part of the form has no name.")
+        if b"filename" in options:
+            self._field = None
+            self.events.append(_Begin(_text(options[b"filename"])))
+        else:
+            self._field, self._text = _text(options[b"name"]), bytearray()
+
+    def part_data(self, data: bytes, start: int, end: int) -> None:
+        if self._field is None:
+            self.events.append(data[start:end])
+        elif len(self._text) + end - start > MAX_FIELD_BYTES:
+            raise InvalidRequest(f"The field is longer than {MAX_FIELD_BYTES} bytes.", param=self._field)
+        else:
+            self._text += data[start:end]
+
+    def part_end(self) -> None:
+        if self._field is None:
+            self.events.append(_End())
+            return
+        self._fields[self._field] = _text(self._text)
+        if len(self._fields) > MAX_FIELDS:
+            raise InvalidRequest(f"The form has more than {MAX_FIELDS} fields.")
+
+    def end(self) -> None:
+        self.ended = True
+
+
+async def _events(
+    boundary: bytes, body: AsyncIterator[bytes], fields: dict[str, str]
+) -> AsyncIterator[_Begin | bytes | _End]:
+    reader = _Reader(fields)
+    try:
+        parser = _parser(boundary, reader)
+        async for chunk in body:
+            parser.write(chunk)
+            events, reader.events = reader.events, []
+            for event in events:
+                yield event
+    except FormParserError as error:
+        raise InvalidRequest(f"The body is not a form: {error}") from error
+    if not reader.ended:
+        raise InvalidRequest("The form ends before its last boundary.")
+
+
+def _parser(boundary: bytes, reader: _Reader) -> MultipartParser:
+    return MultipartParser(
+        boundary,
+        {
+            "on_part_begin": reader.part_begin,
+            "on_header_field": reader.header_field,
+            "on_header_value": reader.header_value,
+            "on_header_end": reader.header_end,
+            "on_headers_finished": reader.headers_finished,
+            "on_part_data": reader.part_data,
+            "on_part_end": reader.part_end,
+            "on_end": reader.end,
+        },
+    )
+
+
+async def urlencoded(body: AsyncIterator[bytes]) -> dict[str, str]:
+    data = bytearray()
+    async for chunk in body:
+        data += chunk
+        if len(data) > MAX_FIELD_BYTES:
+            raise InvalidRequest(f"The form is longer than {MAX_FIELD_BYTES} bytes.")
+    try:
+        return dict(parse_qsl(_text(data), max_num_fields=MAX_FIELDS))
+    except ValueError as error:
+        raise InvalidRequest(f"The form has more than {MAX_FIELDS} fields.") from error
+
+
+def parse(model: type[M], fields: Mapping[str, str]) -> M:
+    """Raises InvalidRequest; an empty field is one that was left out."""
+    given = {name: value for name, value in fields.items() if value}
+    try:
+        return model.model_validate(given)
+    except ValidationError as error:
+        complaints = [{**it, "loc": ("body", *it["loc"])} for it in error.errors()]
+        raise invalid_request(complaints, given) from error
+
+
+def _boundary(content_type: str) -> bytes:
+    _, options = parse_options_header(content_type)
+    if not options.get(b"boundary"):
+        raise InvalidRequest("The content-type does not name the boundary of the form.")
+    return options[b"boundary"]
+
+
+def _text(data: bytes | bytearray) -> str:
+    return data.decode(errors="replace")

@@ -1,0 +1,112 @@
+"""Files as other features see them: found, read, made. How they are uploaded stands in `uploads` and `parts`.
+
+A file's bytes are one object that never changes. Its row is there first (`uploading`), then the object,
+then the row becomes `ready`. It goes the other way round: the row becomes `deleting`, then the object goes,
+then the row. So a crash anywhere leaves a row that `sweep` finds, and no object that nobody knows of.
+"""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
+
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from tutti.base.clock import now
+from tutti.base.errors import InvalidRequest, Unavailable
+from tutti.features.files import rows
+from tutti.features.files.names import basename, file_type
+from tutti.features.files.reception import Expected, Received, receive
+from tutti.features.files.shapes import stored_purpose
+from tutti.serving.platform import Platform
+from tutti.store.records import File
+
+MAX_LINE_BYTES = 16 * 1024 * 1024
+
+Write = Callable[[], AbstractAsyncContextManager[AsyncSession]]
+"""Opens a transaction: `job.write`, or `platform.database.begin` where there is no job."""
+Also = Callable[[AsyncSession, File], Awaitable[None]]
+
+
+async def find(platform: Platform, project_id: str, file_id: str) -> File:
+    """Raises NotFound unless it is ready and of this project."""
+    query = select(File).where(File.id == file_id, File.project_id == project_id, File.state == "ready")
+    async with platform.database.read() as session:
+        file = await session.scalar(query)
+    if file is None:
+        raise rows.no_file(file_id)
+    return file
+
+
+async def content(
+    platform: Platform, file: File, start: int = 0, end: int | None = None
+) -> AsyncIterator[bytes]:
+    """The bytes from `start` up to but not including `end`. Raises NotFound once it is deleted."""
+    try:
+        async for chunk in platform.blobs.stream(rows.blob_key(file), start, end):
+            yield chunk
+    except FileNotFoundError as error:
+        raise rows.no_file(file.id) from error
+
+
+async def lines(platform: Platform, file: File) -> AsyncIterator[bytes]:
+    """Without line ends (LF or CRLF), empty lines included. Memory is flat: a line of more than
+    MAX_LINE_BYTES is an InvalidRequest that names it."""
+    number, rest = 1, bytearray()
+    async for chunk in content(platform, file):
+        first, *others = chunk.split(b"\n")
+        rest += first
+        for following in others:
+            yield _line(rest, number)
+            number, rest = number + 1, bytearray(following)
+        _check_length(rest, number)
+    if rest:
+        yield _line(rest, number)
+
+
+async def make(
+    platform: Platform,
+    write: Write,
+    *,
+    project_id: str,
+    filename: str,
+    purpose: str,
+    data: AsyncIterator[bytes],
+    file_id: str | None = None,
+    also: Also | None = None,
+) -> File:
+    """A file that the server has made: ready, and its content not checked. With a `file_id` this may be
+    called again after a crash: a file that is ready already is returned as it is, and `data` is not read.
+
+    `write` is opened twice, before the bytes are stored and after that; `also` joins the second
+    transaction, the one that makes the file ready, so it is done exactly once.
+    """
+    file = rows.announced(project_id, basename(filename), stored_purpose(purpose), file_type(None, filename))
+    file.id = file_id or file.id
+    async with write() as session:
+        known = await session.get(File, file.id)
+        if known is not None and known.state == "ready":
+            return known
+        if known is not None and known.state == "deleting":
+            raise Unavailable(f"File {file.id} is being deleted.", retry_after_s=1)
+        await session.merge(file)
+    prefix = rows.prefix(project_id, file.id)
+    received = await receive(platform.blobs, prefix, rows.new_blob(), data, Expected(min_bytes=0))
+    async with write() as session:
+        return await _add(session, file, received, also)
+
+
+async def _add(session: AsyncSession, file: File, received: Received, also: Also | None) -> File:
+    ready = await rows.become_ready(session, file, received, processing_status="COMPLETED", created_at=now())
+    if ready.blob == received.blob and also is not None:
+        await also(session, ready)
+    return ready
+
+
+def _line(line: bytearray, number: int) -> bytes:
+    _check_length(line, number)
+    return bytes(line[:-1] if line.endswith(b"\r") else line)
+
+
+def _check_length(line: bytearray, number: int) -> None:
+    if len(line) > MAX_LINE_BYTES:
+        raise InvalidRequest(f"Line {number} is longer than {MAX_LINE_BYTES} bytes.", param="file")

@@ -1,0 +1,137 @@
+"""Uploading a file: its bytes follow its description, to a URL of its own, or come with it in one request."""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+from sqlalchemy import select, update
+
+from tutti.base.errors import Conflict, TuttiError
+from tutti.features.files import rows
+from tutti.features.files.check import enqueue_check
+from tutti.features.files.deletion import discard, give_up
+from tutti.features.files.forms import FilePart, MultipartForm, parse
+from tutti.features.files.names import basename, file_type
+from tutti.features.files.reception import Expected, Received, compare, receive
+from tutti.features.files.schemas import Announcement, UploadForm
+from tutti.features.files.shapes import stored_purpose
+from tutti.serving.platform import Platform
+from tutti.store.records import File
+
+UNKNOWN_BYTES = -1
+
+
+@dataclass(frozen=True)
+class Duplicate:
+    """There is a file with these bytes and this purpose already."""
+
+    file_id: str
+
+
+async def announce(platform: Platform, project_id: str, wanted: Announcement) -> File | Duplicate:
+    """A file that can be uploaded from now on."""
+    file = _announced(project_id, wanted)
+    same = select(File.id).where(
+        File.project_id == project_id,
+        File.checksum == file.checksum,
+        File.purpose == file.purpose,
+        File.state == "ready",
+    )
+    async with platform.database.begin() as session:
+        known = await session.scalar(same.limit(1)) if file.checksum else None
+        if known is None:
+            session.add(file)
+    return file if known is None else Duplicate(known)
+
+
+async def put(
+    platform: Platform, project_id: str, file_id: str, data: AsyncIterator[bytes], length: int | None
+) -> File:
+    """The bytes of an announced file; `length` is what the request says. Putting the same again is no
+    error."""
+    file = await _awaited(platform, project_id, file_id, length)
+    if file.state == "ready":
+        await compare(data, Expected(size_bytes=file.size_bytes, checksum=file.checksum))
+        return file
+    expected = Expected(platform.settings.max_file_bytes, size_bytes=length, checksum=file.checksum)
+    prefix = rows.prefix(project_id, file_id)
+    return await finish(
+        platform, file, await receive(platform.blobs, prefix, rows.new_blob(), data, expected)
+    )
+
+
+async def upload(platform: Platform, project_id: str, form: MultipartForm, part: FilePart) -> File:
+    """A file whose bytes are a part of the form. The other fields may stand behind it."""
+    form.fields.setdefault("file_name", part.filename)
+    if "purpose" in form.fields:
+        parse(UploadForm, form.fields)  # refused before it is uploaded, if it can be
+    file = rows.announced(project_id, part.filename, "", "")
+    async with platform.database.begin() as session:
+        session.add(file)
+    try:
+        expected = Expected(platform.settings.max_file_bytes)
+        prefix = rows.prefix(project_id, file.id)
+        received = await receive(platform.blobs, prefix, rows.new_blob(), part.data, expected)
+        await form.finish()
+        return await finish(platform, file, received, parse(UploadForm, form.fields))
+    except Exception:
+        await give_up(platform, file)
+        raise
+
+
+async def finish(platform: Platform, file: File, received: Received, form: UploadForm | None = None) -> File:
+    """Makes the file ready and has its content checked, in one transaction."""
+    values = {} if form is None else _described(file, form)
+    try:
+        async with platform.database.begin() as session:
+            ready = await rows.become_ready(session, file, received, **values)
+            if ready.blob == received.blob:
+                await enqueue_check(session, ready)
+    except TuttiError:  # and no other error: after one of the database the row may well be ready
+        await discard(platform, rows.prefix(file.project_id, file.id) + received.blob)
+        raise
+    if ready.blob != received.blob:
+        await discard(platform, rows.prefix(file.project_id, file.id) + received.blob)
+    return ready
+
+
+async def _awaited(platform: Platform, project_id: str, file_id: str, length: int | None) -> File:
+    """Raises NotFound, and Conflict for a second attempt that cannot be told from a part of the first:
+    clients that send no checksum also try again with what is left of the file. So the first one's length is
+    kept."""
+    this = (File.id == file_id) & (File.project_id == project_id)
+    size_bytes = UNKNOWN_BYTES if length is None else length
+    first = update(File).where(this, File.state == "uploading", File.checksum == "", File.size_bytes == 0)
+    async with platform.database.begin() as session:
+        await session.execute(first.values(size_bytes=size_bytes))
+        file = await session.scalar(select(File).where(this, File.state.in_(("uploading", "ready"))))
+    if file is None:
+        raise rows.no_file(file_id)
+    if file.state == "uploading" and not file.checksum and file.size_bytes != size_bytes:
+        raise Conflict(
+            f"File {file_id} was sent before with another length, and without a checksum: upload it anew.",
+            code="upload_broken",
+        )
+    return file
+
+
+def _announced(project_id: str, wanted: Announcement) -> File:
+    name = basename(wanted.file_name)
+    return rows.announced(
+        project_id,
+        name,
+        stored_purpose(wanted.purpose),
+        file_type(wanted.file_type, name),
+        (wanted.checksum or "").lower(),
+    )
+
+
+def _described(file: File, form: UploadForm) -> dict[str, object]:
+    """What the form says of a file whose row was there before the form was read."""
+    told = _announced(file.project_id, form)
+    lasts_s = form.expires_after_seconds
+    return {
+        "filename": told.filename,
+        "purpose": told.purpose,
+        "file_type": told.file_type,
+        "expires_at": None if lasts_s is None else file.created_at + lasts_s,
+    }

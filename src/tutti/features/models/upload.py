@@ -1,0 +1,88 @@
+"""Accepts uploads of models and adapters. The work is done by the job in job.py."""
+
+import re
+
+import msgspec
+from sqlalchemy import select
+
+from tutti.base.errors import Conflict, InvalidRequest, NotFound
+from tutti.base.ids import new_id
+from tutti.features.models.job import NAME, Sealed, UploadArgs, sealer
+from tutti.features.models.schemas import ModelUpload, ModelUploadRequest, ModelUploadSuccessResponse
+from tutti.features.models.upload_sources import kind_of, parse_source, shown
+from tutti.jobs.queue import enqueue
+from tutti.jobs.states import UNFINISHED
+from tutti.serving.platform import Platform
+from tutti.store.records import JobRow, Project
+
+_NAME = re.compile(r"[A-Za-z0-9][\w.-]{0,95}(/[A-Za-z0-9][\w.-]{0,95})?", re.ASCII)
+_BASES = ("llamacpp", "vllm")
+_TEXT = ("chat", "language", "code")
+
+
+async def upload(
+    platform: Platform, project_id: str, request: ModelUploadRequest
+) -> ModelUploadSuccessResponse:
+    """The name in the answer is that of the model: the one asked for where it has an owner, otherwise behind
+    the project's slug. Raises Conflict where there is such a model, or such an upload on its way."""
+    parse_source(request.model_source, platform.settings.hub_url, platform.fetcher)
+    name = await _full_name(platform, project_id, request.model_name)
+    args = UploadArgs(
+        model_name=name,
+        model_id=new_id("model"),
+        source=shown(request.model_source),
+        description=request.description,
+        base=await _base(platform, project_id, request),
+        sealed=_sealed(platform, project_id, request),
+    )
+    if await platform.catalog.named(name, project_id) is not None:
+        raise Conflict(f"There is already a model {name}.", param="model_name", code="model_exists")
+    async with platform.database.begin() as session:
+        same = select(JobRow.args).where(
+            JobRow.project_id == project_id, JobRow.kind == NAME, JobRow.status.in_(UNFINISHED)
+        )
+        if any(it.get("model_name") == name for it in await session.scalars(same)):
+            raise Conflict(f"{name} is being uploaded already.", param="model_name", code="model_exists")
+        job_id = await enqueue(session, NAME, args, project_id=project_id)
+    return ModelUploadSuccessResponse(
+        data=ModelUpload(
+            job_id=job_id, model_name=name, model_id=args.model_id, model_source=kind_of(request.model_source)
+        ),
+        message="Processing model weights. Job created.",
+    )
+
+
+async def _full_name(platform: Platform, project_id: str, name: str) -> str:
+    if not _NAME.fullmatch(name):
+        raise InvalidRequest(
+            "A model's name has letters, digits, dots, dashes and underscores, and at most one `/`.",
+            param="model_name",
+        )
+    if "/" in name:
+        return name
+    async with platform.database.read() as session:
+        slug = await session.scalar(select(Project.slug).where(Project.id == project_id))
+    return f"{slug or project_id}/{name}"
+
+
+async def _base(platform: Platform, project_id: str, request: ModelUploadRequest) -> str | None:
+    """The name that a base has for good, whatever alias was given."""
+    if request.model_type != "adapter":
+        return None
+    name, param = request.base_model or request.lora_model, "base_model"
+    if not name:
+        raise InvalidRequest("An adapter needs its base_model.", param=param)
+    base = await platform.catalog.find(name, project_id)
+    if base is None:
+        raise NotFound(f"There is no model {name}.", param=param, code="model_not_found")
+    if base.engine not in _BASES or base.type not in _TEXT or base.adapter_of is not None:
+        raise InvalidRequest(
+            f"Adapters can't be used on {name}: it is no text model of its own.", param=param
+        )
+    return base.name
+
+
+def _sealed(platform: Platform, project_id: str, request: ModelUploadRequest) -> str:
+    """The source may be a signed address, as good as a password."""
+    whole = Sealed(request.model_source, request.hf_token or "")
+    return sealer(platform).seal(msgspec.json.encode(whole).decode(), project_id)

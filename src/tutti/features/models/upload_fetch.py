@@ -1,0 +1,134 @@
+"""Brings an upload's files to `place.files`; run again, it goes on where it was cut short."""
+
+import asyncio
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from tutti.base.errors import Unavailable
+from tutti.base.model import Model
+from tutti.base.settings import Settings
+from tutti.features.models.upload_place import Place
+from tutti.features.models.upload_programs import run_worker
+from tutti.features.models.upload_sources import PICKLES, HubSource, UrlSource
+from tutti.jobs.errors import Failed
+from tutti.serving.describe import pinned
+from tutti.serving.download import NotDownloaded, download
+from tutti.serving.fetch import Fetcher
+from tutti.serving.pull import PullProgress, pull
+from tutti.serving.sources.base import DiskFull, PullFailed, SourceFailed, Unreachable
+from tutti.serving.sources.hub import HubFile, HubName, Listing, choose_files, has_gguf, list_repo
+from tutti.serving.sources.web import Web
+from tutti.serving.weights import BadWeights, check_weights, is_data, is_safe_name
+
+MOST_BYTES = 2 * 1024**4
+_EXPANDS = 20
+"""Weights hardly compress: an archive that grows more than this is no model."""
+
+Moved = Callable[[int, int], None]
+
+
+async def fetch_repo(
+    source: HubSource, place: Place, settings: Settings, token: str, moved: Moved, *, prefers_gguf: bool
+) -> None:
+    """With the client's own token and never the server's: that may open what is not the client's."""
+    if place.files.exists():
+        return
+    asking = settings.model_copy(update={"hub_token": token})
+    listing, files = await _chosen(source.name, asking, prefers_gguf=prefers_gguf)
+    wanted = tuple(pinned(listing, file) for file in files)
+    model = Model(name=f"{listing.repo}@{listing.commit}", type="language", engine="none", files=wanted)
+    try:
+        await pull(model, place.work, asking, lambda seen: _pass_on(seen, moved))
+    except DiskFull as error:
+        raise Failed("The server has no room left for the model.") from error
+    except PullFailed as error:
+        raise Unavailable(str(error)) from error
+    await asyncio.to_thread(place.work.rename, place.files)
+
+
+async def fetch_url(source: UrlSource, place: Place, fetcher: Fetcher, moved: Moved) -> None:
+    if place.files.exists():
+        return
+    try:
+        await download(fetcher, source.url, place.download, MOST_BYTES, moved)
+    except NotDownloaded as error:
+        raise Failed(str(error)) from error
+    work = await asyncio.to_thread(place.fresh_work)
+    if source.is_archive:
+        limit = place.download.stat().st_size * _EXPANDS + (1 << 30)
+        prefix = source.filename
+        await run_worker("unpack", place.download, work, str(limit), log=place.log, prefix=prefix)
+        await asyncio.to_thread(_keep_data, work, source.filename)
+    else:
+        os.link(place.download, work / "model.gguf")
+    await asyncio.to_thread(_check, work)
+    await asyncio.to_thread(_innermost(work).rename, place.files)
+    await asyncio.to_thread(place.download.unlink)
+
+
+async def _chosen(
+    name: HubName, settings: Settings, *, prefers_gguf: bool
+) -> tuple[Listing, tuple[HubFile, ...]]:
+    try:
+        async with Web(settings) as web:
+            listing = await list_repo(web, settings, name)
+            gguf = has_gguf(listing) and (prefers_gguf or bool(name.rest) or not _has_safetensors(listing))
+            _refuse_pickles(listing)
+            return listing, choose_files(listing, name.rest, gguf=gguf)
+    except Unreachable as error:
+        raise Unavailable(str(error)) from error
+    except SourceFailed as error:
+        raise Failed(str(error)) from error
+
+
+def _has_safetensors(listing: Listing) -> bool:
+    return any(file.name.endswith(".safetensors") for file in listing.files)
+
+
+def _refuse_pickles(listing: Listing) -> None:
+    """Beside other weights they do no harm: they are not fetched."""
+    siblings: list[dict[str, Any]] = listing.about.get("siblings", [])
+    names = [str(it.get("rfilename")) for it in siblings]
+    if not has_gguf(listing) and not _has_safetensors(listing):
+        _refuse(name for name in names if name.endswith(PICKLES))
+
+
+def _refuse(pickles: Any) -> None:
+    if name := next(iter(pickles), ""):
+        raise Failed(f"{name} is a pickle, which can hold code: convert it to safetensors or GGUF.")
+
+
+def _pass_on(seen: PullProgress, moved: Moved) -> None:
+    moved(seen.done_bytes, seen.total_bytes)
+
+
+def _keep_data(folder: Path, archive: str) -> None:
+    """Of what was in the archive, data formats only."""
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    names = {path: str(path.relative_to(folder)) for path in files}
+    if not any(name.endswith((".safetensors", ".gguf")) for name in names.values()):
+        _refuse(name for name in names.values() if name.endswith(PICKLES))
+        raise Failed(f"{archive} has no .safetensors or .gguf file in it.")
+    for path, name in names.items():
+        if not (is_safe_name(name) and is_data(name)):
+            path.unlink()
+
+
+def _check(folder: Path) -> None:
+    for path in folder.rglob("*"):
+        if path.is_file():
+            try:
+                check_weights(path, path.name)
+            except BadWeights as error:
+                raise Failed(f"{path.relative_to(folder)} is {error}.") from error
+
+
+def _innermost(folder: Path) -> Path:
+    """The folder that all files are in: archives often hold one."""
+    while True:
+        entries = list(folder.iterdir())
+        if len(entries) != 1 or not entries[0].is_dir():
+            return folder
+        folder = entries[0]

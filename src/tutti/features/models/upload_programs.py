@@ -1,0 +1,30 @@
+"""The workers that take archives apart and convert weights, each as a child process: what is in a client's
+file can at worst break that."""
+
+import sys
+from pathlib import Path
+
+from tutti.jobs.errors import Failed
+from tutti.process.child import Child, inherited_env
+
+_LONGEST = 2000
+
+
+async def run_worker(name: str, *arguments: str | Path, log: Path, prefix: str) -> None:
+    """Raises Failed with `prefix` and the worker's last line. Cancelled, it ends the child."""
+    argv = (sys.executable, "-m", f"tutti.workers.{name}", *map(str, arguments))
+    env = {**inherited_env(), "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+    child = await Child.start(argv, env, log=log)
+    try:
+        status = await child.wait()
+    finally:
+        child.kill()
+    if status != 0:
+        raise Failed(f"{prefix}: {_reason(log, status)}")
+
+
+def _reason(log: Path, status: int) -> str:
+    lines = log.read_text(errors="replace").strip().splitlines()
+    if status == 1 and lines and not lines[0].startswith("Traceback"):
+        return lines[-1][:_LONGEST]
+    return "the program that reads it ended" + (" for lack of memory" if status == 137 else " unexpectedly")

@@ -1,0 +1,96 @@
+"""Where an uploaded model comes from: what `model_source` may be."""
+
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Literal
+from urllib.parse import quote, unquote, urlsplit
+
+from tutti.base.errors import InvalidRequest
+from tutti.serving.fetch import Fetcher
+from tutti.serving.sources.hub import HubName, parse_hub
+
+ARCHIVES = (".zip", ".tar.gz", ".tgz", ".tar.zst", ".tar")
+PICKLES = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt")
+_PARAM = "model_source"
+
+
+@dataclass(frozen=True)
+class HubSource:
+    name: HubName
+
+
+@dataclass(frozen=True)
+class UrlSource:
+    """`filename` is the last part of its path; the query may hold credentials."""
+
+    url: str
+    filename: str
+
+    @property
+    def is_archive(self) -> bool:
+        return self.filename.lower().endswith(ARCHIVES)
+
+
+Source = HubSource | UrlSource
+
+
+def parse_source(text: str, hub_url: str, fetcher: Fetcher) -> Source:
+    """Raises InvalidRequest."""
+    text = text.strip()
+    if text.startswith(hub_url.rstrip("/") + "/"):
+        text = _repo_of(text[len(hub_url.rstrip("/")) + 1 :])
+    if text.startswith("s3://"):
+        text = _public_s3(text)
+    if "://" in text:
+        return _of_url(text, fetcher)
+    name = parse_hub(text)
+    if name is None:
+        raise InvalidRequest(
+            "It is neither owner/repo[@revision] nor an http(s):// or s3:// address.", param=_PARAM
+        )
+    return HubSource(name)
+
+
+def shown(text: str) -> str:
+    """Without what may be a secret in it."""
+    return text.split("?", 1)[0].split("#", 1)[0] if "://" in text else text
+
+
+def kind_of(text: str) -> Literal["huggingface", "s3", "url"]:
+    if "://" not in text:
+        return "huggingface"
+    signed = any(sign in text for sign in ("X-Amz-Signature=", "X-Amz-Credential=", "AWSAccessKeyId="))
+    return "s3" if text.startswith("s3://") or signed else "url"
+
+
+def _of_url(url: str, fetcher: Fetcher) -> UrlSource:
+    fetcher.check(url, param=_PARAM)
+    name = PurePosixPath(unquote(urlsplit(url).path)).name
+    lower = name.lower()
+    if lower.endswith(PICKLES):
+        raise InvalidRequest(
+            f"{name} is a pickle, which can hold code: upload safetensors or GGUF.", param=_PARAM
+        )
+    if lower.endswith(".safetensors"):
+        raise InvalidRequest(
+            f"{name} alone lacks the configuration: upload an archive that has it too.", param=_PARAM
+        )
+    if not lower.endswith((".gguf", *ARCHIVES)):
+        raise InvalidRequest(
+            f"{name or 'The address'} is neither a .gguf file nor an archive ({', '.join(ARCHIVES)}).",
+            param=_PARAM,
+        )
+    return UrlSource(url, name)
+
+
+def _public_s3(text: str) -> str:
+    """This server has no credentials of its clients: what is not public needs a presigned address."""
+    bucket, _, key = text.removeprefix("s3://").partition("/")
+    return f"https://{bucket}.s3.amazonaws.com/{quote(key)}"
+
+
+def _repo_of(path: str) -> str:
+    """owner/repo[/tree/revision] of a repository's page."""
+    parts = path.split("?")[0].strip("/").split("/")
+    revision = f"@{parts[3]}" if parts[2:3] == ["tree"] and len(parts) == 4 else ""
+    return "/".join(parts[:2]) + revision if len(parts) == 2 or revision else f"/{path}"

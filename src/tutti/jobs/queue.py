@@ -1,0 +1,52 @@
+"""Putting work into the queue, and taking it back."""
+
+import msgspec
+from sqlalchemy import update
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from tutti.base.clock import now
+from tutti.base.ids import new_id
+from tutti.jobs.args import Args
+from tutti.jobs.states import UNFINISHED
+from tutti.store.records import JobRow
+
+
+async def enqueue(
+    session: AsyncSession,
+    kind: str,
+    args: Args,
+    *,
+    project_id: str,
+    id: str | None = None,
+    priority: int = 0,
+    run_at: float | None = None,
+) -> str:
+    """Its id. Joins the caller's transaction: the job is there exactly if what it works on is. A project's
+    jobs are taken by priority, the higher the sooner, then by `run_at`; projects take turns."""
+    row = _row(kind, args, project_id, id or new_id("job"), priority, now() if run_at is None else run_at)
+    session.add(row)
+    await session.flush()
+    return row.id
+
+
+async def cancel(session: AsyncSession, id: str, project_id: str) -> None:
+    """Within about a second a worker ends it, a queued one too. Nothing happens where it has ended already.
+
+    Call it before other rows are written in the same transaction: a job's ending locks the job's row first,
+    then that of its resource, and two orders would be a deadlock."""
+    this = (JobRow.id == id) & (JobRow.project_id == project_id) & JobRow.status.in_(UNFINISHED)
+    await session.execute(update(JobRow).where(this).values(cancel_requested=True))
+
+
+def _row(kind: str, args: Args, project_id: str, id: str, priority: int, run_at: float) -> JobRow:
+    return JobRow(
+        id=id,
+        kind=kind,
+        project_id=project_id,
+        status="queued",
+        priority=priority,
+        args=msgspec.to_builtins(args),
+        state={},
+        created_at=now(),
+        run_at=run_at,
+    )

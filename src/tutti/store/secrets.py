@@ -1,0 +1,54 @@
+"""Credentials of clients, sealed before they are stored: a copy of the database opens none of them."""
+
+import base64
+import binascii
+import os
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+_VERSION = "v1"
+_NONCE_BYTES = 12
+_KEY_BYTES = 32
+_ID_BYTES = 6
+
+
+class SealBroken(Exception):
+    """Sealed under another server secret or for another context, or not what was sealed."""
+
+
+class Sealer:
+    """AES-256-GCM with a key derived from the server's secret. A sealed text is `v1.<key id>.<base64url>`.
+    The id says nothing about the key; it tells which secret a text was sealed under once that has changed."""
+
+    def __init__(self, secret: bytes) -> None:
+        self._cipher = AESGCM(_derived(secret, b"tutti sealing key", _KEY_BYTES))
+        self._id = _derived(secret, b"tutti sealing key id", _ID_BYTES).hex()
+
+    def seal(self, text: str, context: str) -> str:
+        """`context` says what the text belongs to, such as a project's id: it opens for nothing else."""
+        nonce = os.urandom(_NONCE_BYTES)
+        sealed = nonce + self._cipher.encrypt(nonce, text.encode(), self._bound_to(context))
+        return f"{_VERSION}.{self._id}.{base64.urlsafe_b64encode(sealed).decode()}"
+
+    def open(self, sealed: str, context: str) -> str:
+        """Raises SealBroken."""
+        version, _, rest = sealed.partition(".")
+        key_id, _, encoded = rest.partition(".")
+        if version != _VERSION or key_id != self._id:
+            raise SealBroken("It was sealed under another secret of the server.")
+        try:
+            data = base64.b64decode(encoded, altchars=b"-_", validate=True)
+            opened = self._cipher.decrypt(data[:_NONCE_BYTES], data[_NONCE_BYTES:], self._bound_to(context))
+        except (InvalidTag, ValueError, binascii.Error):
+            raise SealBroken("It has been changed, or belongs to something else.") from None
+        return opened.decode()
+
+    def _bound_to(self, context: str) -> bytes:
+        return f"{_VERSION}.{self._id}.{context}".encode()
+
+
+def _derived(secret: bytes, purpose: bytes, length: int) -> bytes:
+    return HKDF(algorithm=hashes.SHA256(), length=length, salt=None, info=purpose).derive(secret)

@@ -1,0 +1,177 @@
+"""A model of Hugging Face's transformers, in safetensors, as the GGUF file that llama.cpp reads.
+
+`python -m tutti.workers.convert FOLDER OUT`; `python -m tutti.workers.convert FILE.gguf` only says whether
+llama.cpp knows the architecture. What is wrong is a line on stderr and status 1. Matrices keep their type, so
+nothing is lost; vectors become float32, as llama.cpp wants them. Taken is what can be converted exactly: the
+architectures of `ARCHITECTURES` with a byte-level BPE tokenizer that llama.cpp has the rules of.
+"""
+
+import json
+import math
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, NoReturn
+
+import gguf
+import numpy as np
+
+from tutti.workers.gguf import BadModel, read_header
+from tutti.workers.rope import rope_order
+from tutti.workers.tensors import Array, BadTensors, Tensor, read_tensors
+from tutti.workers.vocabulary import UnknownTokenizer, add_vocabulary
+
+Json = Mapping[str, Any]
+
+ARCHITECTURES = {
+    "LlamaForCausalLM": gguf.MODEL_ARCH.LLAMA,
+    "MistralForCausalLM": gguf.MODEL_ARCH.LLAMA,
+    "Qwen2ForCausalLM": gguf.MODEL_ARCH.QWEN2,
+    "Qwen3ForCausalLM": gguf.MODEL_ARCH.QWEN3,
+}
+_STORED = {
+    "BF16": gguf.GGMLQuantizationType.BF16,
+    "F16": gguf.GGMLQuantizationType.F16,
+    "F32": gguf.GGMLQuantizationType.F32,
+}
+_SKIPPED = ("rotary_emb.inv_freq", "attention.masked_bias", "attention.bias")
+
+
+class Untaken(Exception):
+    """For people: why it cannot be converted."""
+
+
+def main() -> NoReturn:
+    try:
+        if len(sys.argv) == 2:
+            _check_architecture(Path(sys.argv[1]))
+        else:
+            convert(Path(sys.argv[1]), Path(sys.argv[2]))
+    except (Untaken, UnknownTokenizer, BadTensors, BadModel) as error:
+        sys.exit(str(error))
+    except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
+        sys.exit(f"it cannot be read: {error!r}")
+    sys.exit(0)
+
+
+def convert(folder: Path, out: Path) -> None:
+    """Raises Untaken, UnknownTokenizer, BadTensors, and what damaged files cause."""
+    config = json.loads((folder / "config.json").read_bytes())
+    architecture = _architecture(config)
+    writer = gguf.GGUFWriter(out, gguf.MODEL_ARCH_NAMES[architecture])
+    writer.add_type(gguf.GGUFType.MODEL)
+    _add_numbers(writer, config)
+    vocabulary = add_vocabulary(writer, folder, config["vocab_size"])
+    writer.add_vocab_size(vocabulary)
+    if (factors := _rope_factors(config)) is not None:
+        writer.add_tensor("rope_freqs.weight", factors)
+    names = gguf.get_tensor_name_map(architecture, config["num_hidden_layers"])
+    for name, tensor in _tensors(folder):
+        mapped = names.get_name(name, try_suffixes=(".weight", ".bias"))
+        if mapped is None:
+            raise Untaken(f"it has a tensor {name}, which {config['architectures'][0]} does not have")
+        _add(writer, mapped, _in_rope_order(name, tensor, config, architecture))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+
+
+def _check_architecture(path: Path) -> None:
+    name = read_header(path).get("general.architecture")
+    if name not in gguf.MODEL_ARCH_NAMES.values():
+        raise Untaken(f"llama.cpp does not know the architecture {name}")
+
+
+def _architecture(config: Json) -> gguf.MODEL_ARCH:
+    name = (config.get("architectures") or ["nothing"])[0]
+    if name not in ARCHITECTURES:
+        raise Untaken(
+            f"its architecture is {name}, and safetensors are taken of {', '.join(ARCHITECTURES)}; upload it "
+            "as GGUF"
+        )
+    if config.get("quantization_config"):
+        raise Untaken("its weights are quantised: upload the original, or a GGUF file")
+    if config.get("hidden_act", "silu") != "silu":
+        raise Untaken(f"its activation is {config['hidden_act']} instead of silu")
+    return ARCHITECTURES[name]
+
+
+def _add_numbers(writer: gguf.GGUFWriter, config: Json) -> None:
+    heads = config["num_attention_heads"]
+    head = config.get("head_dim") or config["hidden_size"] // heads
+    writer.add_context_length(config["max_position_embeddings"])
+    writer.add_embedding_length(config["hidden_size"])
+    writer.add_block_count(config["num_hidden_layers"])
+    writer.add_feed_forward_length(config["intermediate_size"])
+    writer.add_head_count(heads)
+    writer.add_head_count_kv(config.get("num_key_value_heads", heads))
+    writer.add_key_length(head)
+    writer.add_value_length(head)
+    writer.add_rope_dimension_count(head)
+    writer.add_layer_norm_rms_eps(config["rms_norm_eps"])
+    writer.add_rope_freq_base(_rope(config).get("rope_theta") or config.get("rope_theta", 10000.0))
+    if config.get("sliding_window") and config.get("use_sliding_window", True):
+        raise Untaken("it attends to a sliding window, which is not converted exactly: upload it as GGUF")
+
+
+def _rope(config: Json) -> Json:
+    """transformers 5 has one field for what were two."""
+    return config.get("rope_parameters") or config.get("rope_scaling") or {}
+
+
+def _rope_factors(config: Json) -> Array | None:
+    """Llama 3's, by which llama.cpp divides the frequencies."""
+    rope = _rope(config)
+    kind = rope.get("rope_type") or rope.get("type") or "default"
+    if kind == "default":
+        return None
+    if kind != "llama3":
+        raise Untaken(
+            f"its positions are scaled by {kind}, which is not converted exactly: upload it as GGUF"
+        )
+    head = config.get("head_dim") or config["hidden_size"] // config["num_attention_heads"]
+    base = rope.get("rope_theta") or config.get("rope_theta", 10000.0)
+    waves: Array = 2 * math.pi * base ** (np.arange(0, head, 2, dtype=np.float64) / head)
+    longest = rope["original_max_position_embeddings"] / rope["low_freq_factor"]
+    shortest = rope["original_max_position_embeddings"] / rope["high_freq_factor"]
+    smooth: Array = (rope["original_max_position_embeddings"] / waves - rope["low_freq_factor"]) / (
+        rope["high_freq_factor"] - rope["low_freq_factor"]
+    )
+    between: Array = 1 / ((1 - smooth) / rope["factor"] + smooth)
+    factors = np.where(waves < shortest, 1.0, np.where(waves > longest, rope["factor"], between))
+    return factors.astype(np.float32)
+
+
+def _tensors(folder: Path) -> Iterator[tuple[str, Tensor]]:
+    tied = json.loads((folder / "config.json").read_bytes()).get("tie_word_embeddings", False)
+    for path in sorted(folder.glob("*.safetensors")):
+        for name, tensor in read_tensors(path):
+            if not name.endswith(_SKIPPED) and not (tied and name == "lm_head.weight"):
+                yield name, tensor
+
+
+def _in_rope_order(name: str, tensor: Tensor, config: Json, architecture: gguf.MODEL_ARCH) -> Tensor:
+    """The rows of a llama's queries and keys lie in another order in GGUF."""
+    if architecture is not gguf.MODEL_ARCH.LLAMA or ".self_attn." not in name:
+        return tensor
+    heads = config["num_attention_heads"]
+    if ".q_proj." in name:
+        return Tensor(tensor.dtype, rope_order(tensor.bits, heads))
+    if ".k_proj." in name:
+        return Tensor(tensor.dtype, rope_order(tensor.bits, config.get("num_key_value_heads", heads)))
+    return tensor
+
+
+def _add(writer: gguf.GGUFWriter, name: str, tensor: Tensor) -> None:
+    if len(tensor.shape) == 1 or tensor.dtype not in _STORED:
+        writer.add_tensor(name, tensor.float32())
+    elif tensor.dtype == "BF16":
+        data = np.ascontiguousarray(tensor.bits).view(np.uint8)
+        writer.add_tensor(name, data, raw_dtype=gguf.GGMLQuantizationType.BF16)
+    else:
+        writer.add_tensor(name, np.ascontiguousarray(tensor.bits), raw_dtype=_STORED[tensor.dtype])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,168 @@
+"""A PEFT adapter as a LoRA file of llama.cpp, checked against the base that it is for.
+
+`python -m tutti.workers.lora FOLDER OUT BASE.json`, with the base as `Base` describes it; what is wrong with
+the adapter is a line on stderr and status 1. llama.cpp adds `alpha / rank * B A` to a weight, where rank is
+that of the tensor; PEFT's other ways to scale (rslora, alpha_pattern) are multiplied into B.
+"""
+
+import json
+import math
+import re
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+
+import gguf
+import numpy as np
+import numpy.typing as npt
+
+from tutti.workers.rope import rope_order
+from tutti.workers.tensors import BadTensors, Tensor, read_tensors
+
+Json = Mapping[str, Any]
+Matrix = npt.NDArray[np.float32]
+
+ARCHITECTURES = {
+    "llama": gguf.MODEL_ARCH.LLAMA,
+    "qwen2": gguf.MODEL_ARCH.QWEN2,
+    "qwen3": gguf.MODEL_ARCH.QWEN3,
+}
+_NAME = re.compile(r"base_model\.model\.(?P<module>.+)\.lora_(?P<half>[AB])(\.default)?\.weight")
+_UNTAKEN = ("use_dora", "modules_to_save", "bias", "lora_bias", "fan_in_fan_out", "trainable_token_indices")
+
+
+class BadAdapter(Exception):
+    """For people: why it cannot be used."""
+
+
+@dataclass(frozen=True)
+class Base:
+    architecture: str
+    layers: int
+    heads: int
+    heads_kv: int
+    shapes: Mapping[str, tuple[int, int]]
+    """Of its matrices: outputs, inputs."""
+
+
+@dataclass(frozen=True)
+class Pair:
+    a: Matrix
+    b: Matrix
+
+
+def main() -> NoReturn:
+    folder, out, about = map(Path, sys.argv[1:])
+    try:
+        base = read_base(about)
+        config = _read_config(folder / "adapter_config.json")
+        pairs = convert(config, dict(read_tensors(folder / "adapter_model.safetensors")), base)
+    except (BadAdapter, BadTensors, OSError, ValueError, KeyError, TypeError) as error:
+        sys.exit(
+            f"{error}" if isinstance(error, BadAdapter | BadTensors) else f"it cannot be read: {error!r}"
+        )
+    _write(out, base.architecture, float(config["lora_alpha"]), pairs)
+    sys.exit(0)
+
+
+def read_base(path: Path) -> Base:
+    facts = json.loads(path.read_bytes())
+    shapes = {name: (outputs, inputs) for name, (outputs, inputs) in facts.pop("shapes").items()}
+    return Base(**facts, shapes=shapes)
+
+
+def convert(config: Json, tensors: Mapping[str, Tensor], base: Base) -> Mapping[str, Pair]:
+    """By the base's names. Raises BadAdapter."""
+    if base.architecture not in ARCHITECTURES:
+        raise BadAdapter(
+            f"its base has the architecture {base.architecture}; adapters can be used on "
+            f"{', '.join(ARCHITECTURES)}"
+        )
+    names = gguf.get_tensor_name_map(ARCHITECTURES[base.architecture], base.layers)
+    pairs: dict[str, Pair] = {}
+    for module, halves in _by_module(tensors).items():
+        name = names.get_name(f"{module}.weight", try_suffixes=(".weight",))
+        if name is None or name not in base.shapes or name in ("token_embd.weight", "output.weight"):
+            raise BadAdapter(f"it changes {module}, which is no layer of the base that an adapter can change")
+        pairs[name] = _pair(module, halves, config, base.shapes[name], base)
+    if not pairs:
+        raise BadAdapter("it has no LoRA tensors")
+    return pairs
+
+
+def _read_config(path: Path) -> Json:
+    config: Json = json.loads(path.read_bytes())
+    if config.get("peft_type") != "LORA":
+        raise BadAdapter(f"it is of the kind {config.get('peft_type')}; only LORA adapters can be used")
+    for option in _UNTAKEN:
+        if config.get(option) not in (None, False, "none", [], {}):
+            raise BadAdapter(f"it was made with {option}={config[option]!r}, which the engine cannot apply")
+    return config
+
+
+def _by_module(tensors: Mapping[str, Tensor]) -> Mapping[str, Mapping[str, Tensor]]:
+    modules: dict[str, dict[str, Tensor]] = {}
+    for name, tensor in tensors.items():
+        match = _NAME.fullmatch(name)
+        if match is None:
+            raise BadAdapter(f"its tensor {name} is no part of a LoRA of linear layers")
+        modules.setdefault(match["module"], {})[match["half"]] = tensor
+    return modules
+
+
+def _pair(
+    module: str, halves: Mapping[str, Tensor], config: Json, shape: tuple[int, int], base: Base
+) -> Pair:
+    if len(halves) != 2:
+        raise BadAdapter(f"it has only one of the two tensors for {module}")
+    a, b = halves["A"].float32(), halves["B"].float32()
+    if a.ndim != 2 or b.ndim != 2 or a.shape[0] != b.shape[1] or (b.shape[0], a.shape[1]) != shape:
+        raise BadAdapter(
+            f"its tensors for {module} are {list(b.shape)} x {list(a.shape)}, and the base has {list(shape)} "
+            "there: it was made for another base"
+        )
+    if not (np.isfinite(a).all() and np.isfinite(b).all()):
+        raise BadAdapter(f"its tensors for {module} hold numbers that are not finite")
+    b = b * np.float32(_extra_scale(module, len(a), config))
+    return Pair(a, _as_stored(module, b, base))
+
+
+def _extra_scale(module: str, rank: int, config: Json) -> float:
+    """What PEFT scales by, over what llama.cpp will."""
+    patterns: Json = config.get("alpha_pattern") or {}
+    alphas = [value for pattern, value in patterns.items() if _matches(pattern, module)]
+    alpha = alphas[0] if alphas else config["lora_alpha"]
+    divisor = math.sqrt(rank) if config.get("use_rslora") else rank
+    return (alpha / divisor) / (config["lora_alpha"] / rank)
+
+
+def _matches(pattern: str, module: str) -> bool:
+    """As PEFT does it: the end of the module's name."""
+    return re.match(rf"(.*\.)?({pattern})$", module) is not None
+
+
+def _as_stored(module: str, b: Matrix, base: Base) -> Matrix:
+    """The rows of a llama's queries and keys lie in another order in GGUF: that of llama.cpp's rope."""
+    if base.architecture == "llama" and module.endswith(("q_proj", "k_proj")):
+        return rope_order(b, base.heads if module.endswith("q_proj") else base.heads_kv)
+    return b
+
+
+def _write(out: Path, architecture: str, alpha: float, pairs: Mapping[str, Pair]) -> None:
+    writer = gguf.GGUFWriter(out, architecture)
+    writer.add_type(gguf.GGUFType.ADAPTER)
+    writer.add_string(gguf.Keys.Adapter.TYPE, "lora")
+    writer.add_float32(gguf.Keys.Adapter.LORA_ALPHA, alpha)
+    for name, pair in pairs.items():
+        writer.add_tensor(f"{name}.lora_a", pair.a)
+        writer.add_tensor(f"{name}.lora_b", pair.b)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+
+
+if __name__ == "__main__":
+    main()

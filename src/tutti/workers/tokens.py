@@ -1,0 +1,65 @@
+"""Counts tokens with a model's own tokeniser and chat template.
+
+`python -m tutti.workers.tokens FILE.gguf`, or a folder with a tokenizer.json. stdin has a JSON object a line:
+`{"line": n, "text": ...}`, read as a prompt would be, or `{"line": n, "messages": [...], "tools": [...]}`,
+which the chat template puts together, without the beginning of another answer. When stdin ends, so does this,
+after one line: `{"tokens": n}`, or `{"line": n, "refused": ...}` where the tokeniser or the template cannot
+take what stands in line n. A model that cannot be read ends it with status 1 and a line on stderr.
+"""
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from itertools import islice
+from pathlib import Path
+from typing import Any, TextIO
+
+from tutti.workers.gguf import BadModel
+from tutti.workers.tokens_base import Count, Refused, Sample
+from tutti.workers.tokens_gguf import gguf_counter
+from tutti.workers.tokens_hub import hub_counter
+
+_TOGETHER = 64
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="tutti.workers.tokens")
+    parser.add_argument("model", type=Path)
+    parser.add_argument("--chat-template", type=Path)
+    args = parser.parse_args()
+    try:
+        with _open(args.model, args.chat_template) as count:
+            answer = _total(count, map(json.loads, sys.stdin.buffer))
+    except (BadModel, RuntimeError, ValueError, OSError) as error:
+        _leave(1, sys.stderr, f"tutti: the tokens of {args.model.name} cannot be counted: {error}\n")
+    else:
+        _leave(0, sys.stdout, json.dumps(answer) + "\n")
+
+
+def _open(model: Path, template: Path | None) -> AbstractContextManager[Count]:
+    text = None if template is None else template.read_text(encoding="utf-8")
+    return hub_counter(model, text) if model.is_dir() else gguf_counter(model, text)
+
+
+def _total(count: Count, samples: Iterator[Sample]) -> dict[str, Any]:
+    tokens = 0
+    while some := list(islice(samples, _TOGETHER)):
+        try:
+            tokens += count(some)
+        except Refused as refused:
+            return {"line": refused.line, "refused": refused.message}
+    return {"tokens": tokens}
+
+
+def _leave(status: int, stream: TextIO, said: str) -> None:
+    """At once: llama.cpp's threads are not waited for."""
+    stream.write(said)
+    stream.flush()
+    os._exit(status)
+
+
+if __name__ == "__main__":
+    main()

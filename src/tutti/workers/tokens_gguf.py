@@ -1,0 +1,109 @@
+"""Counts with llama.cpp itself, the way it reads a prompt: the counts are the engine's by construction.
+
+It has no interface for that but its HTTP server, which is run in this process on the loopback address, with
+the model's vocabulary only (tokens_vocabulary).
+"""
+
+# pyright: basic, reportAttributeAccessIssue=false
+# xllamacpp comes without types.
+
+import json
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from http.client import HTTPConnection
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import xllamacpp
+
+from tutti.workers.tokens_base import Count, Refused, Sample
+from tutti.workers.tokens_vocabulary import write_vocabulary
+
+LOOPBACK = "127.0.0.1"
+
+
+@contextmanager
+def gguf_counter(model: Path, template: str | None) -> Iterator[Count]:
+    """Raises BadModel or RuntimeError for what llama.cpp cannot read."""
+    with tempfile.TemporaryDirectory(prefix="tutti-tokens-") as folder:
+        vocabulary = Path(folder) / "vocabulary.gguf"
+        write_vocabulary(model, vocabulary)
+        server = xllamacpp.Server(_params(vocabulary, template))
+    counter = _Counter(server, HTTPConnection(urlsplit(server.listening_address).netloc, timeout=600))
+    yield counter.count
+
+
+class _Counter:
+    def __init__(self, server: xllamacpp.Server, connection: HTTPConnection) -> None:
+        self._server = server  # which ends when it is collected
+        self._connection = connection
+        _, answer = self._post("/tokenize", {"content": "", "add_special": True})
+        self._added = len(answer["tokens"])
+        """Such as the one for the beginning of a text."""
+
+    def count(self, samples: Sequence[Sample]) -> int:
+        texts = [sample["text"] if "text" in sample else self._chat(sample) for sample in samples]
+        status, answer = self._post(
+            "/tokenize", {"content": texts, "add_special": False, "parse_special": True}
+        )
+        if status != 200:
+            raise Refused(samples[0]["line"], _said(answer))
+        return len(answer["tokens"]) + self._added * len(samples)
+
+    def _chat(self, sample: Sample) -> str:
+        """Without what the tokeniser adds by itself: llama.cpp takes that off."""
+        body = {"messages": [_message(it) for it in sample["messages"]], "add_generation_prompt": False}
+        if sample.get("tools"):
+            body["tools"] = sample["tools"]
+        status, answer = self._post("/apply-template", body)
+        if status != 200:
+            raise Refused(sample["line"], _said(answer))
+        return answer["prompt"]
+
+    def _post(self, path: str, body: dict[str, Any]) -> tuple[int, Any]:
+        self._connection.request("POST", path, json.dumps(body), {"content-type": "application/json"})
+        response = self._connection.getresponse()
+        return response.status, json.loads(response.read())
+
+
+def _params(vocabulary: Path, template: str | None) -> xllamacpp.CommonParams:
+    params = xllamacpp.CommonParams()
+    params.model.path = str(vocabulary)
+    params.hostnames, params.port = [LOOPBACK], 0
+    params.cpuparams.n_threads = params.cpuparams_batch.n_threads = 1
+    params.n_threads_http = 2
+    params.n_parallel, params.n_ctx, params.n_batch, params.n_ubatch = 1, 64, 32, 32
+    params.n_gpu_layers = 0
+    params.cache_ram_mib = 0
+    params.warmup = params.fit_params = params.ui = params.endpoint_props = False
+    params.use_jinja = True
+    params.prefill_assistant = False  # an answer at the end is whole
+    params.default_template_kwargs = {"enable_thinking": "true"}  # as in workers/llamacpp.py
+    params.verbosity = 1  # errors
+    if template is not None:
+        params.chat_template = template
+    return params
+
+
+def _message(message: dict[str, Any]) -> dict[str, Any]:
+    """What clients may leave out or write in two ways, as llama.cpp wants it."""
+    known = {name: value for name, value in message.items() if name != "weight"}
+    known.setdefault("content", None)
+    if "reasoning" in known:
+        known.setdefault("reasoning_content", known.pop("reasoning"))
+    if known.get("tool_calls"):
+        known["tool_calls"] = [_call(call) for call in known["tool_calls"]]
+    return known
+
+
+def _call(call: dict[str, Any]) -> dict[str, Any]:
+    arguments = call["function"].get("arguments", "{}")
+    text = arguments if isinstance(arguments, str) else json.dumps(arguments)
+    return {**call, "type": "function", "function": {**call["function"], "arguments": text}}
+
+
+def _said(answer: Any) -> str:
+    """The reason stands at the end of it, below an excerpt of the template."""
+    return str(answer["error"]["message"]).strip().splitlines()[-1].rstrip(".")

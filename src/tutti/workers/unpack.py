@@ -1,0 +1,104 @@
+"""Takes an archive (.zip, .tar, .tar.gz, .tar.zst) apart.
+
+`python -m tutti.workers.unpack ARCHIVE FOLDER MAX_BYTES`. Only plain files come out of it, below FOLDER;
+links, devices and paths that lead elsewhere are refused, and so is what becomes larger than MAX_BYTES. What is
+wrong is a line on stderr and status 1.
+"""
+
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyarrow comes without types.
+
+import stat
+import sys
+import tarfile
+import zipfile
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path, PurePosixPath
+from typing import IO, NoReturn
+
+import pyarrow as pa
+
+_CHUNK = 1 << 20
+_MOST_FILES = 10_000
+
+
+class BadArchive(Exception):
+    """For people."""
+
+
+def main() -> NoReturn:
+    archive, folder, limit = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
+    try:
+        unpack(archive, folder, limit)
+    except BadArchive as error:
+        sys.exit(f"the archive cannot be taken: {error}")
+    except (OSError, EOFError, ValueError, RuntimeError, zipfile.BadZipFile, tarfile.TarError) as error:
+        sys.exit(f"the archive is damaged: {error}")
+    sys.exit(0)
+
+
+def unpack(archive: Path, folder: Path, limit: int) -> None:
+    left = limit
+    files = _zipped(archive) if zipfile.is_zipfile(archive) else _tarred(archive)
+    for count, (name, source) in enumerate(files):
+        if count >= _MOST_FILES:
+            raise BadArchive(f"it has more than {_MOST_FILES} files")
+        target = _target(folder, name)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with source, target.open("xb") as file:
+            left -= _copied(source, file, left, limit)
+
+
+def _copied(source: IO[bytes], file: IO[bytes], left: int, limit: int) -> int:
+    size = 0
+    while chunk := source.read(_CHUNK):
+        size += len(chunk)
+        if size > left:
+            raise BadArchive(f"what is in it takes more than {limit} bytes")
+        file.write(chunk)
+    return size
+
+
+def _target(folder: Path, name: str) -> Path:
+    path = PurePosixPath(name)
+    if path.is_absolute() or not path.parts or ".." in path.parts or "\\" in name or "\0" in name:
+        raise BadArchive(f"the path {name[:80]!r} leads out of it")
+    return folder.joinpath(*path.parts)
+
+
+def _zipped(archive: Path) -> Iterator[tuple[str, IO[bytes]]]:
+    with zipfile.ZipFile(archive) as opened:
+        for info in opened.infolist():
+            kind = stat.S_IFMT(info.external_attr >> 16)
+            if info.is_dir():
+                continue
+            if kind not in (0, stat.S_IFREG):
+                raise BadArchive(f"{info.filename[:80]!r} is a link or a device")
+            yield info.filename, opened.open(info)
+
+
+def _tarred(archive: Path) -> Iterator[tuple[str, IO[bytes]]]:
+    with closing(_plain(archive)) as plain, tarfile.open(fileobj=plain, mode="r|") as opened:
+        for member in opened:
+            if member.isdir():
+                continue
+            source = opened.extractfile(member) if member.isreg() else None
+            if source is None:
+                raise BadArchive(f"{member.name[:80]!r} is a link or a device")
+            yield member.name, source
+
+
+def _plain(archive: Path) -> IO[bytes]:
+    """A tar without its compression, told by the first bytes."""
+    with archive.open("rb") as file:
+        start = file.read(4)
+    if start[:2] == b"\x1f\x8b":
+        return pa.input_stream(str(archive), compression="gzip")
+    if start == b"\x28\xb5\x2f\xfd":
+        return pa.input_stream(str(archive), compression="zstd")
+    return archive.open("rb")
+
+
+if __name__ == "__main__":
+    main()

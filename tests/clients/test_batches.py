@@ -1,0 +1,139 @@
+"""Batches as the official clients and our own command line do them: submitted, waited for, read."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pytest
+from tests.support.clients import node_client, python_client
+from tests.support.server import Server, running_server
+
+SCRIPTS = Path(__file__).parent / "scripts"
+PYTHON_SCRIPTS = {
+    "together-1": "batches_v1.py",
+    "together-2": "batches_stainless.py",
+    "together-3": "batches_stainless.py",
+    "openai": "batches_openai.py",
+}
+
+pytestmark = [pytest.mark.clients, pytest.mark.timeout(300)]
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    with running_server() as server:
+        yield server
+
+
+def requests(**contents: object) -> str:
+    """A line for each; a client's checks may want method and url."""
+    return "".join(
+        json.dumps(
+            {
+                "custom_id": id,
+                "method": "POST",
+                "url": "/v1/chat/completions",
+                "body": {"model": "echo", "messages": messages},
+            }
+        )
+        + "\n"
+        for id, messages in contents.items()
+    )
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    path = tmp_path / "requests.jsonl"
+    path.write_text(requests(good=[{"role": "user", "content": "hello there"}], wrong=tmp_path.name))
+    return path
+
+
+@pytest.fixture
+def slow(tmp_path: Path) -> Path:
+    path = tmp_path / "slow.jsonl"
+    path.write_text(requests(slow=[{"role": "user", "content": f"[[sleep 60]] {tmp_path.name}"}]))
+    return path
+
+
+def run(server: Server, client: str, argv: Sequence[str | Path]) -> str:
+    """What it printed."""
+    base = server.url if client == "together-3" else f"{server.url}/v1"
+    env = {
+        **os.environ,
+        "TOGETHER_BASE_URL": base,
+        "TOGETHER_API_KEY": "any",
+        "TOGETHER_TELEMETRY_DISABLED": "1",
+        "TOGETHER_DISABLE_VERSION_CHECK": "1",
+        "OPENAI_BASE_URL": base,
+        "OPENAI_API_KEY": "any",
+    }
+    done = subprocess.run(argv, env=env, capture_output=True, text=True, timeout=100)
+    assert done.returncode == 0, done.stdout + done.stderr + server.output[-3000:]
+    return done.stdout
+
+
+@pytest.mark.parametrize("client", PYTHON_SCRIPTS)
+def test_batches_in_python(client: str, server: Server, data: Path, slow: Path) -> None:
+    script = SCRIPTS / PYTHON_SCRIPTS[client]
+    assert run(server, client, [python_client(client), script, data, slow]).endswith("done\n")
+
+
+def uploaded(server: Server, file: Path) -> str:
+    form = {"purpose": "batch-api", "file_name": file.name, "file_type": "jsonl"}
+    files = {"file": (file.name, file.read_bytes())}
+    return server.client.post("/v1/files/upload", data=form, files=files).json()["id"]
+
+
+def test_batches_on_node(server: Server, data: Path, slow: Path) -> None:
+    folder = node_client()
+    if folder is None:
+        pytest.skip("Node is not on this machine")
+    script = folder / "batches.cjs"
+    script.write_bytes((SCRIPTS / "batches.cjs").read_bytes())
+    argv: list[str | Path] = ["node", script, uploaded(server, data), uploaded(server, slow)]
+    assert run(server, "together-node", argv).endswith("done\n")
+
+
+def wait(server: Server, id: str, status: str) -> None:
+    give_up_at = time.monotonic() + 30
+    while server.client.get(f"/v1/batches/{id}").json()["status"] != status:
+        assert time.monotonic() < give_up_at
+        time.sleep(0.1)
+
+
+def test_the_command_line_of_3_x(server: Server, data: Path, slow: Path, tmp_path: Path) -> None:
+    tg = [python_client("together-3").with_name("tg"), "batches"]
+    submitted = run(server, "together-3", [*tg, "submit", data, "chat.completions", "--json"])
+    id = json.loads(submitted)["job"]["id"]
+    wait(server, id, "COMPLETED")
+    assert "Completed" in run(server, "together-3", [*tg, "get", id])
+    target = tmp_path / "out.jsonl"
+    run(server, "together-3", [*tg, "download", id, "--output", target])
+    assert json.loads(target.read_text())["custom_id"] == "good"
+    assert json.loads((tmp_path / "out.errors.jsonl").read_text())["custom_id"] == "wrong"
+    assert id in run(server, "together-3", [*tg, "list", "--json"])
+    other = json.loads(run(server, "together-3", [*tg, "submit", slow, "chat.completions", "--json"]))
+    assert "Cancelled" in run(server, "together-3", [*tg, "cancel", other["job"]["id"]])
+    wait(server, other["job"]["id"], "CANCELLED")
+
+
+def test_our_own_command_line(server: Server, data: Path, slow: Path, tmp_path: Path) -> None:
+    tutti = [sys.executable, "-m", "tutti", "batches"]
+    batch = json.loads(run(server, "", [*tutti, "submit", data, "chat.completions", "--wait", "--json"]))
+    assert batch["status"] == "COMPLETED"
+    id = batch["id"]
+    assert f"tutti batches download {id}" in run(server, "", [*tutti, "retrieve", id])
+    assert "hello there" in run(server, "", [*tutti, "download", id])
+    target = tmp_path / "out.jsonl"
+    run(server, "", [*tutti, "download", id, "-o", target])
+    assert json.loads(target.read_text())["custom_id"] == "good"
+    assert json.loads((tmp_path / "out.errors.jsonl").read_text())["custom_id"] == "wrong"
+    other = json.loads(run(server, "", [*tutti, "create", slow, "chat.completions", "--json"]))["id"]
+    run(server, "", [*tutti, "cancel", other])
+    wait(server, other, "CANCELLED")
+    listed = run(server, "", [*tutti, "list"])
+    assert id in listed and other in listed

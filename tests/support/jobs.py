@@ -1,0 +1,220 @@
+"""Kinds of jobs for tests, and a program that works them off: `python -m tests.support.jobs URL LEASE_S`."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from tutti.base.clock import now
+from tutti.base.errors import Unavailable
+from tutti.jobs.errors import Failed
+from tutti.jobs.job import Job
+from tutti.jobs.kind import Args, Ending, Kind
+from tutti.jobs.queue import cancel, enqueue
+from tutti.jobs.states import FINISHED
+from tutti.jobs.worker import Pace, Worker
+from tutti.store.db import Database
+from tutti.store.records import JobEvent, JobRow
+
+_REPOSITORY = Path(__file__).parents[2]
+PROJECT = "proj-default"
+
+
+class Work(Args, frozen=True, kw_only=True):
+    """`raises`: failed | mistake | transient, until attempt number `works_at`. `dies_at`: where the worker is
+    killed: run | settle | ended, in the first `dies` attempts."""
+
+    steps: int = 1
+    step_s: float = 0.0
+    raises: str = ""
+    works_at: int = 1_000
+    dies_at: str = ""
+    dies: int = 1
+
+
+async def run(job: Job[Work]) -> None:
+    """Each step is saved, and not done again."""
+    await job.tell(what="start", attempt=job.attempt, pid=os.getpid())
+    _maybe_die(job, "run")
+    for step in range(job.state.get("steps", 0), job.args.steps):
+        await asyncio.sleep(job.args.step_s)
+        await job.save(steps=step + 1)
+        await job.tell(what="step", step=step, pid=os.getpid())
+    _maybe_raise(job)
+    await job.tell(what="end")
+
+
+async def settle(job: Job[Work], ending: Ending) -> None:
+    _maybe_die(job, "settle")
+    await job.tell(what="settled", status=ending.status)
+
+
+async def ended(session: AsyncSession, job: Job[Work], ending: Ending) -> None:
+    data = {"what": "ended", "status": ending.status, "error": ending.error}
+    session.add(JobEvent(job_id=job.id, at=now(), data=data))
+    await session.flush()
+    _maybe_die(job, "ended")
+    if job.args.raises == "in ended" and ending.status == "completed":
+        raise KeyError("a mistake")
+
+
+def kinds(max_attempts: int = 3) -> list[Kind[Any]]:
+    return [
+        Kind("work", Work, run, ended, settle, max_attempts=max_attempts),
+        Kind("two", Work, run, ended, settle, limit=2, max_attempts=max_attempts),
+        Kind("one_each", Work, run, ended, settle, project_limit=1, max_attempts=max_attempts),
+    ]
+
+
+def _maybe_die(job: Job[Work], place: str) -> None:
+    if job.args.dies_at == place and job.attempt <= job.args.dies:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _maybe_raise(job: Job[Work]) -> None:
+    if job.attempt >= job.args.works_at:
+        return
+    if job.args.raises == "failed":
+        raise Failed("The steps are wrong.")
+    if job.args.raises == "mistake":
+        raise KeyError("something secret")
+    if job.args.raises == "transient":
+        raise Unavailable("The engine is away.")
+
+
+# --- what tests do with them ------------------------------------------------------------------------------
+
+
+async def put(database: Database, kind: str = "work", project_id: str = PROJECT, **work: Any) -> str:
+    """Its id. `priority`, `run_at` and `id` are the queue's, all else are the job's arguments."""
+    where = {name: work.pop(name) for name in ("priority", "run_at", "id") if name in work}
+    async with database.begin() as session:
+        return await enqueue(session, kind, Work(**work), project_id=project_id, **where)
+
+
+async def take_back(database: Database, id: str, project_id: str = PROJECT) -> None:
+    async with database.begin() as session:
+        await cancel(session, id, project_id)
+
+
+async def row(database: Database, id: str) -> JobRow:
+    async with database.read() as session:
+        found = await session.get(JobRow, id)
+    assert found is not None
+    return found
+
+
+async def events(database: Database, id: str, what: str = "") -> Sequence[dict[str, Any]]:
+    query = select(JobEvent.data).where(JobEvent.job_id == id).order_by(JobEvent.seq)
+    async with database.read() as session:
+        return [it for it in await session.scalars(query) if not what or it["what"] == what]
+
+
+async def finished(database: Database, *ids: str, within_s: float = 20.0) -> list[str]:
+    """Their statuses, once all have ended; each has ended exactly once."""
+    async with asyncio.timeout(within_s):
+        for id in ids:
+            while (await row(database, id)).status not in FINISHED:
+                await asyncio.sleep(0.05)
+    for id in ids:
+        assert len(await events(database, id, "ended")) == 1
+    return [(await row(database, id)).status for id in ids]
+
+
+async def until(database: Database, id: str, what: str, count: int = 1, within_s: float = 20.0) -> None:
+    """Returns when the job has told so."""
+    async with asyncio.timeout(within_s):
+        while len(await events(database, id, what)) < count:
+            await asyncio.sleep(0.05)
+
+
+async def most_at_once(database: Database, ids: Sequence[str]) -> int:
+    """How many of these ran at the same time."""
+    query = select(JobEvent).where(JobEvent.job_id.in_(ids))
+    async with database.read() as session:
+        told = (await session.scalars(query)).all()
+    steps = [(it.at, {"start": 1, "end": -1}.get(it.data["what"], 0)) for it in told]
+    running = most = 0
+    for _, step in sorted(steps):
+        running += step
+        most = max(most, running)
+    return most
+
+
+@contextlib.asynccontextmanager
+async def working(
+    database: Database, pace: Pace | None = None, count: int = 1, **options: Any
+) -> AsyncIterator[list[Worker]]:
+    """So many workers in this process; stopped at the end, when all that they have goes back."""
+    chosen = pace or Pace(lease_s=2.0, backoff_s=0.05)
+    workers = [Worker(database, kinds(), chosen, **options) for _ in range(count)]
+    tasks = [asyncio.create_task(worker.run()) for worker in workers]
+    try:
+        yield workers
+    finally:
+        for worker in workers:
+            worker.stop()
+        await asyncio.gather(*tasks)
+
+
+@dataclass
+class Processes:
+    """Job workers as processes of their own."""
+
+    url: str
+    lease_s: float
+    running: list[subprocess.Popen[bytes]]
+
+    def start(self) -> subprocess.Popen[bytes]:
+        argv = [sys.executable, "-m", "tests.support.jobs", self.url, str(self.lease_s)]
+        process = subprocess.Popen(argv, cwd=_REPOSITORY, stdin=subprocess.DEVNULL)
+        self.running.append(process)
+        return process
+
+    def replace_the_dead(self) -> int:
+        """How many there were."""
+        dead = [it for it in self.running if it.poll() is not None]
+        for process in dead:
+            self.running.remove(process)
+            self.start()
+        return len(dead)
+
+    async def keep(self) -> None:
+        """Replaces the dead until it is cancelled."""
+        while True:
+            self.replace_the_dead()
+            await asyncio.sleep(0.05)
+
+
+@contextlib.contextmanager
+def worker_processes(database: Database, count: int, lease_s: float = 2.0) -> Iterator[Processes]:
+    processes = Processes(database.url, lease_s, [])
+    try:
+        for _ in range(count):
+            processes.start()
+        yield processes
+    finally:
+        for process in processes.running:
+            process.kill()
+            process.wait()
+
+
+async def _main(url: str, lease_s: float) -> None:
+    database = await Database.open(url)
+    worker = Worker(database, kinds(), Pace(lease_s=lease_s, backoff_s=0.05))
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, worker.stop)
+    await worker.run()
+    await database.close()
+
+
+if __name__ == "__main__":
+    asyncio.run(_main(sys.argv[1], float(sys.argv[2])))

@@ -1,0 +1,75 @@
+"""A whole server in this process: API, job worker and fleet with real engines. Unlike a real one it fetches
+from the loopback address, where the tests have their S3."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import httpx
+from tests.support.http import serve
+from tests.support.weights import lend
+
+from tutti.app.platform import open_database, open_platform
+from tutti.base.settings import Settings
+from tutti.compute.local import Local
+from tutti.http import server
+from tutti.http.limits import Limits
+from tutti.jobs.worker import Pace, Worker
+from tutti.parts.engines import ENGINES
+from tutti.parts.features import FEATURES
+from tutti.parts.jobs import JOB_KINDS
+from tutti.serving.fetch import Fetcher
+from tutti.serving.fleet import Fleet
+from tutti.serving.platform import Platform
+
+
+@dataclass(frozen=True)
+class Whole:
+    platform: Platform
+    client: httpx.AsyncClient
+
+    async def upload(self, **fields: Any) -> dict[str, Any]:
+        """The job's last state; the answer's `data` is in it."""
+        answer = await self.client.post("/v1/models", json=fields)
+        assert answer.status_code == 200, answer.text
+        return {**await self.finished(answer.json()["data"]["job_id"]), "data": answer.json()["data"]}
+
+    async def finished(self, job_id: str, within_s: float = 60.0) -> dict[str, Any]:
+        async with asyncio.timeout(within_s):
+            while True:
+                job = (await self.client.get(f"/v1/jobs/{job_id}")).json()
+                if job["status"] in ("Complete", "Failed"):
+                    return job
+                await asyncio.sleep(0.05)
+
+
+@asynccontextmanager
+async def whole(folder: Path, lent: Sequence[str] = (), **settings: Any) -> AsyncIterator[Whole]:
+    chosen = Settings(**{"data_dir": folder, "models": [], "threads": 2, **settings})
+    await asyncio.to_thread(lend, folder, *lent)
+    async with AsyncExitStack() as parts:
+        database = await parts.enter_async_context(open_database(chosen))
+        opened = await parts.enter_async_context(open_platform(chosen, database))
+        platform = replace(opened, fetcher=Fetcher(lambda _: True))
+        fleet = await Fleet.open(chosen, database, platform.catalog, ENGINES, Local())
+        parts.push_async_callback(fleet.stop)
+        limits = Limits(database)
+        await limits.start()
+        parts.push_async_callback(limits.close)
+        routers = [router(platform) for router in FEATURES]
+        app = server.build(routers, settings=chosen, database=database, limits=limits)
+        inside = server.inside(routers, chosen)
+        worker = Worker(database, [kind(platform, inside) for kind in JOB_KINDS], Pace(backoff_s=0.2))
+        working = asyncio.create_task(worker.run())
+        parts.push_async_callback(_stop, worker, working)
+        url = await parts.enter_async_context(serve(app))
+        client = httpx.AsyncClient(base_url=url, headers={"authorization": "Bearer any"}, timeout=60)
+        yield Whole(platform, await parts.enter_async_context(client))
+
+
+async def _stop(worker: Worker, working: asyncio.Task[None]) -> None:
+    worker.stop()
+    await working

@@ -1,0 +1,261 @@
+"""Batches under kill -9 of every process, in every phase, and while the database or the object store is away.
+
+The promise: every request has exactly one result, and one that was recorded is not run again.
+"""
+
+import asyncio
+import contextlib
+import itertools
+import json
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+import pytest
+from sqlalchemy import select
+from tests.support.postgres import OwnServer
+from tests.support.s3 import S3Server, s3_server
+from tests.support.server import Server, running_server, started, wait_ready
+
+from tutti.base.model import Model
+from tutti.base.settings import Settings
+from tutti.store.blobs import Blobs
+from tutti.store.db import Database, database_url
+from tutti.store.records import Batch, JobChunk, JobRow
+
+SLOW = Model(name="slow", type="chat", engine="echo", options={"slots": 8, "first_token_delay_s": 0.15})
+ENDED = ("COMPLETED", "FAILED", "EXPIRED", "CANCELLED")
+CHATS = "/v1/chat/completions"
+LEASE_S = 2.0
+
+Recorded = set[str]
+"""Ids of results."""
+
+
+def requests(count: int) -> Iterator[str]:
+    body = {"model": SLOW.name, "messages": [{"role": "user", "content": "hello"}]}
+    for number in range(count):
+        yield json.dumps({"custom_id": f"r{number}", "body": body})
+
+
+def create(server: Server, lines: Iterable[str], **said: Any) -> str:
+    fields = {"file_name": "requests.jsonl", "purpose": "batch-api"}
+    files = {"file": ("requests.jsonl", "\n".join(lines).encode())}
+    file = server.client.post("/v1/files/upload", data=fields, files=files).json()
+    body = {"input_file_id": file["id"], "endpoint": CHATS, **said}
+    answer = server.client.post("/v1/batches", json=body)
+    assert answer.status_code == 201, answer.text
+    return answer.json()["id"]
+
+
+def batch_of(server: Server, id: str) -> dict[str, Any]:
+    """In OpenAI's shape; asked again while no API worker is there."""
+    for _ in range(200):
+        with contextlib.suppress(httpx.TransportError):
+            answer = server.client.get(f"/openai/v1/batches/{id}")
+            if answer.status_code == 200:
+                return answer.json()
+        time.sleep(0.1)
+    raise AssertionError(server.output)
+
+
+def until(
+    server: Server, id: str, true: Callable[[dict[str, Any]], bool], within_s: float = 30
+) -> dict[str, Any]:
+    give_up_at = time.monotonic() + within_s
+    while not true(batch := batch_of(server, id)):
+        assert time.monotonic() < give_up_at, (batch, server.output[-5000:])
+        time.sleep(0.05)
+    return batch
+
+
+def ended(batch: Mapping[str, Any]) -> bool:
+    return batch["status"].upper() in ENDED
+
+
+def done(count: int) -> Callable[[Mapping[str, Any]], bool]:
+    return lambda batch: batch["request_counts"]["completed"] >= count
+
+
+def results(server: Server, batch: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Of the output and of the error file, by custom_id: no request has two."""
+    found: list[dict[str, Any]] = []
+    for name in ("output_file_id", "error_file_id"):
+        text = server.client.get(f"/v1/files/{batch[name]}/content").text if name in batch else ""
+        lines = [json.loads(line) for line in text.splitlines()]
+        found.append({line["custom_id"]: line for line in lines})
+        assert len(found[-1]) == len(lines)
+    assert not found[0].keys() & found[1].keys()
+    return found[0], found[1]
+
+
+def settings_of(server: Server, **settings: Any) -> Settings:
+    return Settings(data_dir=server.data_dir, **settings)
+
+
+async def recorded(settings: Settings, id: str) -> Recorded:
+    """What a job has written down so far."""
+    database, blobs = await Database.open(database_url(settings)), Blobs.open(settings)
+    async with database.read() as session:
+        parts = (await session.scalars(select(JobChunk.parts).where(JobChunk.job_id == id))).all()
+    await database.close()
+    data = [await blobs.get(part["key"]) for chunk in parts for part in chunk.values()]
+    return {json.loads(line)["id"] for lines in data for line in lines.splitlines()}
+
+
+async def job_is(settings: Settings, id: str, true: Callable[[JobRow, Batch], bool]) -> None:
+    database = await Database.open(database_url(settings))
+    async with asyncio.timeout(20):
+        while True:
+            async with database.read() as session:
+                if true(await session.get_one(JobRow, id), await session.get_one(Batch, id)):
+                    break
+            await asyncio.sleep(0.01)
+    await database.close()
+
+
+def kill(pids: Iterable[int]) -> None:
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
+def job_workers(server: Server) -> list[int]:
+    return [it.pid for it in server.tree() if it.cmdline()[1:] == ["-m", "tutti.app.jobworker"]]
+
+
+@contextlib.contextmanager
+def restarted(server: Server, **settings: Any) -> Iterator[Server]:
+    """Its controller is killed, with everything that hangs on it, and started again on the same data."""
+    children = server.tree()
+    server.process.kill()
+    server.process.wait()
+    psutil.wait_procs(children, timeout=10)
+    port = int(server.url.rpartition(":")[2])
+    with started(server.data_dir, [SLOW], port=port, **settings) as process:
+        again = Server(server.url, server.data_dir, process, server.client)
+        wait_ready(again)
+        yield again
+
+
+async def test_each_process_is_killed_while_requests_run() -> None:
+    with running_server([SLOW], job_lease_s=LEASE_S, workers=2) as server:
+        settings = settings_of(server)
+        id = create(server, requests(260))
+        until(server, id, done(20))
+        kill(server.engines())
+        until(server, id, done(60))
+        kill(server.workers()[:1])
+        until(server, id, done(100))
+        before = await recorded(settings, id)
+        kill(job_workers(server))
+        until(server, id, done(150))
+        with restarted(server, job_lease_s=LEASE_S) as again:
+            after = await recorded(settings, id)
+            assert before < after
+            batch = until(again, id, ended)
+            output, errors = results(again, batch)
+        assert batch["status"] == "completed"
+        assert batch["request_counts"] == {"total": 260, "completed": 260, "failed": 0}
+        assert len(output) == 260
+        assert not errors
+        assert after <= {line["id"] for line in output.values()}
+
+
+async def test_workers_and_controller_are_killed_while_the_file_is_checked() -> None:
+    wrong = itertools.chain(requests(60_000), ['{"custom_id": "r7", "body": {}}'])
+    with running_server([SLOW], job_lease_s=LEASE_S) as server:
+        settings = settings_of(server)
+        id = create(server, wrong)
+        await job_is(settings, id, lambda job, _: job.status == "running")
+        kill(job_workers(server))
+        await job_is(settings, id, lambda job, _: job.attempt == 2)
+        with restarted(server, job_lease_s=LEASE_S) as again:
+            batch = until(again, id, ended)
+            assert batch["status"] == "failed"
+            (fault,) = batch["errors"]["data"]
+            assert fault["line"] == 60_001
+            assert fault["message"] == "custom_id r7 is that of line 8 already."
+            assert "output_file_id" not in batch
+
+
+@pytest.mark.parametrize("how", ["expired", "cancelled"])
+async def test_workers_and_controller_are_killed_while_the_files_are_made(how: str) -> None:
+    count = 10_000
+    with running_server([SLOW], job_lease_s=LEASE_S) as server:
+        settings = settings_of(server)
+        window = "4s" if how == "expired" else "1h"
+        id = create(server, requests(count), completion_window=window)
+        until(server, id, done(20))
+        if how == "cancelled":
+            server.client.post(f"/v1/batches/{id}/cancel")
+        await job_is(settings, id, lambda _, batch: batch.finalizing_at is not None)
+        kill(job_workers(server))
+        first = await recorded(settings, id)
+        await job_is(settings, id, lambda job, batch: job.attempt == 2 or batch.finished_at is not None)
+        await asyncio.sleep(0.5)
+        with restarted(server, job_lease_s=LEASE_S) as again:
+            batch = until(again, id, ended)
+            output, errors = results(again, batch)
+        assert batch["status"] == how
+        assert len(output) >= 20
+        assert len(output) + len(errors) == count
+        assert {line["error"]["code"] for line in errors.values()} == {f"batch_{how}"}
+        assert batch["request_counts"]["completed"] == len(output)
+        assert batch["request_counts"]["failed"] == len(errors)
+        assert first <= {line["id"] for line in [*output.values(), *errors.values()]}
+
+
+async def test_database_and_object_store_go_away_for_a_while(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    postgres = OwnServer()
+    with s3_server(tmp_path / "s3") as s3, contextlib.ExitStack() as later:
+        for name, value in s3.credentials.items():
+            monkeypatch.setenv(name, value)
+        places = {
+            "database_url": postgres.url,
+            "blob_url": f"s3://{s3.bucket}/blobs",
+            "blob_endpoint": s3.endpoint,
+        }
+        with running_server([SLOW], job_lease_s=LEASE_S, job_workers=2, **places) as server:
+            ids = [create(server, requests(120)) for _ in range(2)]
+            until(server, ids[0], done(20))
+            argv, env = stop(s3)
+            await asyncio.sleep(2.5)
+            later.enter_context(started_again(argv, env))
+            until(server, ids[0], done(60))
+            postgres.stop()
+            await asyncio.sleep(2)
+            postgres.start()
+            kill(job_workers(server)[:1])
+            for id in ids:
+                batch = until(server, id, ended, within_s=60)
+                output, errors = results(server, batch)
+                assert batch["request_counts"] == {"total": 120, "completed": 120, "failed": 0}
+                assert len(output) == 120
+                assert not errors
+    postgres.stop()
+
+
+def stop(s3: S3Server) -> tuple[list[str], dict[str, str]]:
+    """Kills it; its command line and environment."""
+    port = s3.endpoint.rpartition(":")[2]
+    children = psutil.Process().children(recursive=True)
+    (process,) = [it for it in children if "nanio" in it.cmdline() and port in it.cmdline()]
+    command = process.cmdline(), process.environ()
+    process.kill()
+    return command
+
+
+@contextlib.contextmanager
+def started_again(argv: list[str], env: dict[str, str]) -> Iterator[None]:
+    with subprocess.Popen(argv, env=env) as process:
+        yield
+        process.terminate()

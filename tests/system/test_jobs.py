@@ -1,0 +1,75 @@
+"""Job workers of a real `tutti serve`: there while there is work, and gone with their server."""
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from tests.support.processes import gone, running
+from tests.support.server import Server, running_server
+
+from tutti.base.clock import now
+from tutti.jobs.args import Args
+from tutti.jobs.queue import enqueue
+from tutti.store.db import Database
+from tutti.store.records import JobRow
+
+
+def job_workers(server: Server) -> list[int]:
+    return [it.pid for it in server.tree() if it.cmdline()[1:] == ["-m", "tutti.app.jobworker"]]
+
+
+@asynccontextmanager
+async def database_of(server: Server) -> AsyncIterator[Database]:
+    database = await Database.open(f"sqlite:///{server.data_dir}/tutti.db")
+    yield database
+    await database.close()
+
+
+async def sweep_now(database: Database) -> str:
+    async with database.begin() as session:
+        return await enqueue(session, "sweep", Args(), project_id="")
+
+
+async def ended(database: Database, id: str) -> JobRow:
+    async with asyncio.timeout(30):
+        while True:
+            async with database.read() as session:
+                row = await session.get(JobRow, id)
+            if row is not None and row.finished_at is not None:
+                return row
+            await asyncio.sleep(0.05)
+
+
+async def test_a_job_worker_is_there_only_for_work_and_dies_with_its_server() -> None:
+    with running_server([], job_lease_s=2) as server:
+        async with database_of(server) as database:
+            await asyncio.sleep(1.5)
+            assert job_workers(server) == []
+            async with database.read() as session:
+                scheduled = await session.get(JobRow, "every-sweep")
+            assert scheduled is not None and scheduled.run_at > now() + 3000
+
+            assert (await ended(database, await sweep_now(database))).status == "completed"
+            (first,) = job_workers(server)
+
+            os.kill(first, signal.SIGKILL)
+            await gone([first])
+            assert (await ended(database, await sweep_now(database))).status == "completed"
+            (second,) = job_workers(server)
+            assert second != first
+
+        everything = [it.pid for it in server.tree()]
+        os.kill(server.pid, signal.SIGKILL)
+        await gone(everything)
+        assert not running(second)
+
+
+async def test_a_server_that_is_asked_to_stop_takes_its_job_workers_along() -> None:
+    with running_server([]) as server:
+        async with database_of(server) as database:
+            await ended(database, await sweep_now(database))
+        (worker,) = job_workers(server)
+        assert server.stop(within_s=10) == 0
+        await gone([worker])

@@ -1,0 +1,157 @@
+"""Clients' templates: what they may do, and what hostile ones cannot."""
+
+import asyncio
+import os
+import time
+from collections.abc import AsyncIterator
+
+import psutil
+import pytest
+
+from tutti.base.errors import InvalidRequest
+from tutti.features.evaluations.templates import Renderer, TemplateFailed, check_template, renderer
+
+ROW = {"name": "Bob", "info": {"question": "Why?"}, "tags": ["a", "b"], "range": "mine", "self": 1}
+
+
+@pytest.fixture
+async def opened() -> AsyncIterator[Renderer]:
+    async with renderer() as opened:
+        yield opened
+
+
+async def text(opened: Renderer, source: str) -> str:
+    return (await opened.render({"t": source}, ROW))["t"]
+
+
+async def reason(opened: Renderer, source: str) -> str:
+    with pytest.raises(TemplateFailed) as caught:
+        await text(opened, source)
+    assert caught.value.template == "t"
+    return caught.value.reason
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        ("plain", "plain"),
+        ("", ""),
+        ("Hi {{ name }}: {{ info.question }} <&>", "Hi Bob: Why? <&>"),
+        ("{% for tag in tags %}[{{ tag }}]{% endfor %}", "[a][b]"),
+        ("{{ info | tojson }}", '{"question": "Why?"}'),
+        ("{{ name | upper }}{% if missing is defined %}!{% endif %}", "BOB"),
+        ("{{ missing | default('-') }} {{ range }}", "- mine"),
+    ],
+)
+async def test_renders_the_fields_of_the_row(opened: Renderer, source: str, expected: str) -> None:
+    assert await text(opened, source) == expected
+
+
+@pytest.mark.parametrize("source", ["{{ missing }}", "{{ missing.x }}", "{% if missing %}{% endif %}"])
+async def test_a_field_that_is_not_there_is_named(opened: Renderer, source: str) -> None:
+    assert "'missing' is undefined" in await reason(opened, source)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "{{ ''.__class__.__mro__ }}",
+        "{{ cycler.__init__.__globals__.os.system('true') }}",
+        "{{ name.__init__.__globals__ }}",
+        "{{ self._TemplateReference__context }}",
+        "{{ ''['__class__'] }}",
+        "{{ '{0.__class__}'.format(name) }}",
+        "{{ (name | attr('__class__')).__mro__ }}",
+        "{{ tags.append(1) }}",
+        "{{ lipsum() }}",
+        "{% include '/etc/passwd' %}",
+        "{% import 'os' as os %}{{ os }}",
+        "{{ [].__reduce__() }}",
+    ],
+)
+async def test_nothing_but_the_row_can_be_reached(opened: Renderer, source: str) -> None:
+    assert await reason(opened, source)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "{{ 'a' * 10**11 }}",
+        "{{ range | center(10**10) }}",
+        "{{ '%1000000000d' | format(1) }}",
+        "{{ '{:>1000000000}'.format(1) }}",
+        "{% for a in dict(a=1) %}{{ 'x' * 2000000 }}{% endfor %}",
+        "{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}",
+        "{{ 1 / 0 }}",
+    ],
+)
+async def test_what_takes_too_much_fails_at_once(opened: Renderer, source: str) -> None:
+    began = time.monotonic()
+    assert await reason(opened, source)
+    assert time.monotonic() - began < 5
+
+
+LOOP = "{% for a in 'x' * 90000 %}{% for b in 'x' * 90000 %}{% endfor %}{% endfor %}"
+
+
+async def test_what_never_ends_is_ended_and_blocks_nobody(opened: Renderer) -> None:
+    slow = asyncio.create_task(reason(opened, LOOP))
+    began = time.monotonic()
+    for _ in range(20):
+        await asyncio.sleep(0.01)
+    assert time.monotonic() - began < 1
+    assert "too long" in await slow
+    assert await text(opened, "{{ name }}") == "Bob"
+
+
+async def test_c_code_that_never_ends_is_ended_too(opened: Renderer) -> None:
+    assert "too long" in await reason(opened, "{{ (10 ** 5000000) ** 3 % 7 }}")
+
+
+async def test_a_render_that_is_given_up_does_not_answer_the_next(opened: Renderer) -> None:
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.3):
+            await text(opened, LOOP)
+    assert await text(opened, "{{ name }}") == "Bob"
+
+
+async def test_closing_leaves_no_process() -> None:
+    async with renderer() as opened:
+        await text(opened, "{{ name }}")
+        (child,) = [it for it in psutil.Process().children() if "tutti.workers.render" in it.cmdline()]
+    assert not child.is_running()
+
+
+async def test_the_process_has_none_of_our_secrets(opened: Renderer) -> None:
+    os.environ["TUTTI_SECRET"] = "s3cret"
+    try:
+        await text(opened, "{{ name }}")
+        (child,) = [it for it in psutil.Process().children() if "tutti.workers.render" in it.cmdline()]
+        assert "TUTTI_SECRET" not in child.environ()
+    finally:
+        del os.environ["TUTTI_SECRET"]
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "{{ name",
+        "{% for %}",
+        "{{ name | nosuchfilter }}",
+        "{% nosuchtag %}",
+        "{{ " + "(" * 5000 + "1" + ")" * 5000 + " }}",
+        "{{ " + "9" * 5000 + " }}",
+        "x" * 100_000,
+    ],
+)
+def test_a_template_that_cannot_be_read_is_refused_when_it_is_sent(source: str) -> None:
+    with pytest.raises(InvalidRequest) as caught:
+        check_template(source, "parameters.judge.system_template")
+    assert caught.value.param == "parameters.judge.system_template"
+    assert caught.value.code == "invalid_template"
+
+
+def test_checking_evaluates_nothing() -> None:
+    began = time.monotonic()
+    check_template("{{ 10 ** 10 ** 10 }}{{ 'a' * 10 ** 12 }}" + LOOP, "x")
+    assert time.monotonic() - began < 1

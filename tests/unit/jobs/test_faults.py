@@ -1,0 +1,116 @@
+"""Jobs while processes die, hang and lose their database. Workers are processes of their own."""
+
+import asyncio
+import os
+import random
+import signal
+import time
+from pathlib import Path
+
+import psutil
+from tests.support.jobs import events, finished, put, row, until, worker_processes, working
+from tests.support.postgres import OwnServer
+
+from tutti.jobs.worker import Pace
+from tutti.store.db import Database
+from tutti.store.migrate import migrate
+
+LEASE_S = 1.5
+
+
+async def pid_of(database: Database, id: str, start: int = 0) -> int:
+    await until(database, id, "start", start + 1)
+    return (await events(database, id, "start"))[start]["pid"]
+
+
+async def test_a_killed_workers_job_runs_elsewhere_within_one_lease(database: Database) -> None:
+    id = await put(database, steps=40, step_s=0.05)
+    with worker_processes(database, 2, LEASE_S):
+        await until(database, id, "step", 3)
+        first = await pid_of(database, id)
+        os.kill(first, signal.SIGKILL)
+        killed_at = time.time()
+        second = await pid_of(database, id, 1)
+        started_at = (await row(database, id)).started_at
+        assert await finished(database, id) == ["completed"]
+    assert second != first
+    assert started_at is not None and started_at - killed_at <= LEASE_S + 0.2
+    assert len(await events(database, id, "step")) <= 41
+
+
+async def test_workers_may_die_anywhere(database: Database) -> None:
+    places = ("run", "settle", "ended")
+    ids = [await put(database, dies_at=place) for place in places]
+    with worker_processes(database, 1, 1.0) as processes:
+        keeping = asyncio.create_task(processes.keep())
+        assert await finished(database, *ids, within_s=40) == ["completed"] * 3
+        hopeless = await put(database, dies_at="run", dies=100)
+        assert await finished(database, hopeless, within_s=40) == ["failed"]
+        keeping.cancel()
+    ended = await row(database, hopeless)
+    assert ended.error == "Gave up after 3 attempts: each time its worker died."
+    for id in ids:
+        assert len(await events(database, id, "settled")) <= 2
+
+
+async def test_a_worker_that_hung_cannot_write_when_it_wakes(database: Database) -> None:
+    id = await put(database, steps=40, step_s=0.05)
+    with worker_processes(database, 2, LEASE_S):
+        await until(database, id, "step", 3)
+        stale = await pid_of(database, id)
+        os.kill(stale, signal.SIGSTOP)
+        await until(database, id, "start", 2)
+        taken = len(await events(database, id))
+        os.kill(stale, signal.SIGCONT)
+        assert await finished(database, id) == ["completed"]
+        after = [it for it in (await events(database, id))[taken:] if it.get("pid") == stale]
+    assert after == []
+    steps = [it["step"] for it in await events(database, id, "step")]
+    assert sorted(set(steps)) == list(range(40))
+
+
+async def test_every_job_ends_once_however_workers_are_killed(database: Database) -> None:
+    chance = random.Random(7)
+    ids = [await put(database, steps=4, step_s=0.02) for _ in range(24)]
+    with worker_processes(database, 3, 1.0) as processes:
+        await until(database, ids[0], "start")
+        for _ in range(5):
+            await asyncio.sleep(0.25)
+            chance.choice(processes.running).kill()
+            processes.replace_the_dead()
+        statuses = await finished(database, *ids, within_s=40)
+    assert set(statuses) <= {"completed", "failed"}
+
+
+async def test_workers_outlive_a_database_that_goes_away() -> None:
+    server = await asyncio.to_thread(OwnServer)
+    database = await Database.open(server.url)
+    await migrate(database)
+    ids = [await put(database, steps=30, step_s=0.05) for _ in range(3)]
+    async with working(database, Pace(lease_s=2.0, backoff_s=0.2)):
+        await until(database, ids[0], "step", 3)
+        await asyncio.to_thread(server.stop)
+        await asyncio.sleep(1)
+        await asyncio.to_thread(server.start)
+        await asyncio.sleep(0.5)
+        later = await put(database)
+        assert await finished(database, *ids, later) == ["completed"] * 4
+    await database.close()
+
+
+async def test_memory_stays_flat(tmp_path: Path) -> None:
+    database = await Database.open(f"sqlite:///{tmp_path}/tutti.db")
+    await migrate(database)
+    with worker_processes(database, 1) as processes:
+        await finished(database, *[await put(database, steps=3) for _ in range(40)])
+        process = psutil.Process(processes.running[0].pid)
+        before, end = process.memory_info().rss, time.monotonic() + 5
+        count = 0
+        while time.monotonic() < end:
+            ids = [await put(database, steps=3, raises="transient", works_at=2) for _ in range(20)]
+            await finished(database, *ids)
+            count += 20
+        grown = process.memory_info().rss - before
+    await database.close()
+    assert count >= 20
+    assert grown < 4_000_000
