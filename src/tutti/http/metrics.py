@@ -17,7 +17,7 @@ from tutti.base.clock import monotonic_s
 
 if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
     # Otherwise every count asks the kernel for the process's id first; no process of ours forks.
-    values.ValueClass = values.MultiProcessValue(partial(int, os.getpid()))
+    values.ValueClass = values.MultiProcessValue(partial(int, os.getpid()))  # pyright: ignore[reportUnknownMemberType]
 
 _Metric = TypeVar("_Metric", Counter, Gauge, Histogram)
 

@@ -49,7 +49,7 @@ def main() -> NoReturn:
             convert(Path(sys.argv[1]), Path(sys.argv[2]))
     except (Untaken, UnknownTokenizer, BadTensors, BadModel) as error:
         sys.exit(str(error))
-    except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
+    except (OSError, ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
         sys.exit(f"it cannot be read: {error!r}")
     sys.exit(0)
 

@@ -59,7 +59,7 @@ def main() -> NoReturn:
         base = read_base(about)
         config = _read_config(folder / "adapter_config.json")
         pairs = convert(config, dict(read_tensors(folder / "adapter_model.safetensors")), base)
-    except (BadAdapter, BadTensors, OSError, ValueError, KeyError, TypeError) as error:
+    except (BadAdapter, BadTensors, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         sys.exit(
             f"{error}" if isinstance(error, BadAdapter | BadTensors) else f"it cannot be read: {error!r}"
         )

@@ -18,11 +18,14 @@ from tutti.jobs.errors import Failed
 from tutti.serving.describe import describe_path
 from tutti.serving.gguf import BadGguf, Gguf, read_gguf
 from tutti.serving.sources.base import PullFailed
+from tutti.serving.sources.hub import SHARD
 from tutti.serving.weights import is_data
 
 ADAPTER_WEIGHTS = "adapter_model.safetensors"
 ADAPTER_CONFIG = "adapter_config.json"
 _MOST_RANK = 512
+_BESIDES = ("mmproj", "imatrix")
+"""Helpers that lie beside the weights."""
 
 
 def has_vllm(settings: Settings) -> bool:
@@ -36,7 +39,7 @@ async def build_model(place: Place, settings: Settings) -> Model:
     """As `place.model` describes itself. Raises Failed."""
     shutil.rmtree(place.model, ignore_errors=True)
     work = await asyncio.to_thread(place.fresh_work)
-    ggufs = sorted(place.files.glob("*.gguf"))
+    ggufs = _parts(place.files)
     if (place.files / ADAPTER_CONFIG).exists():
         raise Failed("This is an adapter: upload it with model_type adapter and its base_model.")
     if ggufs:
@@ -50,6 +53,15 @@ async def build_model(place: Place, settings: Settings) -> Model:
         arguments = (place.files, work / "model.gguf")
         await run_worker("convert", *arguments, log=place.log, prefix="The model cannot be converted")
     return await asyncio.to_thread(_described, work, place.model)
+
+
+def _parts(folder: Path) -> list[Path]:
+    """One file, or all parts of one model."""
+    found = sorted(path for path in folder.glob("*.gguf") if not path.name.startswith(_BESIDES))
+    if len({SHARD.sub("", path.name) for path in found}) > 1:
+        names = ", ".join(path.name for path in found)
+        raise Failed(f"There are several models: {names}. Upload them one by one.")
+    return found
 
 
 async def _check_gguf(files: Sequence[Path], place: Place) -> None:
