@@ -25,8 +25,8 @@ from bench.servers import KEY, Server, tutti
 from bench.tokens import MODEL, engine_of, wait_loaded
 
 ROUNDS = 3
-LINES, TOKENS, SLOTS = 96, 64, 8
-ASKED, PAUSE_S, LIVE_TOKENS = 8, 1.5, 48
+LINES, TOKENS, SLOTS = 64, 32, 8
+ASKED, PAUSE_S, LIVE_TOKENS = 6, 1.5, 32
 ECHO_LINES = 5000
 MILLION = 1_000_000
 CHATS = "/v1/chat/completions"
@@ -168,7 +168,7 @@ async def _with_a_model() -> list[Claim]:
         await wait_loaded(api.server)
         engine = engine_of(api.server)
         await _by_batch(api, "warm")
-        script = [await _by_script(engine, "warm")]
+        await _by_script(engine, "warm")
         script, batch, alone, beside, rates = [], [], [], [], []
         for number in range(ROUNDS):
             script.append(await _by_script(engine, f"script {number}"))

@@ -20,7 +20,7 @@ def fields(**fields: Any) -> dict[str, Any]:
 
 def anyone() -> httpx.AsyncClient:
     """Without a key; `verify` only saves the time in which certificates would be read."""
-    return httpx.AsyncClient(verify=False)
+    return httpx.AsyncClient(verify=False, timeout=120)
 
 
 async def announce(client: httpx.AsyncClient, **said: str) -> httpx.Response:

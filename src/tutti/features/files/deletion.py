@@ -27,7 +27,10 @@ async def delete_file(platform: Platform, project_id: str, file_id: str) -> None
     async with platform.database.begin() as session:
         user = await _user(session, project_id, file_id)
         if user is not None:
-            raise Conflict(f"File {file_id} is in use by {user}: cancel that first.", code="file_in_use")
+            raise Conflict(
+                f"File {file_id} is in use by {user}: wait until that has ended, or cancel it.",
+                code="file_in_use",
+            )
         if not await rows.begin_deleting(session, project_id, file_id, "ready"):
             raise rows.no_file(file_id)
     await _purge_now(platform, project_id, file_id)
