@@ -112,7 +112,9 @@ async def test_a_base_and_its_adapters_answer_in_turn_on_one_engine(server: Serv
     assert len(server.engines()) == 1
     body = {"model": one, "messages": [{"role": "user", "content": "Hello"}], "max_tokens": 8}
     chat = server.client.post("/v1/chat/completions", json=body).json()
-    assert (chat["model"], chat["choices"][0]["finish_reason"]) == (one, "length")
+    assert chat["model"] == one
+    assert chat["choices"][0]["finish_reason"] in ("length", "eos")
+    assert chat["usage"]["completion_tokens"] > 0
     assert one in server.client.get("/v1/models").text
     assert "hf_secret" not in server.output
     for path in server.data_dir.glob("tutti.db*"):

@@ -8,6 +8,7 @@ headers; size and time are bounded while bytes arrive.
 
 import asyncio
 import contextlib
+import importlib
 import ipaddress
 import re
 import socket
@@ -15,19 +16,20 @@ import zlib
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, IPv6Network
-from typing import Any
+from types import ModuleType
+from typing import TYPE_CHECKING
 
-import aiohttp
-from aiohttp.abc import AbstractResolver, ResolveResult
 from yarl import URL
 
 from tutti.base.errors import InvalidRequest, Unavailable
+
+if TYPE_CHECKING:
+    from aiohttp import ClientResponse
 
 Address = IPv4Address | IPv6Address
 
 MAX_REDIRECTS = 5
 MAX_URL_LENGTH = 8192
-_CHUNK_BYTES = 64 * 1024
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _FORBIDDEN = re.compile(r"[\x00-\x20\x7f-\xa0\\]|\s")
 _NAME = re.compile(
@@ -78,9 +80,9 @@ class Fetcher:
                 return await self._follow(url, max_bytes)
         except TimeoutError:
             reason = f"no complete answer within {timeout_s:g} s"
-        except (Refused, aiohttp.ClientPayloadError, zlib.error) as error:
+        except (Refused, _http().aiohttp.ClientPayloadError, zlib.error) as error:
             reason = str(error) if isinstance(error, Refused) else "the answer is broken"
-        except (aiohttp.ClientError, OSError, ValueError):
+        except (_http().aiohttp.ClientError, OSError, ValueError):
             reason = "the server cannot be reached"
         raise InvalidRequest(f"Cannot fetch the URL: {reason}.", param=param, code="url_not_fetched")
 
@@ -101,11 +103,11 @@ class Fetcher:
                 return await self._post(url, body, headers, max_bytes)
         except Refused as error:
             raise _not_posted(str(error), param) from None
-        except (aiohttp.InvalidURL, zlib.error, ValueError):
+        except (_http().aiohttp.InvalidURL, zlib.error, ValueError):
             raise _not_posted("the answer is broken", param) from None
         except TimeoutError:
             reason = f"no complete answer within {timeout_s:g} s"
-        except (aiohttp.ClientError, OSError):
+        except (_http().aiohttp.ClientError, OSError):
             reason = "the server cannot be reached"
         raise Unavailable(f"Cannot POST to the URL: {reason}.", param=param, code="url_not_posted")
 
@@ -120,21 +122,21 @@ class Fetcher:
 
     async def _post(self, text: str, body: bytes, headers: Mapping[str, str], max_bytes: int) -> Posted:
         url = parse_url(text)
-        async with _connect(url, await self._resolve(url), "POST", body, headers) as response:
+        async with _http().connect(url, await self._resolve(url), "POST", body, headers) as response:
             if response.status in _REDIRECTS:
                 raise Refused("it redirects, which a POST may not")
             names = {name.lower(): value for name, value in response.headers.items()}
-            return Posted(response.status, names, await _read_body(response, max_bytes))
+            return Posted(response.status, names, await _http().read_body(response, max_bytes))
 
     @contextlib.asynccontextmanager
     async def open(
         self, url: str, headers: Mapping[str, str] | None = None
-    ) -> AsyncGenerator[aiohttp.ClientResponse]:
+    ) -> "AsyncGenerator[ClientResponse]":
         """The answer where the redirects end, of any status and not yet read. Bounded by nothing: the caller
         minds size and time. Raises Refused, and what aiohttp raises."""
         at = parse_url(url)
         for _ in range(MAX_REDIRECTS + 1):
-            async with _connect(at, await self._resolve(at), headers=headers) as response:
+            async with _http().connect(at, await self._resolve(at), headers=headers) as response:
                 if response.status not in _REDIRECTS:
                     yield response
                     return
@@ -143,7 +145,10 @@ class Fetcher:
 
     async def _follow(self, text: str, max_bytes: int) -> Fetched:
         async with self.open(text) as response:
-            return await _read(response, max_bytes)
+            if response.status != 200:
+                raise Refused(f"the server answered {response.status}")
+            data = await _http().read_body(response, max_bytes)
+            return Fetched(response.content_type.lower(), data, str(response.url))
 
     async def _resolve(self, url: URL) -> Sequence[Address]:
         addresses = await _addresses(url)
@@ -153,6 +158,11 @@ class Fetcher:
     def _check(self, addresses: Sequence[Address]) -> None:
         if not addresses or not all(self._allow(form) for a in addresses for form in _forms(a)):
             raise Refused("its host is not a public address")
+
+
+def _http() -> ModuleType:
+    """Loaded by the first URL: a tenth of an API worker's memory, and most servers are never sent one."""
+    return importlib.import_module("tutti.serving.fetch_http")
 
 
 def _not_posted(reason: str, param: str | None) -> InvalidRequest:
@@ -227,99 +237,3 @@ def _forms(address: Address) -> Sequence[Address]:
     if address in _NAT64:
         return (IPv4Address(int(address) & 0xFFFFFFFF),)
     return (address,) if address.sixtofour is None else (address, address.sixtofour)
-
-
-class _Pinned(AbstractResolver):
-    """Answers with the addresses that were checked, whatever it is asked."""
-
-    def __init__(self, addresses: Sequence[Address]) -> None:
-        self._addresses = addresses
-
-    async def resolve(
-        self,
-        host: str,
-        port: int = 0,
-        family: socket.AddressFamily = socket.AF_UNSPEC,  # noqa: ARG002
-    ) -> list[ResolveResult]:
-        return [
-            ResolveResult(
-                hostname=host,
-                host=str(address),
-                port=port,
-                family=socket.AF_INET if address.version == 4 else socket.AF_INET6,
-                proto=0,
-                flags=socket.AI_NUMERICHOST,
-            )
-            for address in self._addresses
-        ]
-
-    async def close(self) -> None:
-        """Holds nothing."""
-
-
-# --- one request --------------------------------------------------------------------------------------------
-
-
-@contextlib.asynccontextmanager
-async def _connect(
-    url: URL,
-    addresses: Sequence[Address],
-    method: str = "GET",
-    body: bytes | None = None,
-    headers: Mapping[str, str] | None = None,
-) -> AsyncGenerator[aiohttp.ClientResponse]:
-    async with (
-        aiohttp.ClientSession(
-            connector=_connector(addresses),
-            cookie_jar=aiohttp.DummyCookieJar(),
-            auto_decompress=False,
-            trust_env=False,
-            timeout=aiohttp.ClientTimeout(total=None),
-            headers={"accept": "*/*", "accept-encoding": "identity", "user-agent": "tutti"},
-        ) as session,
-        session.request(method, url, data=body, headers=headers, allow_redirects=False) as response,
-    ):
-        yield response
-
-
-def _connector(addresses: Sequence[Address]) -> aiohttp.TCPConnector:
-    """The socket itself is refused to any other address: the last line, whatever lies in between."""
-
-    def open_socket(info: Any) -> socket.socket:
-        family, kind, protocol, _, (host, *_) = info
-        if ipaddress.ip_address(host) not in addresses:
-            raise Refused("its host is not a public address")
-        return socket.socket(family, kind, protocol)
-
-    return aiohttp.TCPConnector(
-        resolver=_Pinned(addresses), use_dns_cache=False, force_close=True, socket_factory=open_socket
-    )
-
-
-async def _read(response: aiohttp.ClientResponse, max_bytes: int) -> Fetched:
-    if response.status != 200:
-        raise Refused(f"the server answered {response.status}")
-    data = await _read_body(response, max_bytes)
-    return Fetched(response.content_type.lower(), data, str(response.url))
-
-
-async def _read_body(response: aiohttp.ClientResponse, max_bytes: int) -> bytes:
-    encoding = response.headers.get("content-encoding", "identity").lower()
-    if encoding not in ("identity", "gzip", "deflate"):
-        raise Refused("its content encoding is not supported")
-    if encoding == "identity" and (response.content_length or 0) > max_bytes:
-        raise Refused(f"it is larger than {max_bytes} bytes")
-    return await _body(response, max_bytes, inflating=encoding != "identity")
-
-
-async def _body(response: aiohttp.ClientResponse, max_bytes: int, *, inflating: bool) -> bytes:
-    """Decompression stops at the limit too: its second argument bounds what one chunk may become."""
-    inflate = zlib.decompressobj(wbits=47)
-    data = bytearray()
-    async for chunk in response.content.iter_chunked(_CHUNK_BYTES):
-        data += inflate.decompress(chunk, max_bytes + 1 - len(data)) if inflating else chunk
-        if len(data) > max_bytes:
-            raise Refused(f"it is larger than {max_bytes} bytes")
-    if inflating and not inflate.eof:
-        raise Refused("the answer is broken")
-    return bytes(data)

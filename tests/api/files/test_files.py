@@ -8,9 +8,7 @@ import pytest
 from sqlalchemy import select, update
 from tests.support.uploads import LINES, announce, files, upload
 
-from tutti.app.platform import open_platform
 from tutti.base.clock import now
-from tutti.base.settings import Settings
 from tutti.features.files.service import find, lines, make
 from tutti.features.files.sweep import KIND, file_sweep
 from tutti.http.inside import Inside
@@ -22,17 +20,10 @@ from tutti.store.blobs import Blobs
 from tutti.store.db import Database
 from tutti.store.records import Batch, Evaluation, File, JobRow, Upload
 
-PROJECT = "proj-default"
 one_kind = pytest.mark.parametrize("kind", ["sqlite"])
 """For what has nothing to do with the database or the object store."""
 V1 = {"user-agent": "Together/v1 PythonBindings/1.5.35"}
 OPENAI = {"user-agent": "OpenAI/Python 3.52.0"}
-
-
-@pytest.fixture
-async def platform(settings: Settings, database: Database) -> AsyncIterator[Platform]:
-    async with open_platform(settings, database) as platform:
-        yield platform
 
 
 async def pieces(*data: bytes) -> AsyncIterator[bytes]:
@@ -123,7 +114,7 @@ async def test_a_download_goes_on_only_in_the_same_bytes(client: httpx.AsyncClie
 # --- deleting ---------------------------------------------------------------------------------------------
 
 
-async def test_what_is_deleted_is_gone(client: httpx.AsyncClient, blobs: Blobs) -> None:
+async def test_what_is_deleted_is_gone(client: httpx.AsyncClient, blobs: Blobs, project: str) -> None:
     id = (await upload(client))["id"]
     answer = await client.delete(f"/v1/files/{id}")
     assert answer.json() == {"id": id, "object": "file", "deleted": True}
@@ -131,17 +122,19 @@ async def test_what_is_deleted_is_gone(client: httpx.AsyncClient, blobs: Blobs) 
     for path in (f"/v1/files/{id}", f"/v1/files/{id}/content"):
         assert (await client.get(path)).status_code == 404
     assert (await client.delete(f"/v1/files/{id}")).status_code == 404
-    assert await blobs.list(f"{PROJECT}/") == []
+    assert await blobs.list(f"{project}/") == []
 
 
-async def test_what_is_in_use_is_not_deleted(client: httpx.AsyncClient, database: Database) -> None:
+async def test_what_is_in_use_is_not_deleted(
+    client: httpx.AsyncClient, database: Database, project: str
+) -> None:
     ids = [(await upload(client))["id"] for _ in range(2)]
     batch = Batch(
-        id="batch-1", project_id=PROJECT, key_id="k", endpoint="e", input_file_id=ids[0], file_size_bytes=1,
+        id="batch-1", project_id=project, key_id="k", endpoint="e", input_file_id=ids[0], file_size_bytes=1,
         status="IN_PROGRESS", completion_window="24h", details={}, created_at=0, deadline_at=0,
     )  # fmt: skip
     evaluation = Evaluation(
-        id="eval-1", project_id=PROJECT, key_id="k", type="score", status="queued", status_updates=[],
+        id="eval-1", project_id=project, key_id="k", type="score", status="queued", status_updates=[],
         parameters={"judge": {}, "input_data_file_path": ids[1]}, results={}, created_at=0, updated_at=0,
     )  # fmt: skip
     async with database.begin() as session:
@@ -159,7 +152,7 @@ async def test_what_is_in_use_is_not_deleted(client: httpx.AsyncClient, database
 # --- files that jobs make ---------------------------------------------------------------------------------
 
 
-async def test_a_job_makes_a_file_once(client: httpx.AsyncClient, platform: Platform) -> None:
+async def test_a_job_makes_a_file_once(client: httpx.AsyncClient, platform: Platform, project: str) -> None:
     told: list[str] = []
 
     async def also(_session: object, file: File) -> None:
@@ -169,7 +162,7 @@ async def test_a_job_makes_a_file_once(client: httpx.AsyncClient, platform: Plat
         return await make(
             platform,
             platform.database.begin,
-            project_id=PROJECT,
+            project_id=project,
             filename="batch-output.jsonl",
             purpose="batch_output",
             data=pieces(data),
@@ -190,13 +183,13 @@ async def test_a_job_makes_a_file_once(client: httpx.AsyncClient, platform: Plat
 
 
 async def test_a_file_whose_making_was_cut_short_is_made_again(
-    client: httpx.AsyncClient, platform: Platform
+    client: httpx.AsyncClient, platform: Platform, project: str
 ) -> None:
     async def broken() -> AsyncIterator[bytes]:
         yield b"half"
         raise KeyError("killed")
 
-    about = {"project_id": PROJECT, "filename": "a.jsonl", "purpose": "eval-output", "file_id": "file-1"}
+    about = {"project_id": project, "filename": "a.jsonl", "purpose": "eval-output", "file_id": "file-1"}
     with pytest.raises(KeyError):
         await make(platform, platform.database.begin, data=broken(), **about)
     assert await files(client) == []
@@ -205,20 +198,24 @@ async def test_a_file_whose_making_was_cut_short_is_made_again(
 
 
 @one_kind
-async def test_lines_are_those_of_the_file(client: httpx.AsyncClient, platform: Platform) -> None:
+async def test_lines_are_those_of_the_file(
+    client: httpx.AsyncClient, platform: Platform, project: str
+) -> None:
     for data, expected in (
         (LINES * 50, LINES.splitlines() * 50),
         (b"a\r\n\r\nb\n\nc", [b"a", b"", b"b", b"", b"c"]),
         ("ü\u2028\n".encode() * 2, ["ü\u2028".encode()] * 2),
         (b"\n", [b""]),
     ):
-        file = await find(platform, PROJECT, (await upload(client, data))["id"])
+        file = await find(platform, project, (await upload(client, data))["id"])
         assert [line async for line in lines(platform, file)] == expected
 
 
 @one_kind
-async def test_a_line_without_end_is_refused(client: httpx.AsyncClient, platform: Platform) -> None:
-    file = await find(platform, PROJECT, (await upload(client, b"a\n" + b"x" * 17_000_000))["id"])
+async def test_a_line_without_end_is_refused(
+    client: httpx.AsyncClient, platform: Platform, project: str
+) -> None:
+    file = await find(platform, project, (await upload(client, b"a\n" + b"x" * 17_000_000))["id"])
     seen = []
     with pytest.raises(Exception, match="Line 2 is longer"):
         seen += [line async for line in lines(platform, file)]
@@ -246,7 +243,7 @@ async def swept(platform: Platform) -> None:
 
 
 async def test_the_sweep_forgets_what_was_given_up(
-    client: httpx.AsyncClient, platform: Platform, database: Database, blobs: Blobs
+    client: httpx.AsyncClient, platform: Platform, database: Database, blobs: Blobs, project: str
 ) -> None:
     kept = await upload(client)
     expired = await upload(client)
@@ -257,14 +254,17 @@ async def test_the_sweep_forgets_what_was_given_up(
     async with httpx.AsyncClient(verify=False) as anybody:
         await anybody.put(begun["parts"][0]["URL"], content=b"12345")
     async with database.begin() as session:
+        mine = File.project_id == project
         old = {"created_at": now() - 50 * 3600}
-        await session.execute(update(File).where(File.state == "uploading", File.id != fresh).values(**old))
-        await session.execute(update(Upload).values(**old))
+        await session.execute(
+            update(File).where(mine, File.state == "uploading", File.id != fresh).values(**old)
+        )
+        await session.execute(update(Upload).where(Upload.project_id == project).values(**old))
         await session.execute(update(File).where(File.id == expired["id"]).values(expires_at=now() - 1))
     await swept(platform)
     assert [file["id"] for file in await files(client)] == [kept["id"]]
     async with database.read() as session:
-        assert set(await session.scalars(select(File.id))) == {kept["id"], fresh}
-        assert list(await session.scalars(select(Upload.id))) == []
-    left = await blobs.list(f"{PROJECT}/")
+        assert set(await session.scalars(select(File.id).where(mine))) == {kept["id"], fresh}
+        assert list(await session.scalars(select(Upload.id).where(Upload.project_id == project))) == []
+    left = await blobs.list(f"{project}/")
     assert [key.split("/")[2] for key in left] == [kept["id"]]

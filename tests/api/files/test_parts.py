@@ -12,7 +12,6 @@ from tutti.store.blobs import Blobs
 DATA = LINES * 40
 PART = len(DATA) // 3 + 1
 PARTS = [DATA[start : start + PART] for start in range(0, len(DATA), PART)]
-PROJECT = "proj-default"
 one_kind = pytest.mark.parametrize("kind", ["sqlite"])
 """For what has nothing to do with the database or the object store."""
 
@@ -51,7 +50,7 @@ async def complete(client: httpx.AsyncClient, **body: Any) -> httpx.Response:
     return await client.post("/v1/files/multipart/complete", json=body)
 
 
-async def test_parts_make_a_file(client: httpx.AsyncClient, blobs: Blobs) -> None:
+async def test_parts_make_a_file(client: httpx.AsyncClient, blobs: Blobs, project: str) -> None:
     upload, urls = await begun(client)
     parts = await put_parts(urls[::-1], PARTS[::-1])
     parts = [{**part, "part_number": len(PARTS) + 1 - part["part_number"]} for part in parts]
@@ -59,7 +58,7 @@ async def test_parts_make_a_file(client: httpx.AsyncClient, blobs: Blobs) -> Non
     file = (await complete(client, **upload, parts=parts)).json()["file"]
     assert (file["id"], file["bytes"], file["checksum"]) == (upload["file_id"], len(DATA), sha256(DATA))
     assert (await client.get(f"/v1/files/{file['id']}/content")).content == DATA
-    assert len(await blobs.list(f"{PROJECT}/")) == 1
+    assert len(await blobs.list(f"{project}/")) == 1
     again = await complete(client, **upload, parts=parts)
     assert again.json()["file"]["id"] == file["id"]
     assert (await put(urls[0], PARTS[0])).status_code == 404
@@ -67,13 +66,15 @@ async def test_parts_make_a_file(client: httpx.AsyncClient, blobs: Blobs) -> Non
     assert len(await files(client)) == 1
 
 
-async def test_completing_at_the_same_time_makes_one_file(client: httpx.AsyncClient, blobs: Blobs) -> None:
+async def test_completing_at_the_same_time_makes_one_file(
+    client: httpx.AsyncClient, blobs: Blobs, project: str
+) -> None:
     upload, urls = await begun(client)
     parts = await put_parts(urls, PARTS)
     answers = await asyncio.gather(*(complete(client, **upload, parts=parts) for _ in range(3)))
     assert [answer.status_code for answer in answers] == [200] * 3
     assert (await client.get(f"/v1/files/{upload['file_id']}/content")).content == DATA
-    assert len(await blobs.list(f"{PROJECT}/")) == 1
+    assert len(await blobs.list(f"{project}/")) == 1
 
 
 @one_kind
@@ -105,15 +106,17 @@ async def test_parts_that_do_not_make_the_file_are_refused(client: httpx.AsyncCl
     assert (await complete(client, **upload, parts=parts)).status_code == 200
 
 
-async def test_an_aborted_upload_leaves_nothing(client: httpx.AsyncClient, blobs: Blobs) -> None:
+async def test_an_aborted_upload_leaves_nothing(
+    client: httpx.AsyncClient, blobs: Blobs, project: str
+) -> None:
     upload, urls = await begun(client)
     parts = await put_parts(urls, PARTS)
     assert (await client.post("/v1/files/multipart/abort", json=upload)).json()["aborted"] is True
-    assert await blobs.list(f"{PROJECT}/") == []
+    assert await blobs.list(f"{project}/") == []
     assert (await complete(client, **upload, parts=parts)).status_code == 404
     assert (await put(urls[0], PARTS[0])).status_code == 404
     assert (await client.post("/v1/files/multipart/abort", json=upload)).status_code == 404
-    assert await blobs.list(f"{PROJECT}/") == []
+    assert await blobs.list(f"{project}/") == []
 
 
 @one_kind

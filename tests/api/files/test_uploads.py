@@ -6,14 +6,11 @@ from collections.abc import AsyncIterator
 
 import httpx
 import pytest
+from tests.api.files.conftest import Projects
 from tests.support.uploads import LINES, announce, anyone, fields, files, put, sha256, upload
 
-from tutti.base.settings import Settings
-from tutti.http.keys import create_key, project_named, server_secret
 from tutti.store.blobs import Blobs
-from tutti.store.db import Database
 
-PROJECT = "proj-default"
 one_kind = pytest.mark.parametrize("kind", ["sqlite"])
 """For what has nothing to do with the database or the object store."""
 
@@ -27,9 +24,9 @@ async def pieces(*data: bytes) -> AsyncIterator[bytes]:
         yield piece
 
 
-async def nothing_is_left(client: httpx.AsyncClient, blobs: Blobs) -> None:
+async def nothing_is_left(client: httpx.AsyncClient, blobs: Blobs, project: str) -> None:
     assert await files(client) == []
-    assert await blobs.list(f"{PROJECT}/") == []
+    assert await blobs.list(f"{project}/") == []
 
 
 # --- announced, put, preprocessed -------------------------------------------------------------------------
@@ -130,7 +127,9 @@ async def test_what_is_wrong_with_an_announcement_is_said(client: httpx.AsyncCli
         assert answer.json()["error"]["param"] == param
 
 
-async def test_what_is_wrong_with_an_upload_is_said(client: httpx.AsyncClient, blobs: Blobs) -> None:
+async def test_what_is_wrong_with_an_upload_is_said(
+    client: httpx.AsyncClient, blobs: Blobs, project: str
+) -> None:
     async def refused(path: str, status: int = 400, **request: object) -> str:
         answer = await client.post(path, **request)
         assert answer.status_code == status, answer.text
@@ -150,10 +149,12 @@ async def test_what_is_wrong_with_an_upload_is_said(client: httpx.AsyncClient, b
     assert "longer" in await refused("/v1/files", files=file, data={"purpose": "x" * 20_000})
     large = {"file": ("x", b"x" * 20_000_001)}
     assert "20000000" in await refused("/v1/files", 413, files=large, data={"purpose": "eval"})
-    await nothing_is_left(client, blobs)
+    await nothing_is_left(client, blobs, project)
 
 
-async def test_a_form_that_is_broken_is_refused(client: httpx.AsyncClient, blobs: Blobs) -> None:
+async def test_a_form_that_is_broken_is_refused(
+    client: httpx.AsyncClient, blobs: Blobs, project: str
+) -> None:
     headers = {"content-type": "multipart/form-data; boundary=b"}
     for body in (
         b"",
@@ -164,7 +165,7 @@ async def test_a_form_that_is_broken_is_refused(client: httpx.AsyncClient, blobs
     ):
         answer = await client.post("/v1/files/upload", content=body, headers=headers)
         assert answer.status_code == 400
-        await nothing_is_left(client, blobs)
+        await nothing_is_left(client, blobs, project)
     answer = await client.post("/v1/files", content=b"--b", headers={"content-type": "multipart/form-data"})
     assert answer.status_code == 400
 
@@ -189,7 +190,7 @@ async def test_the_same_bytes_for_the_same_purpose_are_known(client: httpx.Async
 
 
 @one_kind
-async def test_a_signed_url_is_good_for_nothing_else(client: httpx.AsyncClient) -> None:
+async def test_a_signed_url_is_good_for_nothing_else(client: httpx.AsyncClient, project: str) -> None:
     location = (await announce(client)).headers["location"]
     other = (await announce(client)).headers["x-together-file-id"]
     id = location.split("/files/")[1].split("/")[0]
@@ -199,7 +200,7 @@ async def test_a_signed_url_is_good_for_nothing_else(client: httpx.AsyncClient) 
             assert (await anybody.request(method, location)).status_code == 401
         for wrong in (
             location.replace(id, other),
-            location.replace("tutti-project=proj-default", "tutti-project=proj-other"),
+            location.replace(project, "proj-other"),
             re.sub(r"tutti-expires=\d+", "tutti-expires=99999999999", location),
             location[:-1] + ("0" if location[-1] != "0" else "1"),
             f"{location}&more=1",
@@ -235,13 +236,15 @@ async def test_a_signed_url_counts_beside_credentials_that_a_library_adds(client
 # --- broken ones ------------------------------------------------------------------------------------------
 
 
-async def test_bytes_that_were_not_announced_are_refused(client: httpx.AsyncClient, blobs: Blobs) -> None:
+async def test_bytes_that_were_not_announced_are_refused(
+    client: httpx.AsyncClient, blobs: Blobs, project: str
+) -> None:
     location = (await announce(client, checksum=sha256(LINES))).headers["location"]
     for data in (LINES[:-1], LINES + b"x", b""):
         answer = await put(location, data)
         assert answer.status_code == 400
         assert answer.headers["x-should-retry"] == "false"
-        await nothing_is_left(client, blobs)
+        await nothing_is_left(client, blobs, project)
     assert (await put(location, LINES)).status_code == 200
     assert len(await files(client)) == 1
 
@@ -255,7 +258,7 @@ async def test_putting_the_same_again_is_no_error_and_other_bytes_are(client: ht
 
 
 async def test_what_is_left_of_a_file_is_not_taken_for_the_file(
-    client: httpx.AsyncClient, blobs: Blobs
+    client: httpx.AsyncClient, blobs: Blobs, project: str
 ) -> None:
     """The 1.x client sends no checksum, and tries again from wherever its file then is."""
     location = (await announce(client)).headers["location"]
@@ -276,10 +279,12 @@ async def test_what_is_left_of_a_file_is_not_taken_for_the_file(
     assert len(await files(client)) == 2
 
 
-async def test_a_file_that_is_too_large_is_refused(client: httpx.AsyncClient, blobs: Blobs) -> None:
+async def test_a_file_that_is_too_large_is_refused(
+    client: httpx.AsyncClient, blobs: Blobs, project: str
+) -> None:
     location = (await announce(client)).headers["location"]
     assert (await put(location, b"x" * 20_000_001)).status_code == 413
-    await nothing_is_left(client, blobs)
+    await nothing_is_left(client, blobs, project)
 
 
 async def test_a_file_larger_than_any_json_body_is_taken(client: httpx.AsyncClient) -> None:
@@ -290,14 +295,9 @@ async def test_a_file_larger_than_any_json_body_is_taken(client: httpx.AsyncClie
 # --- tenants ----------------------------------------------------------------------------------------------
 
 
-async def test_another_projects_files_do_not_exist(
-    client: httpx.AsyncClient, settings: Settings, database: Database
-) -> None:
+async def test_another_projects_files_do_not_exist(client: httpx.AsyncClient, projects: Projects) -> None:
     file = await upload(client, checksum=sha256(LINES))
-    project = await project_named(database, "others")
-    secret = server_secret(settings)
-    key = await create_key(database, secret, "other", project_id=project.id)
-    client.headers["authorization"] = f"Bearer {key.secret}"
+    _, client = await projects.new()
     path = f"/v1/files/{file['id']}"
     assert await files(client) == []
     for method, where in (

@@ -12,7 +12,7 @@ from tests.support.platform import api
 
 from tutti.base.clock import now
 from tutti.base.settings import Settings
-from tutti.features.models.job import NAME, UploadArgs
+from tutti.features.models.upload_args import NAME, UploadArgs
 from tutti.jobs.queue import enqueue
 from tutti.store.db import Database, database_url
 from tutti.store.records import JobEvent, JobRow

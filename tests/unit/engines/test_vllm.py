@@ -30,7 +30,7 @@ def vllm(files: tuple[ModelFile, ...] = FILES, **fields: Any) -> Model:
 def test_the_least_command_line() -> None:
     assert line(vllm()) == (
         "vllm serve /w/model --served-model-name some/model --host 127.0.0.1 --port 9000"
-        " --enable-prompt-tokens-details --max-num-seqs 256"
+        " --enable-prompt-tokens-details --scheduling-policy priority --max-num-seqs 256"
     )
 
 

@@ -11,13 +11,12 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from tutti.base.clock import now_s
 from tutti.base.model import Model
+from tutti.features.models.upload_args import NAME, Sealed, UploadArgs, sealer
 from tutti.features.models.upload_build import build_adapter, build_model, has_vllm
 from tutti.features.models.upload_fetch import Moved, fetch_repo, fetch_url
 from tutti.features.models.upload_place import Place, belongs_to, discard, install, place_of
 from tutti.features.models.upload_sources import HubSource, parse_source
 from tutti.http.inside import Inside
-from tutti.http.keys import server_secret
-from tutti.jobs.args import Args
 from tutti.jobs.errors import Failed
 from tutti.jobs.job import Job
 from tutti.jobs.kind import Ending, Kind
@@ -26,28 +25,10 @@ from tutti.serving.entries import check_model
 from tutti.serving.platform import Platform
 from tutti.serving.pull import pull
 from tutti.serving.sources.base import PullFailed
-from tutti.store.secrets import SealBroken, Sealer
+from tutti.store.secrets import SealBroken
 
-NAME = "model_upload"
 _TELL_S = 1.0
 _STEP_PERCENT = 10
-
-
-class UploadArgs(Args, frozen=True, kw_only=True):
-    """`source` is as it may be shown; `sealed` has the whole of it and the token, see `Sealed`."""
-
-    model_name: str
-    model_id: str
-    source: str
-    description: str | None
-    base: str | None
-    """Of an adapter: its base's name."""
-    sealed: str
-
-
-class Sealed(msgspec.Struct, frozen=True):
-    source: str
-    hf_token: str
 
 
 def model_upload(platform: Platform, _inside: Inside) -> Kind[UploadArgs]:
@@ -60,10 +41,6 @@ def model_upload(platform: Platform, _inside: Inside) -> Kind[UploadArgs]:
         limit=4,
         project_limit=2,
     )
-
-
-def sealer(platform: Platform) -> Sealer:
-    return Sealer(server_secret(platform.settings))
 
 
 async def run(platform: Platform, job: Job[UploadArgs]) -> None:

@@ -10,13 +10,13 @@ from sqlalchemy import select
 
 from tutti.base.clock import now
 from tutti.base.errors import NotFound
-from tutti.features.models.job import NAME
 from tutti.features.models.schemas import (
     JobArguments,
     JobInfoSuccessResponse,
     JobsInfoSuccessResponse,
     JobStatusUpdate,
 )
+from tutti.features.models.upload_args import NAME
 from tutti.http.context import caller
 from tutti.serving.catalog import FRESH_S
 from tutti.serving.platform import Platform

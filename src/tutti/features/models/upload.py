@@ -7,8 +7,8 @@ from sqlalchemy import select
 
 from tutti.base.errors import Conflict, InvalidRequest, NotFound
 from tutti.base.ids import new_id
-from tutti.features.models.job import NAME, Sealed, UploadArgs, sealer
 from tutti.features.models.schemas import ModelUpload, ModelUploadRequest, ModelUploadSuccessResponse
+from tutti.features.models.upload_args import NAME, Sealed, UploadArgs, sealer
 from tutti.features.models.upload_sources import kind_of, parse_source, shown
 from tutti.jobs.queue import enqueue
 from tutti.jobs.states import UNFINISHED
