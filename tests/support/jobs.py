@@ -1,4 +1,4 @@
-"""Kinds of jobs for tests, and a program that works them off: `python -m tests.support.jobs URL LEASE_S`."""
+"""Kinds of jobs for tests, and workers that work them off."""
 
 import asyncio
 import contextlib
@@ -6,12 +6,15 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import AsyncIterator, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import select
+import psutil
+from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from tutti.base.clock import now
@@ -42,15 +45,24 @@ class Work(Args, frozen=True, kw_only=True):
 
 
 async def run(job: Job[Work]) -> None:
-    """Each step is saved, and not done again."""
+    """Each step is done once: told and saved in one transaction."""
     await job.tell(what="start", attempt=job.attempt, pid=os.getpid())
+    await job.save(pid=os.getpid())
     _maybe_die(job, "run")
     for step in range(job.state.get("steps", 0), job.args.steps):
         await asyncio.sleep(job.args.step_s)
-        await job.save(steps=step + 1)
-        await job.tell(what="step", step=step, pid=os.getpid())
+        await _do_step(job, step)
     _maybe_raise(job)
     await job.tell(what="end")
+
+
+async def _do_step(job: Job[Work], step: int) -> None:
+    state = {**job.state, "steps": step + 1}
+    data = {"what": "step", "step": step, "pid": os.getpid()}
+    async with job.write() as session:
+        await session.execute(update(JobRow).where(JobRow.id == job.id).values(state=state))
+        session.add(JobEvent(job_id=job.id, at=now(), data=data))
+    job.state = state
 
 
 async def settle(job: Job[Work], ending: Ending) -> None:
@@ -166,27 +178,28 @@ async def working(
         await asyncio.gather(*tasks)
 
 
+# --- workers as processes of their own --------------------------------------------------------------------
+
+
 @dataclass
 class Processes:
-    """Job workers as processes of their own."""
+    """`running`: the pids of those that were started and not replaced."""
 
     url: str
     lease_s: float
-    running: list[subprocess.Popen[bytes]]
+    running: list[int] = field(default_factory=list)
 
-    def start(self) -> subprocess.Popen[bytes]:
-        argv = [sys.executable, "-m", "tests.support.jobs", self.url, str(self.lease_s)]
-        process = subprocess.Popen(argv, cwd=_REPOSITORY, stdin=subprocess.DEVNULL)
-        self.running.append(process)
-        return process
+    def start(self) -> None:
+        self.running.append(_forked(self.url, self.lease_s))
 
-    def replace_the_dead(self) -> int:
-        """How many there were."""
-        dead = [it for it in self.running if it.poll() is not None]
-        for process in dead:
-            self.running.remove(process)
+    def kill(self, pid: int) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+    def replace_the_dead(self) -> None:
+        for pid in [it for it in self.running if not psutil.pid_exists(it)]:
+            self.running.remove(pid)
             self.start()
-        return len(dead)
 
     async def keep(self) -> None:
         """Replaces the dead until it is cancelled."""
@@ -197,24 +210,55 @@ class Processes:
 
 @contextlib.contextmanager
 def worker_processes(database: Database, count: int, lease_s: float = 2.0) -> Iterator[Processes]:
-    processes = Processes(database.url, lease_s, [])
+    processes = Processes(database.url, lease_s)
     try:
         for _ in range(count):
             processes.start()
         yield processes
     finally:
-        for process in processes.running:
-            process.kill()
-            process.wait()
+        for pid in processes.running:
+            processes.kill(pid)
+        while any(map(psutil.pid_exists, processes.running)):
+            time.sleep(0.01)
 
 
-async def _main(url: str, lease_s: float) -> None:
+def _forked(url: str, lease_s: float) -> int:
+    """Its pid. A new interpreter would take most of a second for what it imports."""
+    nursery = _nursery()
+    assert nursery.stdin is not None and nursery.stdout is not None
+    nursery.stdin.write(f"{url} {lease_s}\n")
+    nursery.stdin.flush()
+    return int(nursery.stdout.readline())
+
+
+@cache
+def _nursery() -> "subprocess.Popen[str]":
+    """One a test run; it ends, with all it has started, when its stdin is closed: at the latest with us."""
+    argv = [sys.executable, "-m", "tests.support.jobs"]
+    pipe = subprocess.PIPE
+    return subprocess.Popen(
+        argv, cwd=_REPOSITORY, stdin=pipe, stdout=pipe, text=True, start_new_session=True
+    )
+
+
+def _fork_workers() -> None:
+    """Reads `URL LEASE_S`, and says the pid of a worker with these, again and again."""
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for them: they are gone when they are dead
+    for line in sys.stdin:
+        pid = os.fork()
+        if pid == 0:
+            url, lease_s = line.split()
+            asyncio.run(_work(url, float(lease_s)))
+            os._exit(0)
+        print(pid, flush=True)
+    os.killpg(0, signal.SIGKILL)
+
+
+async def _work(url: str, lease_s: float) -> None:
     database = await Database.open(url)
     worker = Worker(database, kinds(), Pace(lease_s=lease_s, backoff_s=0.05))
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, worker.stop)
     await worker.run()
-    await database.close()
 
 
 if __name__ == "__main__":
-    asyncio.run(_main(sys.argv[1], float(sys.argv[2])))
+    _fork_workers()

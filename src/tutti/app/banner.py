@@ -71,8 +71,12 @@ class _Bars:
     def show(self, runners: Iterable[Runner]) -> None:
         for runner in runners:
             if runner.state == "pulling" and runner.pulled is not None:
-                bar = self._bars.setdefault(runner.id, self._progress.add_task(runner.model.name))
                 done, total = runner.pulled.done_bytes, runner.pulled.total_bytes
-                self._progress.update(bar, completed=done, total=total or None)
+                self._progress.update(self._bar(runner), completed=done, total=total or None)
             elif runner.id in self._bars:
                 self._progress.remove_task(self._bars.pop(runner.id))
+
+    def _bar(self, runner: Runner) -> TaskID:
+        if runner.id not in self._bars:
+            self._bars[runner.id] = self._progress.add_task(runner.model.name, total=None)
+        return self._bars[runner.id]

@@ -1,6 +1,5 @@
 """`tutti batches`: many requests at once, as the 3.x client's command line has them."""
 
-import time
 from pathlib import Path
 from typing import Annotated
 from urllib.parse import quote
@@ -12,6 +11,7 @@ from tutti.cli.files_transfer import Known, receive, send
 from tutti.cli.http import Api, Json, connect, part, parts
 from tutti.cli.output import note, write, write_json, write_table
 from tutti.cli.server import ApiError
+from tutti.cli.waiting import wait_until
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Submit and manage batches of requests.")
 
@@ -27,7 +27,6 @@ _APIS = {
 }
 _ENDED = ("COMPLETED", "FAILED", "EXPIRED", "CANCELLED")
 _COLUMNS = ("ID", "API", "Model", "Status", "Progress", "Created")
-_LOOK_S = 1.0
 
 
 @app.command()
@@ -41,7 +40,9 @@ def submit(
         str | None, typer.Option(help="30m, 24h, 3d, ...", show_default="24h")
     ] = None,
     priority: Annotated[int | None, typer.Option(help="The higher, the sooner.")] = None,
-    wait: Annotated[bool, typer.Option("--wait", help="Until it has ended.")] = False,
+    wait: Annotated[
+        bool, typer.Option("--wait", help="Until it has ended. Exit status 1 if not every request was tried.")
+    ] = False,
     as_json: options.AsJson = False,
 ) -> None:
     """Submit a batch."""
@@ -59,10 +60,11 @@ def submit(
         batch = part(created, "job")
         if created.get("warning"):
             note(str(created["warning"]))
-        while wait and batch["status"] not in _ENDED:
-            time.sleep(_LOOK_S)
-            batch = server.get_one(_path(str(batch["id"])))
+        if wait:
+            batch = _waited(server, str(batch["id"]))
     _show(batch, as_json)
+    if wait and batch["status"] != "COMPLETED":
+        raise typer.Exit(1)
 
 
 @app.command("list")
@@ -132,6 +134,16 @@ def _uploaded(server: Api, file: str) -> str:
         return str(send(server, Path(file), "batch-api")["id"])
     except Known as known:
         return known.file_id
+
+
+def _waited(server: Api, id: str) -> Json:
+    note(f"submitted as {id}")
+    return wait_until(
+        lambda batch: batch["status"] in _ENDED,
+        lambda: server.get_one(_path(id)),
+        lambda batch: f"{batch['status']}, {batch.get('progress', 0):g}%",
+        f"tutti batches retrieve {id}",
+    )
 
 
 def _show(batch: Json, as_json: bool) -> None:

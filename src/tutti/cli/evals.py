@@ -16,6 +16,7 @@ from tutti.cli.files_transfer import Known, send
 from tutti.cli.http import Api, Json, connect, part
 from tutti.cli.output import note, write_json, write_table
 from tutti.cli.server import ApiError
+from tutti.cli.waiting import wait_until
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Have a model judge the rows of a file.")
 
@@ -33,6 +34,7 @@ class Source(StrEnum):
 
 
 _COLUMNS = ("ID", "Type", "Status", "Created", "Result")
+_ENDED = ("completed", "error", "user_error")
 _MAX_TOKENS = 16000
 """As `tg evals` chooses for a model that is evaluated."""
 
@@ -94,6 +96,7 @@ def create(
     model_b_temperature: Temperature = None,
     model_b_system_template: Text = None,
     model_b_input_template: Text = None,
+    wait: Annotated[bool, typer.Option("--wait", help="Until it has ended; then show its results.")] = False,
     as_json: options.AsJson = False,
 ) -> None:
     """Start an evaluation."""
@@ -101,6 +104,10 @@ def create(
     with connect(context) as api:
         parameters["input_data_file_path"] = _file_id(api, input_data_file_path)
         created = api.post("evaluation", {"type": type_.value, "parameters": parameters})
+        found = _waited(api, str(created["workflow_id"])) if wait else None
+    if found is not None:
+        _show_status(found, as_json)
+        raise typer.Exit(0 if found["status"] == "completed" else 1)
     if as_json:
         write_json(created)
     else:
@@ -141,6 +148,20 @@ def status(context: typer.Context, id: Id, as_json: options.AsJson = False) -> N
     """Show how far an evaluation is, and its results."""
     with connect(context) as api:
         found = api.get_one(_path(id) + "/status")
+    _show_status(found, as_json)
+
+
+def _waited(api: Api, id: str) -> Json:
+    note(f"created as {id}")
+    return wait_until(
+        lambda found: found["status"] in _ENDED,
+        lambda: api.get_one(_path(id) + "/status"),
+        lambda found: str(found["status"]),
+        f"tutti evals status {id}",
+    )
+
+
+def _show_status(found: Json, as_json: bool) -> None:
     if as_json:
         write_json(found)
     else:

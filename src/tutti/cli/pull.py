@@ -27,7 +27,7 @@ from tutti.base.settings import Settings
 from tutti.serving.catalog import Catalog, models_folder
 from tutti.serving.describe import describe
 from tutti.serving.entries import BrokenCatalogue, check_model
-from tutti.serving.manifest import NAME, read_manifest
+from tutti.serving.manifest import NAME, folder_size_bytes, read_manifest
 from tutti.serving.pull import PullProgress, Report, lock_path
 from tutti.serving.pull import pull as pull_model
 from tutti.serving.sources.base import PullFailed
@@ -73,7 +73,10 @@ def local(data_dir: DataDir = None) -> None:
         manifest = read_manifest(folder)
         name = manifest.model if manifest else folder.name.replace("--", "/")
         table.add_row(
-            name, f"{_size(folder) / 1e6:,.0f} MB", "complete" if manifest else "partial", str(folder)
+            name,
+            f"{folder_size_bytes(folder) / 1e6:,.0f} MB",
+            "complete" if manifest else "partial",
+            str(folder),
         )
     Console().print(table)
 
@@ -157,7 +160,3 @@ def _delete(folder: Path) -> None:
             shutil.rmtree(folder)
     finally:
         lock.release()
-
-
-def _size(folder: Path) -> int:
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())

@@ -67,6 +67,12 @@ def twins(folder: Path) -> Iterator[tuple[Path, PulledFile]]:
             yield from ((path.parent / file.name, file) for file in manifest.files)
 
 
+def folder_size_bytes(folder: Path) -> int:
+    """Of all its files; 0 when it is not there. Others may write and delete in it meanwhile."""
+    paths = (Path(where, name) for where, _, names in os.walk(folder) for name in names)
+    return sum(max(size_on_disk(path), 0) for path in paths)
+
+
 def size_on_disk(path: Path) -> int:
     """-1 where there is none."""
     try:

@@ -91,16 +91,19 @@ class _Meter:
         self._report = report
         self._total = total_bytes
         self._before = 0
+        self._most = 0
         self._file = ""
         self._source = ""
         self._told_at = 0.0
 
     def start(self, file: str, source: str) -> None:
-        self._file, self._source = file, source
+        self._file, self._source, self._most = file, source, 0
         self.moved(0)
 
     def moved(self, size: int) -> None:
-        """`size`: bytes of the present file."""
+        """`size`: bytes of the present file. What is fetched is then joined, which counts up once more: people
+        are told the most that there was."""
+        size = self._most = max(self._most, size)
         if monotonic_s() - self._told_at >= _REPORT_S:
             self._tell("downloading", size)
 

@@ -27,6 +27,7 @@ from tutti.process.supervisor import Backoff, Pace
 from tutti.serving.adapters import Adapters
 from tutti.serving.catalog import Catalog, folder_name
 from tutti.serving.eviction import Share
+from tutti.serving.manifest import folder_size_bytes
 from tutti.serving.replicas import Rows
 from tutti.serving.room import Room
 from tutti.serving.running import Running, first, free_port, last_lines
@@ -162,7 +163,7 @@ class Runner:
             await self._set("ready")
             await self._leaving.wait()
             return
-        self._memory_bytes = engine.memory_bytes(self.model) or _size(everything.folder)
+        self._memory_bytes = engine.memory_bytes(self.model) or folder_size_bytes(everything.folder)
         gpus = await self._take_room(program.gpus)
         await self._keep_running(engine, gpus)
 
@@ -324,7 +325,3 @@ def _too_large(needed: Share, whole: Share) -> str:
         f"it needs about {needed.memory_bytes / 1e9:.1f} GB of memory, "
         f"and the budget is {whole.memory_bytes / 1e9:.1f} GB (--memory-budget)"
     )
-
-
-def _size(folder: Path) -> int:
-    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()) if folder.exists() else 0

@@ -1,7 +1,8 @@
-"""A PEFT adapter as a LoRA file of llama.cpp, checked against the base that it is for.
+"""A PEFT adapter, checked against the base that it is for.
 
-`python -m tutti.workers.lora FOLDER OUT BASE.json`, with the base as `Base` describes it; what is wrong with
-the adapter is a line on stderr and status 1. llama.cpp adds `alpha / rank * B A` to a weight, where rank is
+`python -m tutti.workers.lora FOLDER OUT BASE.json` makes a LoRA file of llama.cpp, with the base as `Base`
+describes it; `python -m tutti.workers.lora FOLDER BASE_FOLDER` only compares it with a base in safetensors.
+What is wrong with the adapter is a line on stderr and status 1. llama.cpp adds `alpha / rank * B A` to a weight, where rank is
 that of the tensor; PEFT's other ways to scale (rslora, alpha_pattern) are multiplied into B.
 """
 
@@ -9,7 +10,7 @@ import json
 import math
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
@@ -19,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tutti.workers.rope import rope_order
-from tutti.workers.tensors import BadTensors, Tensor, read_tensors
+from tutti.workers.tensors import BadTensors, Tensor, read_shapes, read_tensors
 
 Json = Mapping[str, Any]
 Matrix = npt.NDArray[np.float32]
@@ -54,17 +55,35 @@ class Pair:
 
 
 def main() -> NoReturn:
-    folder, out, about = map(Path, sys.argv[1:])
+    folder, *others = map(Path, sys.argv[1:])
     try:
-        base = read_base(about)
         config = _read_config(folder / "adapter_config.json")
-        pairs = convert(config, dict(read_tensors(folder / "adapter_model.safetensors")), base)
+        tensors = dict(read_tensors(folder / "adapter_model.safetensors"))
+        if len(others) == 1:
+            check(tensors, _shapes_in(others[0]))
+        else:
+            base = read_base(others[1])
+            _write(others[0], base.architecture, float(config["lora_alpha"]), convert(config, tensors, base))
     except (BadAdapter, BadTensors, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         sys.exit(
             f"{error}" if isinstance(error, BadAdapter | BadTensors) else f"it cannot be read: {error!r}"
         )
-    _write(out, base.architecture, float(config["lora_alpha"]), pairs)
     sys.exit(0)
+
+
+def check(tensors: Mapping[str, Tensor], shapes: Mapping[str, Sequence[int]]) -> None:
+    """`shapes`: of the base's tensors, by transformers' names. Raises BadAdapter."""
+    modules = _by_module(tensors)
+    if not modules:
+        raise BadAdapter("it has no LoRA tensors")
+    below_layers = {_from_layers(name): shape for name, shape in shapes.items()}
+    owners = {name.rpartition(".")[0] for name in below_layers}
+    for module, halves in modules.items():
+        if _from_layers(module) not in owners:
+            raise _unknown(module)
+        # quantised weights have other names, or shapes of their own, and are not compared
+        shape = below_layers.get(f"{_from_layers(module)}.weight")
+        _halves(module, halves, shape if shape is not None and len(shape) == 2 else None)
 
 
 def read_base(path: Path) -> Base:
@@ -85,7 +104,7 @@ def convert(config: Json, tensors: Mapping[str, Tensor], base: Base) -> Mapping[
     for module, halves in _by_module(tensors).items():
         name = names.get_name(f"{module}.weight", try_suffixes=(".weight",))
         if name is None or name not in base.shapes or name in ("token_embd.weight", "output.weight"):
-            raise BadAdapter(f"it changes {module}, which is no layer of the base that an adapter can change")
+            raise _unknown(module)
         pairs[name] = _pair(module, halves, config, base.shapes[name], base)
     if not pairs:
         raise BadAdapter("it has no LoRA tensors")
@@ -115,18 +134,40 @@ def _by_module(tensors: Mapping[str, Tensor]) -> Mapping[str, Mapping[str, Tenso
 def _pair(
     module: str, halves: Mapping[str, Tensor], config: Json, shape: tuple[int, int], base: Base
 ) -> Pair:
+    a, b = _halves(module, halves, shape)
+    b = b * np.float32(_extra_scale(module, len(a), config))
+    return Pair(a, _as_stored(module, b, base))
+
+
+def _halves(
+    module: str, halves: Mapping[str, Tensor], shape: Sequence[int] | None
+) -> tuple[Matrix, Matrix]:
+    """`shape`: of what they are added to, where that is known."""
     if len(halves) != 2:
         raise BadAdapter(f"it has only one of the two tensors for {module}")
     a, b = halves["A"].float32(), halves["B"].float32()
-    if a.ndim != 2 or b.ndim != 2 or a.shape[0] != b.shape[1] or (b.shape[0], a.shape[1]) != shape:
+    fits = a.ndim == b.ndim == 2 and a.shape[0] == b.shape[1]
+    if not fits or shape not in (None, [b.shape[0], a.shape[1]], (b.shape[0], a.shape[1])):
         raise BadAdapter(
-            f"its tensors for {module} are {list(b.shape)} x {list(a.shape)}, and the base has {list(shape)} "
-            "there: it was made for another base"
+            f"its tensors for {module} are {list(b.shape)} x {list(a.shape)}, and the base has "
+            f"{list(shape or [])} there: it was made for another base"
         )
     if not (np.isfinite(a).all() and np.isfinite(b).all()):
         raise BadAdapter(f"its tensors for {module} hold numbers that are not finite")
-    b = b * np.float32(_extra_scale(module, len(a), config))
-    return Pair(a, _as_stored(module, b, base))
+    return a, b
+
+
+def _unknown(module: str) -> BadAdapter:
+    return BadAdapter(f"it changes {module}, which is no layer of the base that an adapter can change")
+
+
+def _from_layers(name: str) -> str:
+    """What stands before the layers depends on what else a model has, such as a vision tower."""
+    return name[max(0, name.find("layers.")) :]
+
+
+def _shapes_in(folder: Path) -> Mapping[str, Sequence[int]]:
+    return {name: shape for path in folder.glob("*.safetensors") for name, shape in read_shapes(path).items()}
 
 
 def _extra_scale(module: str, rank: int, config: Json) -> float:

@@ -3,7 +3,7 @@ for it do not know. Format: the length of a JSON header, the header, the data.""
 
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -45,6 +45,13 @@ def read_tensors(path: Path) -> Iterator[tuple[str, Tensor]]:
     for name, about in header.items():
         if name != "__metadata__":
             yield name, _tensor(name, about, data[8 + length :])
+
+
+def read_shapes(path: Path) -> Mapping[str, Sequence[int]]:
+    """Of whatever types its tensors are."""
+    with path.open("rb") as file:
+        header: Mapping[str, Any] = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+    return {name: about["shape"] for name, about in header.items() if name != "__metadata__"}
 
 
 def _tensor(name: str, about: Mapping[str, Any], data: Array) -> Tensor:

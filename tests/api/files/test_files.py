@@ -20,7 +20,7 @@ from tutti.store.blobs import Blobs
 from tutti.store.db import Database
 from tutti.store.records import Batch, Evaluation, File, JobRow, Upload
 
-one_kind = pytest.mark.parametrize("kind", ["sqlite"])
+one_kind = pytest.mark.parametrize("kind", ["sqlite"], scope="session")
 """For what has nothing to do with the database or the object store."""
 V1 = {"user-agent": "Together/v1 PythonBindings/1.5.35"}
 OPENAI = {"user-agent": "OpenAI/Python 3.52.0"}

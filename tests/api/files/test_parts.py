@@ -12,7 +12,7 @@ from tutti.store.blobs import Blobs
 DATA = LINES * 40
 PART = len(DATA) // 3 + 1
 PARTS = [DATA[start : start + PART] for start in range(0, len(DATA), PART)]
-one_kind = pytest.mark.parametrize("kind", ["sqlite"])
+one_kind = pytest.mark.parametrize("kind", ["sqlite"], scope="session")
 """For what has nothing to do with the database or the object store."""
 
 

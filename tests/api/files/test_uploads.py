@@ -11,7 +11,7 @@ from tests.support.uploads import LINES, announce, anyone, fields, files, put, s
 
 from tutti.store.blobs import Blobs
 
-one_kind = pytest.mark.parametrize("kind", ["sqlite"])
+one_kind = pytest.mark.parametrize("kind", ["sqlite"], scope="session")
 """For what has nothing to do with the database or the object store."""
 
 

@@ -76,7 +76,7 @@ async def test_every_job_ends_once_however_workers_are_killed(database: Database
         await until(database, ids[0], "start")
         for _ in range(5):
             await asyncio.sleep(0.25)
-            chance.choice(processes.running).kill()
+            processes.kill(chance.choice(processes.running))
             processes.replace_the_dead()
         statuses = await finished(database, *ids, within_s=40)
     assert set(statuses) <= {"completed", "failed"}
@@ -103,7 +103,7 @@ async def test_memory_stays_flat(tmp_path: Path) -> None:
     await migrate(database)
     with worker_processes(database, 1) as processes:
         await finished(database, *[await put(database, steps=3) for _ in range(40)])
-        process = psutil.Process(processes.running[0].pid)
+        process = psutil.Process(processes.running[0])
         before, end = process.memory_info().rss, time.monotonic() + 5
         count = 0
         while time.monotonic() < end:

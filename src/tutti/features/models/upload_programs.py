@@ -1,5 +1,5 @@
-"""The workers that take archives apart and convert weights, each as a child process: what is in a client's
-file can at worst break that."""
+"""The programs that take archives apart, convert and check weights, each as a child process: what is in a
+client's file can at worst break that."""
 
 import sys
 from pathlib import Path
@@ -11,10 +11,13 @@ _LONGEST = 2000
 
 
 async def run_worker(name: str, *arguments: str | Path, log: Path, prefix: str) -> None:
-    """Raises Failed with `prefix` and the worker's last line. Cancelled, it ends the child."""
-    argv = (sys.executable, "-m", f"tutti.workers.{name}", *map(str, arguments))
+    await run(sys.executable, "-m", f"tutti.workers.{name}", *arguments, log=log, prefix=prefix)
+
+
+async def run(*argv: str | Path, log: Path, prefix: str) -> None:
+    """Raises Failed with `prefix` and the program's last line. Cancelled, it ends the child."""
     env = {**inherited_env(), "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-    child = await Child.start(argv, env, log=log)
+    child = await Child.start(tuple(map(str, argv)), env, log=log)
     try:
         status = await child.wait()
     finally:

@@ -12,11 +12,12 @@ import shutil
 import sys
 import zipfile
 from collections.abc import Callable, Generator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
 from tutti.base.model import Source
+from tutti.serving.manifest import size_on_disk
 from tutti.serving.sources.base import SourceFailed
 from tutti.serving.sources.partial import Partial, disk_errors
 
@@ -128,7 +129,7 @@ async def _pip(
     reading = asyncio.ensure_future(process.communicate())
     try:
         while not (await asyncio.wait([reading], timeout=_LOOK_S))[0]:
-            moved(await asyncio.to_thread(_bytes_in, scratch))
+            moved(await asyncio.to_thread(_largest_bytes, scratch))
         output, _ = reading.result()
         return process.returncode or 0, output.decode(errors="replace")
     finally:
@@ -138,12 +139,9 @@ async def _pip(
             await process.wait()
 
 
-def _bytes_in(folder: Path) -> int:
-    total = 0
-    for path in folder.rglob("*"):
-        with suppress(OSError):  # pip moves and deletes as we look
-            total += path.stat().st_size if path.is_file() else 0
-    return total
+def _largest_bytes(folder: Path) -> int:
+    """Of the wheel that pip writes here; for a moment it has a copy of it as well."""
+    return max((size_on_disk(path) for path in folder.rglob("*")), default=0)
 
 
 def _last_error(output: str) -> str:
