@@ -24,7 +24,7 @@ async def pid_of(database: Database, id: str, start: int = 0) -> int:
 
 
 async def test_a_killed_workers_job_runs_elsewhere_within_one_lease(database: Database) -> None:
-    id = await put(database, steps=40, step_s=0.05)
+    id = await put(database, steps=20, step_s=0.05)
     with worker_processes(database, 2, LEASE_S):
         await until(database, id, "step", 3)
         first = await pid_of(database, id)
@@ -35,7 +35,7 @@ async def test_a_killed_workers_job_runs_elsewhere_within_one_lease(database: Da
         assert await finished(database, id) == ["completed"]
     assert second != first
     assert started_at is not None and started_at - killed_at <= LEASE_S + 0.2
-    assert len(await events(database, id, "step")) <= 41
+    assert [it["step"] for it in await events(database, id, "step")] == list(range(20))
 
 
 async def test_workers_may_die_anywhere(database: Database) -> None:
@@ -54,7 +54,7 @@ async def test_workers_may_die_anywhere(database: Database) -> None:
 
 
 async def test_a_worker_that_hung_cannot_write_when_it_wakes(database: Database) -> None:
-    id = await put(database, steps=40, step_s=0.05)
+    id = await put(database, steps=20, step_s=0.05)
     with worker_processes(database, 2, LEASE_S):
         await until(database, id, "step", 3)
         stale = await pid_of(database, id)
@@ -65,8 +65,7 @@ async def test_a_worker_that_hung_cannot_write_when_it_wakes(database: Database)
         assert await finished(database, id) == ["completed"]
         after = [it for it in (await events(database, id))[taken:] if it.get("pid") == stale]
     assert after == []
-    steps = [it["step"] for it in await events(database, id, "step")]
-    assert sorted(set(steps)) == list(range(40))
+    assert [it["step"] for it in await events(database, id, "step")] == list(range(20))
 
 
 async def test_every_job_ends_once_however_workers_are_killed(database: Database) -> None:
@@ -80,6 +79,9 @@ async def test_every_job_ends_once_however_workers_are_killed(database: Database
             processes.replace_the_dead()
         statuses = await finished(database, *ids, within_s=40)
     assert set(statuses) <= {"completed", "failed"}
+    for id, status in zip(ids, statuses, strict=True):
+        steps = [it["step"] for it in await events(database, id, "step")]
+        assert steps == list(range(4 if status == "completed" else len(steps)))
 
 
 async def test_workers_outlive_a_database_that_goes_away() -> None:
@@ -104,7 +106,7 @@ async def test_memory_stays_flat(tmp_path: Path) -> None:
     with worker_processes(database, 1) as processes:
         await finished(database, *[await put(database, steps=3) for _ in range(40)])
         process = psutil.Process(processes.running[0])
-        before, end = process.memory_info().rss, time.monotonic() + 5
+        before, end = process.memory_info().rss, time.monotonic() + 3
         count = 0
         while time.monotonic() < end:
             ids = [await put(database, steps=3, raises="transient", works_at=2) for _ in range(20)]
