@@ -1,11 +1,17 @@
-"""`python -m bench [gateway] [tokens] [startup] [batch]`: all of them without a name."""
+"""`python -m bench [gateway] [tokens] [startup] [batch] [soak]`: all of them without a name."""
 
 import asyncio
 import sys
 
-from bench import batch, gateway, startup, tokens
+from bench import batch, gateway, soak, startup, tokens
 
-BENCHES = {"gateway": gateway.main, "tokens": tokens.main, "startup": startup.main, "batch": batch.main}
+BENCHES = {
+    "gateway": gateway.main,
+    "tokens": tokens.main,
+    "startup": startup.main,
+    "batch": batch.main,
+    "soak": soak.main,
+}
 
 
 def main() -> None:

@@ -163,30 +163,34 @@ async def _beside(api: Api, run: str) -> tuple[list[float], float]:
 
 
 async def _with_a_model() -> list[Claim]:
-    data_dir = Path(tempfile.gettempdir()) / "tutti-bench"
-    async with opened(data_dir, "--model", MODEL, wait_s=300) as api:
-        await wait_loaded(api.server)
-        engine = engine_of(api.server)
-        await _by_batch(api, "warm")
-        await _by_script(engine, "warm")
-        script, batch, alone, beside, rates = [], [], [], [], []
-        for number in range(ROUNDS):
-            script.append(await _by_script(engine, f"script {number}"))
-            batch.append(await _by_batch(api, f"batch {number}"))
-            alone.append(await _latency_s(api.server, f"alone {number}"))
-            seconds, rate = await _beside(api, f"beside {number}")
-            beside.append(seconds)
-            rates.append(rate)
+    models = Path(tempfile.gettempdir()) / "tutti-bench" / "models"
+    models.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as folder:
+        data_dir = Path(folder)
+        (data_dir / "models").symlink_to(models)  # downloaded once; all else is new, with no batch left in it
+        async with opened(data_dir, "--model", MODEL, wait_s=300) as api:
+            return await _compared(api)
+
+
+async def _compared(api: Api) -> list[Claim]:
+    await wait_loaded(api.server)
+    engine = engine_of(api.server)
+    await _by_batch(api, "warm")
+    await _by_script(engine, "warm")
+    script, batch, alone, beside, rates = [], [], [], [], []
+    for number in range(ROUNDS):
+        script.append(await _by_script(engine, f"script {number}"))
+        batch.append(await _by_batch(api, f"batch {number}"))
+        alone.append(await _latency_s(api.server, f"alone {number}"))
+        seconds, rate = await _beside(api, f"beside {number}")
+        beside.append(seconds)
+        rates.append(rate)
     pairs = list(zip(beside, alone, strict=True))
+    latencies = [median(b) / median(a) for b, a in pairs]
     return [
         at_least("requests/s of a batch / of a script at the bare engine", "x", _ratios(batch, script), 0.95),
         Claim("requests/s of a batch", "1/s", batch),
-        at_most(
-            "a client's latency beside a batch / alone, p50",
-            "x",
-            [median(b) / median(a) for b, a in pairs],
-            1.2,
-        ),
+        at_most("a client's latency beside a batch / alone, p50", "x", latencies, 1.2),
         Claim("the same, slowest of each", "x", [max(b) / max(a) for b, a in pairs]),
         Claim("a client's latency alone, p50", "s", [median(a) for a in alone]),
         Claim("requests/s of the batch beside that client", "1/s", rates),

@@ -15,7 +15,7 @@ from bench.servers import Server, fake_engine, install_litellm, litellm_proxy, t
 
 ROUNDS = 5
 STREAMS, TOKENS, CONCURRENT = 48, 120, 24
-REQUESTS = 150
+REQUESTS = 300
 ENGINE = ("--tokens-per-s", "60")
 CATALOG = """
 ["bench/chat"]

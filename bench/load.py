@@ -48,30 +48,46 @@ def chat(model: str, prompt: str, max_tokens: int, *, stream: bool) -> bytes:
     return json.dumps(body).encode()
 
 
-async def streams(server: Server, body: bytes, count: int, *, concurrent: int) -> Load:
-    """`count` streamed chat completions, `concurrent` at a time."""
-    return await _load(server, body, count, concurrent, _stream)
+def opened_session() -> aiohttp.ClientSession:
+    """Connections are kept as long as it is open."""
+    return aiohttp.ClientSession(
+        headers={"authorization": f"Bearer {KEY}", "content-type": "application/json"},
+        connector=aiohttp.TCPConnector(limit=0),
+        timeout=aiohttp.ClientTimeout(total=300),
+    )
+
+
+async def streams(
+    server: Server,
+    body: bytes,
+    count: int,
+    *,
+    concurrent: int,
+    session: aiohttp.ClientSession | None = None,
+) -> Load:
+    """`count` streamed chat completions, `concurrent` at a time; without a session on new connections."""
+    if session is not None:
+        return await _load(session, server, body, count, concurrent, _stream)
+    async with opened_session() as session:
+        return await _load(session, server, body, count, concurrent, _stream)
 
 
 async def requests(server: Server, body: bytes, count: int, *, concurrent: int) -> Load:
     """`count` whole chat completions, `concurrent` at a time (first_token_s is the whole latency)."""
-    return await _load(server, body, count, concurrent, _request)
+    async with opened_session() as session:
+        return await _load(session, server, body, count, concurrent, _request)
 
 
-async def _load(server, body, count, concurrent, one) -> Load:
+async def _load(session, server, body, count, concurrent, one) -> Load:
     gate = asyncio.Semaphore(concurrent)
-    headers = {"authorization": f"Bearer {KEY}", "content-type": "application/json"}
 
-    async def bounded(session: aiohttp.ClientSession) -> Streamed:
+    async def bounded() -> Streamed:
         async with gate:
             return await one(session, f"{server.url}/chat/completions", body)
 
-    async with aiohttp.ClientSession(
-        headers=headers, connector=aiohttp.TCPConnector(limit=0), timeout=aiohttp.ClientTimeout(total=300)
-    ) as session:
-        began, cpu_s = time.monotonic(), server.cpu_s()
-        done = await asyncio.gather(*(bounded(session) for _ in range(count)))
-        return Load(done, time.monotonic() - began, server.cpu_s() - cpu_s)
+    began, cpu_s = time.monotonic(), server.cpu_s()
+    done = await asyncio.gather(*(bounded() for _ in range(count)))
+    return Load(done, time.monotonic() - began, server.cpu_s() - cpu_s)
 
 
 async def _stream(session: aiohttp.ClientSession, url: str, body: bytes) -> Streamed:

@@ -1,20 +1,27 @@
 """Tokens per second through Tutti against the bare engine: the same llama.cpp process, reached both ways.
 
-Rounds alternate, so that both see the same noise.
+The same requests go to the same slots. Rounds alternate, and so does which way is first in a round, so that
+both see the same noise; each way keeps its connections from round to round.
 """
 
 import json
 import tempfile
+from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 
+import aiohttp
 import psutil
 
-from bench.load import Load, chat, streams
+from bench.load import chat, opened_session, streams
 from bench.report import Claim, at_least, publish
 from bench.servers import Server, tutti
 
 MODEL = "HuggingFaceTB/SmolLM2-135M-Instruct"
-ROUNDS, TOKENS = 3, 40
+ROUNDS = 6
+TOKENS = {1: 256, 8: 96, 16: 96}
+"""Of a stream, by how many streams there are at once: some seconds, so that beginnings weigh little."""
+Way = Callable[[int], Awaitable[float]]
 PROMPT = "Write a long story about a lighthouse keeper and the sea. Do not stop."
 
 
@@ -27,37 +34,45 @@ def engine_of(server: Server) -> Server:
     raise RuntimeError("no llama.cpp engine is running")
 
 
-def _body(model: str) -> bytes:
-    body = json.loads(chat(model, PROMPT, TOKENS, stream=True))
-    return json.dumps(
-        {**body, "logit_bias": {"2": -100}}
-    ).encode()  # 2 ends the turn: every stream runs full length
+def _body(tokens: int) -> bytes:
+    body = json.loads(chat(MODEL, PROMPT, tokens, stream=True))
+    # Token 2 ends the turn: without it every stream runs full length.
+    return json.dumps({**body, "logit_bias": {"2": -100}}).encode()
 
 
-async def _rate(server: Server, body: bytes, concurrent: int) -> float:
-    load: Load = await streams(server, body, concurrent, concurrent=concurrent)
-    assert load.tokens >= concurrent * TOKENS * 0.9, f"{server.name}: {load.tokens} tokens"
+async def _rate(session: aiohttp.ClientSession, server: Server, concurrent: int) -> float:
+    tokens = TOKENS[concurrent]
+    load = await streams(server, _body(tokens), concurrent, concurrent=concurrent, session=session)
+    assert load.tokens >= concurrent * tokens * 0.9, f"{server.name}: {load.tokens} tokens"
     return load.tokens / load.seconds
 
 
 async def main() -> None:
     claims: list[Claim] = []
     data_dir = Path(tempfile.gettempdir()) / "tutti-bench"
-    async with tutti(data_dir, "--model", MODEL, wait_s=300) as server:
+    async with (
+        tutti(data_dir, "--model", MODEL, wait_s=300) as server,
+        opened_session() as to_engine,
+        opened_session() as to_tutti,
+    ):
         await wait_loaded(server)
-        engine = engine_of(server)
-        for concurrent in (1, 8, 16):
-            await _rate(server, _body(MODEL), concurrent)
-            rounds = [
-                (await _rate(engine, _body(MODEL), concurrent), await _rate(server, _body(MODEL), concurrent))
-                for _ in range(ROUNDS)
-            ]
-            ratios = [through / bare for bare, through in rounds]
+        bare, through = partial(_rate, to_engine, engine_of(server)), partial(_rate, to_tutti, server)
+        for concurrent in TOKENS:
+            await through(concurrent)
+            ratios, rates = [], []
+            for number in range(ROUNDS):
+                rate = {way: await way(concurrent) for way in _in_turn(bare, through, number)}
+                ratios.append(rate[through] / rate[bare])
+                rates.append(rate[through])
             claims.append(at_least(f"tokens/s, Tutti / bare engine, {concurrent} streams", "x", ratios, 0.97))
-            claims.append(
-                Claim(f"tokens/s through Tutti, {concurrent} streams", "1/s", [t for _, t in rounds])
-            )
-    publish("tokens", claims, notes=f"{MODEL}, {TOKENS} tokens a stream, {psutil.cpu_count()} cores")
+            claims.append(Claim(f"tokens/s through Tutti, {concurrent} streams", "1/s", rates))
+    lengths = ", ".join(f"{tokens} ({count})" for count, tokens in TOKENS.items())
+    notes = f"{MODEL}, tokens a stream (streams at once): {lengths}; {psutil.cpu_count()} cores"
+    publish("tokens", claims, notes=notes)
+
+
+def _in_turn(first: Way, second: Way, number: int) -> tuple[Way, Way]:
+    return (second, first) if number % 2 else (first, second)
 
 
 async def wait_loaded(server: Server) -> None:

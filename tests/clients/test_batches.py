@@ -2,11 +2,13 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from subprocess import PIPE
 
 import pytest
 from tests.support.clients import node_client, python_client
@@ -99,10 +101,10 @@ def test_batches_on_node(server: Server, data: Path, slow: Path) -> None:
 
 
 def wait(server: Server, id: str, status: str) -> None:
-    give_up_at = time.monotonic() + 30
+    give_up_at = time.monotonic() + 100
     while server.client.get(f"/v1/batches/{id}").json()["status"] != status:
         assert time.monotonic() < give_up_at
-        time.sleep(0.1)
+        time.sleep(0.05)
 
 
 def test_the_command_line_of_3_x(server: Server, data: Path, slow: Path, tmp_path: Path) -> None:
@@ -116,9 +118,10 @@ def test_the_command_line_of_3_x(server: Server, data: Path, slow: Path, tmp_pat
     assert json.loads(target.read_text())["custom_id"] == "good"
     assert json.loads((tmp_path / "out.errors.jsonl").read_text())["custom_id"] == "wrong"
     assert id in run(server, "together-3", [*tg, "list", "--json"])
-    other = json.loads(run(server, "together-3", [*tg, "submit", slow, "chat.completions", "--json"]))
-    assert "Cancelled" in run(server, "together-3", [*tg, "cancel", other["job"]["id"]])
-    wait(server, other["job"]["id"], "CANCELLED")
+    body = {"input_file_id": uploaded(server, slow), "endpoint": "/v1/chat/completions"}
+    other = server.client.post("/v1/batches", json=body).json()["id"]
+    assert "Cancelled" in run(server, "together-3", [*tg, "cancel", other])
+    wait(server, other, "CANCELLED")
 
 
 def test_our_own_command_line(server: Server, data: Path, slow: Path, tmp_path: Path) -> None:
@@ -132,8 +135,22 @@ def test_our_own_command_line(server: Server, data: Path, slow: Path, tmp_path: 
     run(server, "", [*tutti, "download", id, "-o", target])
     assert json.loads(target.read_text())["custom_id"] == "good"
     assert json.loads((tmp_path / "out.errors.jsonl").read_text())["custom_id"] == "wrong"
-    other = json.loads(run(server, "", [*tutti, "create", slow, "chat.completions", "--json"]))["id"]
+    other = interrupted(server, [*tutti, "submit", slow, "chat.completions", "--wait"])
     run(server, "", [*tutti, "cancel", other])
     wait(server, other, "CANCELLED")
     listed = run(server, "", [*tutti, "list"])
     assert id in listed and other in listed
+
+
+def interrupted(server: Server, argv: Sequence[str | Path]) -> str:
+    """The id of the batch that it waited for when Ctrl-C was pressed."""
+    env = {**os.environ, "TOGETHER_BASE_URL": server.url}
+    with subprocess.Popen(argv, env=env, stdout=PIPE, stderr=PIPE, text=True) as process:
+        assert process.stderr is not None
+        id = process.stderr.readline().split()[-1]
+        assert process.stderr.readline() == "tutti: VALIDATING\n"
+        process.send_signal(signal.SIGINT)
+        said = process.communicate(timeout=60)[1]
+        assert f"it goes on without you: `tutti batches retrieve {id}`" in said
+        assert process.returncode == 130
+    return id

@@ -3,6 +3,7 @@
 import json
 import os
 import subprocess
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -42,7 +43,7 @@ def run(server: Server, client: str, argv: Sequence[str | Path]) -> str:
     """What it printed."""
     env = {
         **os.environ,
-        "TOGETHER_BASE_URL": server.url if client == "together-3" else f"{server.url}/v1",
+        "TOGETHER_BASE_URL": server.url if client in ("", "together-3") else f"{server.url}/v1",
         "TOGETHER_API_KEY": "any",
         "TOGETHER_TELEMETRY_DISABLED": "1",
         "TOGETHER_DISABLE_VERSION_CHECK": "1",
@@ -65,10 +66,10 @@ def uploaded(server: Server, data: Path) -> str:
 
 
 def wait(server: Server, id: str) -> None:
-    give_up_at = time.monotonic() + 30
+    give_up_at = time.monotonic() + 100
     while (status := server.client.get(f"/v1/evaluation/{id}").json()["status"]) != "completed":
         assert status in ("pending", "queued", "running") and time.monotonic() < give_up_at
-        time.sleep(0.1)
+        time.sleep(0.05)
 
 
 def test_evaluations_on_node(server: Server, data: Path) -> None:
@@ -89,6 +90,23 @@ def test_the_command_line_of_3_x(server: Server, data: Path) -> None:
     wait(server, id)
     assert json.loads(run(server, "together-3", [*tg, "retrieve", id, "--json"]))["results"]["A_wins"] == 2
     assert "Winning Model" in run(server, "together-3", [*tg, "list"])
+
+
+def test_our_own_command_line(server: Server, data: Path) -> None:
+    tutti = [sys.executable, "-m", "tutti", "evals"]
+    options = [
+        "--judge-model",
+        "echo",
+        "--judge-system-template",
+        "Judge.",
+        "--input-data-file-path",
+        str(data),
+    ]
+    labels = ["--labels", "yes,no", "--pass-labels", "yes", "--model-field", "answer"]
+    argv = [*tutti, "create", "--type", "classify", *options, *labels, "--wait", "--json"]
+    found = json.loads(run(server, "", argv))
+    assert (found["status"], found["results"]["pass_percentage"]) == ("completed", 50)
+    assert "50.0% pass" in run(server, "", [*tutti, "list"])
 
 
 def test_the_command_line_of_1_5(server: Server, data: Path) -> None:

@@ -1,11 +1,16 @@
 """Files through the official clients and their command lines, unmodified, and through our own."""
 
+import contextlib
 import hashlib
 import json
 import os
+import pty
+import re
+import select
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -51,9 +56,10 @@ def test_our_command_line(server: Server, tmp_path: Path) -> None:
         env = {**os.environ, **_environment(server.url)}
         done = subprocess.run(argv, env=env, cwd=tmp_path, capture_output=True, text=True, timeout=60)
         assert done.returncode == status, done.stderr
-        return done.stdout if status == 0 else done.stderr
+        return done.stdout if status == 0 else done.stdout + done.stderr
 
-    file = json.loads(files("upload", str(path), "--no-check", "--json"))
+    assert files("check", str(path)) == "OK Checks passed\n"
+    file = json.loads(files("upload", str(path), "--json"))
     assert file["checksum"] == hashlib.sha256(data).hexdigest()
     assert file["id"] in files("upload", str(path), "--no-check")  # known already
     assert file["id"] in files("list")
@@ -65,6 +71,93 @@ def test_our_command_line(server: Server, tmp_path: Path) -> None:
     assert (folder / "example.jsonl").read_bytes() == data
     assert json.loads(files("delete", file["id"], "--json"))["deleted"]
     assert file["id"] in files("retrieve", file["id"], status=1)
+    assert "'eval'" in files("upload", str(path), "--purpose", "fun", status=1)
+    path.write_bytes(b'{"text": 1}\n{"text": 2}\n')
+    said = files("upload", str(path), status=1)
+    assert "Line 1: " in said and "line 2: " in said and "--no-check" in said
+
+
+def test_ctrl_c_at_a_progress_bar_leaves_nothing(server: Server, tmp_path: Path) -> None:
+    path = tmp_path / "large.jsonl"
+    with path.open("wb") as sparse:
+        sparse.truncate(256 * 1024 * 1024)
+
+    def files(*arguments: str, interrupt_at: str = "") -> tuple[int, str]:
+        """The exit status, and what is seen at the terminal."""
+        with at_terminal(server, tmp_path, arguments) as terminal:
+            if interrupt_at:
+                terminal.wait_for(interrupt_at)
+                terminal.type("\x03")
+            return terminal.end(), terminal.seen
+
+    upload = ("upload", str(path), "--purpose", "user_data")
+    status, seen = files(*upload, interrupt_at=r"Uploading large.jsonl .* MB/s")
+    assert (status, "Traceback" in seen) == (130, False)
+    assert "large.jsonl" not in [it["filename"] for it in server.client.get("/v1/files").json()["data"]]
+    status, seen = files(*upload)
+    assert status == 0 and "268.4/268.4 MB" in seen
+    (id,) = set(re.findall(r"file-\w+", seen))
+    content = ("retrieve-content", id, "--output", str(tmp_path / "folder" / "back.jsonl"))
+    status, seen = files(*content, interrupt_at=r"Downloading back.jsonl .* MB/s")
+    assert (status, "Traceback" in seen) == (130, False)
+    assert list((tmp_path / "folder").iterdir()) == []
+
+
+@dataclass
+class Terminal:
+    """A person at a command."""
+
+    descriptor: int
+    process: subprocess.Popen[bytes]
+    seen: str = ""
+
+    def type(self, text: str) -> None:
+        os.write(self.descriptor, text.encode())
+
+    def wait_for(self, pattern: str) -> None:
+        while re.search(pattern, self.seen) is None:
+            assert self._read(), f"no {pattern!r} in {self.seen!r}"
+
+    def end(self) -> int:
+        """The exit status."""
+        while self._read():
+            pass
+        return self.process.wait(10)
+
+    def _read(self) -> bool:
+        """Whether anything came; nothing does any more once the other end is closed."""
+        if not select.select([self.descriptor], [], [], 60)[0]:
+            return False
+        with contextlib.suppress(OSError):
+            if raw := os.read(self.descriptor, 65_536).decode(errors="replace"):
+                self.seen += re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", raw)
+                return True
+        return False
+
+
+@contextlib.contextmanager
+def at_terminal(server: Server, home: Path, arguments: Sequence[str]) -> Iterator[Terminal]:
+    ours, theirs = pty.openpty()
+    argv = [sys.executable, "-m", "tutti", "files", *arguments]
+    env = {**os.environ, **_environment(server.url), "TERM": "xterm", "COLUMNS": "120"}
+    process = subprocess.Popen(
+        argv,
+        env=env,
+        cwd=home,
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        start_new_session=True,
+        # So that Ctrl-C typed at the terminal is a signal to the child.
+        preexec_fn=lambda: os.close(os.open(os.ttyname(0), os.O_RDWR)),
+    )
+    os.close(theirs)
+    try:
+        yield Terminal(ours, process)
+    finally:
+        process.kill()
+        process.wait()
+        os.close(ours)
 
 
 def _environment(base: str) -> dict[str, str]:

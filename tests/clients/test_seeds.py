@@ -9,6 +9,9 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -16,6 +19,10 @@ from tests.support.clients import node_client, python_client
 from tests.support.server import Server
 
 SEEDS = Path(__file__).parents[3] / "shared" / "seeds"
+Sample = tuple[str, str, int]
+"""How it is run, its seed, its number there."""
+
+NO_NODE = "Node is not on this machine"
 HOST = "https://api.together.xyz/v1"
 
 CLIENT = "import json\nfrom together import Together\nclient = Together()\n"
@@ -98,38 +105,72 @@ def run_until_it_succeeds(argv: list[str], server: Server, cwd: Path, tries: int
     return run(argv, server, cwd)
 
 
-@pytest.mark.parametrize(("seed", "number"), [(s, n) for s, blocks in PYTHON.items() for n in blocks])
-def test_python_sample(seed: str, number: int, seed_server: Server, tmp_path: Path) -> None:
-    code = PYTHON[seed][number] + sample(seed, number).replace(HOST, f"{seed_server.url}/v1")
-    script = tmp_path / "sample.py"
+def python_sample(seed: str, number: int, server: Server, folder: Path) -> str:
+    code = PYTHON[seed][number] + sample(seed, number).replace(HOST, f"{server.url}/v1")
+    script = folder / "sample.py"
     script.write_text(f"{code}\n{CHECKS.get((seed, number), '')}\n")
     client = "openai" if "from openai" in code else "together-3"
     argv = [str(python_client(client)), str(script)]
-    output = run_until_it_succeeds(argv, seed_server, tmp_path, TRIES.get((seed, number), 1))
-    assert output.strip() or (seed, number) not in PRINTS
+    return run_until_it_succeeds(argv, server, folder, TRIES.get((seed, number), 1))
 
 
-@pytest.mark.parametrize(("seed", "number"), TYPESCRIPT)
-def test_typescript_sample(seed: str, number: int, seed_server: Server) -> None:
+def typescript_sample(seed: str, number: int, server: Server, _: Path) -> str:
     folder = node_client()
     if folder is None:
-        pytest.skip("Node is not on this machine")
+        return NO_NODE
     script = folder / f"seed-{seed}-{number}.mjs"
     script.write_text(sample(seed, number))
-    assert run(["node", str(script)], seed_server, folder, v1=True).strip()
+    return run(["node", str(script)], server, folder, v1=True)
 
 
-@pytest.mark.parametrize(("seed", "number"), CURL)
-def test_curl_sample(seed: str, number: int, seed_server: Server, tmp_path: Path) -> None:
-    command = sample(seed, number).replace(HOST, f"{seed_server.url}/v1")
-    output = run(["bash", "-c", command], seed_server, tmp_path)
-    assert ('"chat.completion.chunk"' if seed == "001" else '"chat.completion"') in output
+def curl_sample(seed: str, number: int, server: Server, folder: Path) -> str:
+    command = sample(seed, number).replace(HOST, f"{server.url}/v1")
+    return run(["bash", "-c", command], server, folder)
 
 
-@pytest.mark.parametrize("client", ["together-1", "tutti"])
-@pytest.mark.parametrize(("seed", "number"), CLI)
-def test_cli_sample(seed: str, number: int, client: str, seed_server: Server, tmp_path: Path) -> None:
-    python = Path(sys.executable) if client == "tutti" else python_client(client)
-    program = python.with_name("tutti" if client == "tutti" else "together")
+def cli_sample(seed: str, number: int, server: Server, folder: Path, *, ours: bool = False) -> str:
+    python = Path(sys.executable) if ours else python_client("together-1")
+    program = python.with_name("tutti" if ours else "together")
     commands = re.sub(r"(?m)^together ", f"{program} ", sample(seed, number))
-    assert run(["bash", "-ec", commands], seed_server, tmp_path, v1=True).strip()
+    return run(["bash", "-ec", commands], server, folder, v1=True)
+
+
+HOW: Mapping[str, Callable[[str, int, Server, Path], str]] = {
+    "python": python_sample,
+    "typescript": typescript_sample,
+    "curl": curl_sample,
+    "together": cli_sample,
+    "tutti": partial(cli_sample, ours=True),
+}
+SAMPLES = [
+    *(("python", seed, number) for seed, blocks in PYTHON.items() for number in blocks),
+    *(("typescript", *it) for it in TYPESCRIPT),
+    *(("curl", *it) for it in CURL),
+    *((cli, *it) for cli in ("together", "tutti") for it in CLI),
+]
+
+
+@pytest.fixture(scope="module")
+def outputs(
+    request: pytest.FixtureRequest, seed_server: Server, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Mapping[Sample, Future[str]]]:
+    """What the chosen samples print, some of them run at once: an engine says more in a batch."""
+    chosen = [it.callspec.params["which"] for it in request.session.items if it.module is request.module]
+    with ThreadPoolExecutor(4) as some:
+        yield {
+            (how, seed, number): some.submit(
+                HOW[how], seed, number, seed_server, tmp_path_factory.mktemp("s")
+            )
+            for how, seed, number in chosen
+        }
+
+
+@pytest.mark.parametrize("which", SAMPLES, ids=lambda it: "-".join(map(str, it)))
+def test_sample(which: Sample, outputs: Mapping[Sample, Future[str]]) -> None:
+    how, seed, number = which
+    output = outputs[which].result()
+    if output == NO_NODE:
+        pytest.skip(NO_NODE)
+    if how == "curl":
+        assert ('"chat.completion.chunk"' if seed == "001" else '"chat.completion"') in output
+    assert output.strip() or (how == "python" and (seed, number) not in PRINTS)

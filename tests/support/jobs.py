@@ -236,9 +236,7 @@ def _nursery() -> "subprocess.Popen[str]":
     """One a test run; it ends, with all it has started, when its stdin is closed: at the latest with us."""
     argv = [sys.executable, "-m", "tests.support.jobs"]
     pipe = subprocess.PIPE
-    return subprocess.Popen(
-        argv, cwd=_REPOSITORY, stdin=pipe, stdout=pipe, text=True, start_new_session=True
-    )
+    return subprocess.Popen(argv, cwd=_REPOSITORY, stdin=pipe, stdout=pipe, text=True, start_new_session=True)
 
 
 def _fork_workers() -> None:

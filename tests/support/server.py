@@ -115,6 +115,20 @@ def started(
         _end(process)
 
 
+@contextlib.contextmanager
+def killed_and_restarted(server: Server, models: Sequence[str | Model], **settings: Any) -> Iterator[Server]:
+    """Its controller is killed, with everything that hangs on it, and started again on the same data."""
+    children = server.tree()
+    server.process.kill()
+    server.process.wait()
+    psutil.wait_procs(children, timeout=10)
+    port = int(server.url.rpartition(":")[2])
+    with started(server.data_dir, models, port=port, **settings) as process:
+        again = Server(server.url, server.data_dir, process, server.client)
+        wait_ready(again)
+        yield again
+
+
 def wait_ready(server: Server, within_s: float = _READY_S) -> None:
     give_up_at = time.monotonic() + within_s
     while True:

@@ -19,9 +19,9 @@ import httpx
 import psutil
 import pytest
 from sqlalchemy import select
-from tests.support.postgres import OwnServer
+from tests.support.postgres import OwnServer, empty_database, postgres_url
 from tests.support.s3 import S3Server, s3_server
-from tests.support.server import Server, running_server, started, wait_ready
+from tests.support.server import Server, killed_and_restarted, running_server
 
 from tutti.base.model import Model
 from tutti.base.settings import Settings
@@ -66,7 +66,7 @@ def batch_of(server: Server, id: str) -> dict[str, Any]:
 
 
 def until(
-    server: Server, id: str, true: Callable[[dict[str, Any]], bool], within_s: float = 30
+    server: Server, id: str, true: Callable[[dict[str, Any]], bool], within_s: float = 60
 ) -> dict[str, Any]:
     give_up_at = time.monotonic() + within_s
     while not true(batch := batch_of(server, id)):
@@ -111,7 +111,7 @@ async def recorded(settings: Settings, id: str) -> Recorded:
 
 async def job_is(settings: Settings, id: str, true: Callable[[JobRow, Batch], bool]) -> None:
     database = await Database.open(database_url(settings))
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while True:
             async with database.read() as session:
                 if true(await session.get_one(JobRow, id), await session.get_one(Batch, id)):
@@ -130,86 +130,75 @@ def job_workers(server: Server) -> list[int]:
     return [it.pid for it in server.tree() if it.cmdline()[1:] == ["-m", "tutti.app.jobworker"]]
 
 
-@contextlib.contextmanager
-def restarted(server: Server, **settings: Any) -> Iterator[Server]:
-    """Its controller is killed, with everything that hangs on it, and started again on the same data."""
-    children = server.tree()
-    server.process.kill()
-    server.process.wait()
-    psutil.wait_procs(children, timeout=10)
-    port = int(server.url.rpartition(":")[2])
-    with started(server.data_dir, [SLOW], port=port, **settings) as process:
-        again = Server(server.url, server.data_dir, process, server.client)
-        wait_ready(again)
-        yield again
-
-
 async def test_each_process_is_killed_while_requests_run() -> None:
     with running_server([SLOW], job_lease_s=LEASE_S, workers=2) as server:
         settings = settings_of(server)
-        id = create(server, requests(260))
-        until(server, id, done(20))
+        id = create(server, requests(160))
+        until(server, id, done(10))
         kill(server.engines())
-        until(server, id, done(60))
+        until(server, id, done(40))
         kill(server.workers()[:1])
-        until(server, id, done(100))
+        until(server, id, done(60))
         before = await recorded(settings, id)
         kill(job_workers(server))
-        until(server, id, done(150))
-        with restarted(server, job_lease_s=LEASE_S) as again:
+        until(server, id, done(90))
+        with killed_and_restarted(server, [SLOW], job_lease_s=LEASE_S) as again:
             after = await recorded(settings, id)
             assert before < after
             batch = until(again, id, ended)
             output, errors = results(again, batch)
         assert batch["status"] == "completed"
-        assert batch["request_counts"] == {"total": 260, "completed": 260, "failed": 0}
-        assert len(output) == 260
+        assert batch["request_counts"] == {"total": 160, "completed": 160, "failed": 0}
+        assert len(output) == 160
         assert not errors
         assert after <= {line["id"] for line in output.values()}
 
 
-async def test_workers_and_controller_are_killed_while_the_file_is_checked() -> None:
-    wrong = itertools.chain(requests(60_000), ['{"custom_id": "r7", "body": {}}'])
-    with running_server([SLOW], job_lease_s=LEASE_S) as server:
-        settings = settings_of(server)
-        id = create(server, wrong)
-        await job_is(settings, id, lambda job, _: job.status == "running")
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+async def test_workers_are_killed_in_every_phase(kind: str) -> None:
+    """While one batch's file is checked, while another's requests run, and while its files are made; a third
+    expires meanwhile."""
+    place = {} if kind == "sqlite" else {"database_url": postgres_url(await empty_database())}
+    chosen = {"job_lease_s": 1.0, "job_workers": 2, **place}
+    wrong = itertools.chain(requests(8_000), ['{"custom_id": "r7", "body": {}}'])
+    with running_server([SLOW], **chosen) as server:
+        settings = settings_of(server, **place)
+        cancelled = create(server, requests(2000))
+        until(server, cancelled, done(10))
+        faulty, expired = create(server, wrong), create(server, requests(500), completion_window="3s")
+        await job_is(settings, faulty, lambda job, _: job.status != "queued")
         kill(job_workers(server))
-        await job_is(settings, id, lambda job, _: job.attempt == 2)
-        with restarted(server, job_lease_s=LEASE_S) as again:
-            batch = until(again, id, ended)
-            assert batch["status"] == "failed"
-            (fault,) = batch["errors"]["data"]
-            assert fault["line"] == 60_001
-            assert fault["message"] == "custom_id r7 is that of line 8 already."
-            assert "output_file_id" not in batch
+        first = await recorded(settings, cancelled)
+        until(server, cancelled, done(len(first) + 10))
+        server.client.post(f"/v1/batches/{cancelled}/cancel")
+        await job_is(settings, cancelled, lambda _, batch: batch.finalizing_at is not None)
+        kill(job_workers(server))
+        second = await recorded(settings, cancelled)
+        await job_is(
+            settings, cancelled, lambda job, batch: job.attempt >= 3 or batch.finished_at is not None
+        )
+        with killed_and_restarted(server, [SLOW], **chosen) as again:
+            fault = until(again, faulty, ended)
+            assert fault["status"] == "failed" and "output_file_id" not in fault
+            assert [(it["line"], it["message"]) for it in fault["errors"]["data"]] == [
+                (8_001, "custom_id r7 is that of line 8 already.")
+            ]
+            every_line_has_one_result(again, until(again, expired, ended), "expired", 500)
+            batch = until(again, cancelled, ended)
+            ids = every_line_has_one_result(again, batch, "cancelled", 2000)
+            assert len(first) + 10 <= batch["request_counts"]["completed"] < 2000
+            assert first < second <= ids
 
 
-@pytest.mark.parametrize("how", ["expired", "cancelled"])
-async def test_workers_and_controller_are_killed_while_the_files_are_made(how: str) -> None:
-    count = 10_000
-    with running_server([SLOW], job_lease_s=LEASE_S) as server:
-        settings = settings_of(server)
-        window = "4s" if how == "expired" else "1h"
-        id = create(server, requests(count), completion_window=window)
-        until(server, id, done(20))
-        if how == "cancelled":
-            server.client.post(f"/v1/batches/{id}/cancel")
-        await job_is(settings, id, lambda _, batch: batch.finalizing_at is not None)
-        kill(job_workers(server))
-        first = await recorded(settings, id)
-        await job_is(settings, id, lambda job, batch: job.attempt == 2 or batch.finished_at is not None)
-        await asyncio.sleep(0.5)
-        with restarted(server, job_lease_s=LEASE_S) as again:
-            batch = until(again, id, ended)
-            output, errors = results(again, batch)
-        assert batch["status"] == how
-        assert len(output) >= 20
-        assert len(output) + len(errors) == count
-        assert {line["error"]["code"] for line in errors.values()} == {f"batch_{how}"}
-        assert batch["request_counts"]["completed"] == len(output)
-        assert batch["request_counts"]["failed"] == len(errors)
-        assert first <= {line["id"] for line in [*output.values(), *errors.values()]}
+def every_line_has_one_result(server: Server, batch: Mapping[str, Any], status: str, count: int) -> Recorded:
+    """Answered, or left undone because of how the batch ended."""
+    output, errors = results(server, batch)
+    assert batch["status"] == status
+    assert {line["error"]["code"] for line in errors.values()} == {f"batch_{status}"}
+    assert output.keys() | errors.keys() == {f"r{number}" for number in range(count)}
+    counts = {"total": count, "completed": len(output), "failed": len(errors)}
+    assert batch["request_counts"] == counts
+    return {line["id"] for line in [*output.values(), *errors.values()]}
 
 
 async def test_database_and_object_store_go_away_for_a_while(
@@ -224,24 +213,27 @@ async def test_database_and_object_store_go_away_for_a_while(
             "blob_url": f"s3://{s3.bucket}/blobs",
             "blob_endpoint": s3.endpoint,
         }
-        with running_server([SLOW], job_lease_s=LEASE_S, job_workers=2, **places) as server:
-            ids = [create(server, requests(120)) for _ in range(2)]
-            until(server, ids[0], done(20))
+        chosen = {"job_lease_s": LEASE_S, "job_workers": 2, **places}
+        with running_server([SLOW], **chosen) as server:
+            ids = [create(server, requests(100)) for _ in range(2)]
+            until(server, ids[0], done(10))
             argv, env = stop(s3)
-            await asyncio.sleep(2.5)
-            later.enter_context(started_again(argv, env))
-            until(server, ids[0], done(60))
-            postgres.stop()
             await asyncio.sleep(2)
+            later.enter_context(started_again(argv, env))
+            until(server, ids[0], done(30))
+            postgres.stop()
+            await asyncio.sleep(1)
             postgres.start()
-            kill(job_workers(server)[:1])
-            for id in ids:
-                batch = until(server, id, ended, within_s=60)
-                output, errors = results(server, batch)
-                assert batch["request_counts"] == {"total": 120, "completed": 120, "failed": 0}
-                assert len(output) == 120
-                assert not errors
-    postgres.stop()
+            before = await recorded(settings_of(server, **places), ids[0])
+            with killed_and_restarted(server, [SLOW], **chosen) as again:
+                for id in ids:
+                    batch = until(again, id, ended)
+                    output, errors = results(again, batch)
+                    assert batch["request_counts"] == {"total": 100, "completed": 100, "failed": 0}
+                    assert len(output) == 100
+                    assert not errors
+                    before -= {line["id"] for line in output.values()}
+                assert not before
 
 
 def stop(s3: S3Server) -> tuple[list[str], dict[str, str]]:

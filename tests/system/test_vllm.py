@@ -3,21 +3,31 @@
 The words are noise, so the tests look at everything but the words.
 """
 
+import asyncio
+import json
 import os
 import re
-from collections.abc import AsyncIterator, Mapping
+import subprocess
+import time
+from collections.abc import AsyncIterator, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import aiohttp
+import httpx
 import msgspec
 import pytest
 import pytest_asyncio
 from msgspec import structs
+from tests.support.adapters import adapter, write
 from tests.support.engines import Running, chat, collect, completion, model, running, text_of
+from tests.support.hub import Hub
+from tests.support.numpy_llama import tiny
+from tests.support.server import Server, running_server
 from tests.support.vllm import cpu_python, tiny_model
 
 from tutti.base.errors import ContextTooLong, InvalidRequest
-from tutti.base.model import Model
+from tutti.base.model import Model, ModelFile, Source
 from tutti.engines.base import ChatCall, CompletionCall, Constraint, Delta, Place, Refusal, Sampling
 from tutti.engines.vllm import Vllm
 
@@ -236,3 +246,104 @@ async def test_so_it_is_with_a_parser(parsing: Running, choice: str | Mapping[st
 async def test_with_a_parser_other_tools_may_be_called_or_not(parsing: Running) -> None:
     deltas = await say(parsing, ask(model=PARSING, stream=True, tools=TOOLS))
     assert deltas[-1].finish_reason in ("length", "eos", "tool_calls")
+
+
+# --- uploads, on a whole server ---------------------------------------------------------------------------
+
+
+SHAPES = {
+    "self_attn.q_proj": (256, 256),
+    "self_attn.v_proj": (256, 256),
+    "mlp.up_proj": (512, 256),
+    "mlp.down_proj": (256, 512),
+}
+PROMPT = "once upon a time"
+BY_TRANSFORMERS = """
+import json, pathlib, sys
+import safetensors.torch, torch
+from transformers import AutoTokenizer, LlamaForCausalLM
+folder, prompt, *adapters = sys.argv[1:]
+for adapter in adapters:
+    model = LlamaForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    ids = AutoTokenizer.from_pretrained(folder)(prompt, return_tensors="pt").input_ids
+    if adapter:
+        tensors = safetensors.torch.load_file(pathlib.Path(adapter) / "adapter_model.safetensors")
+        for name, a in tensors.items():
+            if ".lora_A." in name:
+                module = model.get_submodule(name.removeprefix("base_model.model.").split(".lora_A")[0])
+                module.weight.data += 8 / len(a) * tensors[name.replace("lora_A", "lora_B")] @ a
+    told = model.generate(ids, max_new_tokens=8, do_sample=False, min_new_tokens=8)[0, ids.shape[1]:]
+    print(json.dumps(told.tolist()))
+"""
+
+
+@pytest.fixture(scope="module")
+def hub() -> Iterator[Hub]:
+    adapters = {f"me/{seed}": adapter(seed, SHAPES, 2, size=0.2) for seed in (1, 2)}
+    unfit = {**SHAPES, "self_attn.q_proj": (64, 64)}
+    with Hub(repos={**adapters, "me/unfit": adapter(3, unfit, 2), "me/unknown": {}}) as hub:
+        made = tiny("LlamaForCausalLM").files()
+        hub.repos["me/unknown"] = {**made, "config.json": b'{"architectures": ["NoSuchModel"]}'}
+        yield hub
+
+
+@pytest.fixture(scope="module")
+def server(place: Place, hub: Hub) -> Iterator[Server]:
+    files = [
+        path for path in sorted(place.folder.iterdir()) if path.suffix in (".json", ".safetensors", ".jinja")
+    ]
+    wanted = tuple(ModelFile(path.name, (Source(path=str(path)),)) for path in files)
+    base = structs.replace(MODEL, name="me/base", files=wanted)
+    settings = {"vllm_python": place.vllm_python, "hub_url": hub.url, "load_wait_s": 900, "threads": 2}
+    with running_server([], catalog=[base], lent=[], **settings) as server:
+        yield server
+
+
+def upload(server: Server, **fields: str) -> dict[str, Any]:
+    answer = server.client.post("/v1/models", json=fields)
+    assert answer.status_code == 200, answer.text
+    give_up_at = time.monotonic() + 240
+    while True:
+        job = server.client.get(f"/v1/jobs/{answer.json()['data']['job_id']}").json()
+        if job["status"] in ("Complete", "Failed"):
+            return {**job, "message": job["status_updates"][-1]["message"]}
+        assert time.monotonic() < give_up_at, job
+        time.sleep(0.2)
+
+
+async def token_ids(server: Server, name: str) -> list[int]:
+    body = {"model": name, "prompt": PROMPT, "max_tokens": 8, "temperature": 0, "logprobs": 1}
+    async with httpx.AsyncClient(headers={"authorization": "Bearer any"}, timeout=1200) as client:
+        answer = await client.post(f"{server.url}/v1/completions", json=body)
+    assert answer.status_code == 200, answer.text
+    return answer.json()["choices"][0]["logprobs"]["token_ids"]
+
+
+async def test_a_base_and_its_uploaded_adapters_answer_as_transformers_do(
+    server: Server, hub: Hub, place: Place, tmp_path: Path
+) -> None:
+    folders = [str(write(tmp_path / name, hub.repos[f"me/{name}"])) for name in ("1", "2")]
+    argv = [place.vllm_python, "-I", "-c", BY_TRANSFORMERS, str(place.folder), PROMPT, "", *folders]
+    told = await asyncio.to_thread(subprocess.run, argv, capture_output=True, text=True, check=True)
+    expected = [json.loads(line) for line in told.stdout.splitlines()]
+    fields = {"model_type": "adapter", "base_model": "me/base"}
+    for name in ("1", "2"):
+        job = upload(server, model_name=f"me/adapter-{name}", model_source=f"me/{name}", **fields)
+        assert job["status"] == "Complete", job
+    names = ["me/base", "me/adapter-1", "me/adapter-2"]
+    await asyncio.gather(
+        *(token_ids(server, name) for name in names[1:])
+    )  # both, so that it starts with both
+    told = [await token_ids(server, name) for name in names]
+    assert told == expected
+    assert len({str(ids) for ids in expected}) == 3
+    body = {"model": "me/adapter-2", "messages": [{"role": "user", "content": "hi"}], "max_tokens": 4}
+    chat = server.client.post("/v1/chat/completions", json=body).json()
+    assert (chat["model"], chat["usage"]["completion_tokens"]) == ("me/adapter-2", 4)
+
+
+async def test_an_adapter_for_another_base_and_an_unknown_architecture_are_refused(server: Server) -> None:
+    fields = {"model_type": "adapter", "base_model": "me/base"}
+    assert "for another base" in upload(server, model_name="x", model_source="me/unfit", **fields)["message"]
+    unknown = upload(server, model_name="y", model_source="me/unknown")["message"]
+    assert "vLLM does not know the architecture NoSuchModel" in unknown

@@ -16,7 +16,7 @@ from starlette.types import ASGIApp
 
 from tutti.app.platform import open_database, open_platform
 from tutti.base.settings import Settings
-from tutti.http import logs, server
+from tutti.http import logs, metrics, server
 from tutti.http.limits import Limits
 from tutti.parts.features import CHANNELS, FEATURES, ROOT_FEATURES
 
@@ -67,6 +67,7 @@ class Server(uvicorn.Server):
 async def run(settings: Settings) -> None:
     """Until SIGTERM or SIGINT; then running requests may finish within `drain_timeout_s`."""
     listener = listen(settings.host, settings.port)
+    metrics.STARTS.inc()
     async with application(settings) as app:
         gc.freeze()  # what the imports have made stays: no collection has to look at it again
         config = uvicorn.Config(

@@ -2,11 +2,10 @@
 
 import secrets
 import time
-from base64 import b32hexencode
 
-_CROCKFORD = bytes.maketrans(b"0123456789ABCDEFGHIJKLMNOPQRSTUV", b"0123456789abcdefghjkmnpqrstvwxyz")
-"""From Python's base32 with an ordered alphabet to the one without i, l, o and u."""
-_BYTES = 20  # 32 digits
+_DIGITS = "0123456789abcdefghjkmnpqrstvwxyz"
+"""Crockford's: in order, without i, l, o and u."""
+_PAIRS = [first + second for first in _DIGITS for second in _DIGITS]
 
 
 def new_id(prefix: str) -> str:
@@ -20,5 +19,5 @@ def new_secret(prefix: str) -> str:
 
 
 def _base32(number: int, length: int) -> str:
-    """At most 32 digits."""
-    return b32hexencode(number.to_bytes(_BYTES))[-length:].translate(_CROCKFORD).decode()
+    """`length` is even."""
+    return "".join([_PAIRS[number >> shift & 1023] for shift in range(5 * length - 10, -1, -10)])

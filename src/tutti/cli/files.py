@@ -1,17 +1,21 @@
 """`tutti files`: the files of a server, as the 3.x client's command line has them."""
 
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 from urllib.parse import quote
 
 import typer
 
 from tutti.cli import options
-from tutti.cli.files_check import check, look
+from tutti.cli.files_check import check, look, tell_wrong
 from tutti.cli.files_transfer import Known, receive, send
-from tutti.cli.http import Api, Json, connect, parts
+from tutti.cli.http import Api, Json, connect, part, parts
 from tutti.cli.output import note, write, write_json, write_table
 from tutti.cli.server import ApiError
+from tutti.features.files.checks.file import is_checked
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Check, upload and download files.")
 app.command("check")(check)
@@ -19,7 +23,6 @@ app.command("check")(check)
 Id = Annotated[str, typer.Argument(help="The file's id.")]
 
 _COLUMNS = ("ID", "File name", "Purpose", "Bytes", "Status", "Created")
-_UNCHECKED = ("eval-output", "calibration", "user_data")
 
 
 @app.command()
@@ -33,7 +36,7 @@ def upload(
     as_json: options.AsJson = False,
 ) -> None:
     """Upload a file."""
-    if do_check and purpose not in _UNCHECKED:
+    if do_check and is_checked(purpose):
         _checked(file, purpose)
     with connect(context) as api:
         try:
@@ -66,7 +69,7 @@ def retrieve(context: typer.Context, id: Id, as_json: options.AsJson = False) ->
     if as_json:
         write_json(file)
     else:
-        write_table(("field", "value"), [item for item in file.items() if item[0] != "object"])
+        write_table(("field", "value"), _told(file))
 
 
 @app.command()
@@ -109,7 +112,8 @@ def delete(context: typer.Context, id: Id, as_json: options.AsJson = False) -> N
 def _checked(file: Path, purpose: str) -> None:
     report = look(file, purpose)
     if not report.sound:
-        write(f"X {report.summary()}\n")
+        tell_wrong(report)
+        note("not uploaded: correct the file, or upload it as it is with --no-check")
         raise typer.Exit(1)
 
 
@@ -129,5 +133,28 @@ def _target(api: Api, id: str, output: Path | None) -> Path:
 
 
 def _row(file: Json) -> tuple[object, ...]:
-    names = ("id", "filename", "purpose", "bytes", "processing_status", "created_at")
-    return tuple(file.get(name) for name in names)
+    names = ("id", "filename", "purpose", "bytes", "processing_status")
+    return (*(file.get(name) for name in names), _time(file.get("created_at")))
+
+
+def _told(file: Json) -> Iterator[tuple[str, object]]:
+    """What there is to say of a file; what its check found is in lines of their own."""
+    report = part(file, "validation_report")
+    for name, value in file.items():
+        if name in ("created_at", "expires_at"):
+            yield name, _time(value)
+        elif name not in ("object", "validation_report"):
+            yield name, _plain(value)
+    yield from ((name, _plain(report[name])) for name in report if name not in ("file_id", "errors"))
+    for error in parts(report, "errors"):
+        yield f"line {error.get('line')}", error.get("message")
+
+
+def _plain(value: Any) -> object:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _time(seconds: Any) -> object:
+    if not isinstance(seconds, int):
+        return seconds
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")

@@ -33,11 +33,16 @@ def check(
     elif report.sound:
         write("OK Checks passed\n")
     else:
-        write(f"X {report.summary()}\n")
-        for error in report.errors[1:]:
-            note(f"line {error.line}: {error.message}" if error.line else error.message)
+        tell_wrong(report)
     if not report.sound:
         raise typer.Exit(1)
+
+
+def tell_wrong(report: Report) -> None:
+    """The first error as an answer, the others beside it."""
+    write(f"X {report.summary()}\n")
+    for error in report.errors[1:]:
+        note(f"line {error.line}: {error.message}" if error.line else error.message)
 
 
 def look(file: Path, purpose: str) -> Report:

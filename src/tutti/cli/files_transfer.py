@@ -1,7 +1,6 @@
 """Bytes of files between this machine and a server, with a progress bar on a terminal."""
 
 import hashlib
-import os
 import sys
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
@@ -56,14 +55,25 @@ def receive(api: Api, path: str, target: Path | None) -> None:
                 sys.stdout.buffer.write(chunk)
             sys.stdout.buffer.flush()
             return
-        target.parent.mkdir(parents=True, exist_ok=True)
-        part = target.with_name(f"{target.name}.part")
-        total = int(response.headers.get("content-length", 0))
+        try:
+            _save(response, target)
+        except OSError as error:
+            said = f"{target} cannot be written ({error.strerror}): name another place with --output"
+            raise ApiError(said) from None
+
+
+def _save(response: httpx.Response, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    part = target.with_name(f"{target.name}.part")
+    total = int(response.headers.get("content-length", 0))
+    try:
         with _progress(f"Downloading {target.name}", total) as told, part.open("wb") as file:
             for chunk in response.iter_bytes(_CHUNK_BYTES):
                 file.write(chunk)
                 told(file.tell())
         part.replace(target)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 class _Content:
@@ -97,10 +107,14 @@ def _progress(description: str, total: int) -> Generator[Callable[[int], None]]:
 
 
 def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        if not os.fstat(file.fileno()).st_size:
-            raise ApiError(f"{path} is empty")
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    size_bytes = path.stat().st_size
+    if not size_bytes:
+        raise ApiError(f"{path} is empty: there is nothing to upload")
+    found = hashlib.sha256()
+    with _progress(f"Reading {path.name}", size_bytes) as told:
+        for chunk in _Content(path, told):
+            found.update(chunk)
+    return found.hexdigest()
 
 
 def _file_id(answer: httpx.Response) -> str:

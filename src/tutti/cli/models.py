@@ -14,6 +14,7 @@ from tutti.cli.server import ApiError
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="List, describe and upload models.")
 
 _POLL_S = 0.5
+_UPDATE = ("timestamp", "status", "message")
 _COLUMNS = ("ID", "Name", "Organization", "Type", "Context", "License", "$/1M in", "$/1M out")
 
 
@@ -58,7 +59,8 @@ def upload(
     model_source: Annotated[
         str,
         typer.Option(
-            help="owner/repo[@revision], or the address of a .gguf file or an archive (presigned S3, ...)."
+            help="owner/repo or owner/repo@revision, or the address of a .gguf file or an archive (presigned "
+            "S3, ...)."
         ),
     ],
     model_type: Annotated[str, typer.Option(help="model or adapter.")] = "model",
@@ -89,20 +91,40 @@ def upload(
         write_table(("field", "value"), [*part(answer, "data").items(), ("message", answer.get("message"))])
 
 
-def _wait(api: Api, job_id: str) -> None:
-    """Raises ApiError where the upload fails."""
-    told = 0
-    while True:
-        job = api.get_one(f"jobs/{job_id}")
+@app.command()
+def status(
+    context: typer.Context,
+    job_id: Annotated[str, typer.Argument(help="The upload's job.")],
+    as_json: options.AsJson = False,
+) -> None:
+    """Say how far an upload is."""
+    with connect(context) as api:
+        job = api.get_one(f"jobs/{quote(job_id, safe='')}")
+    if as_json:
+        write_json(job)
+    else:
         updates = parts(job, "status_updates")
-        for update in updates[told:]:
-            note(str(update.get("message")))
-        told = len(updates)
-        if job.get("status") == "Failed":
-            raise ApiError(f"{job_id} failed")
-        if job.get("status") == "Complete":
-            return
-        time.sleep(_POLL_S)
+        write_table(("time", "status", "message"), [tuple(map(it.get, _UPDATE)) for it in updates])
+
+
+def _wait(api: Api, job_id: str) -> None:
+    """Tells all that happens. Raises ApiError where the upload fails; Ctrl-C ends only the waiting."""
+    told = 0
+    try:
+        while True:
+            job = api.get_one(f"jobs/{job_id}")
+            updates = parts(job, "status_updates")
+            for update in updates[told:]:
+                note(str(update.get("message")))
+            told = len(updates)
+            if job.get("status") == "Failed":
+                raise ApiError(f"{job_id} failed")
+            if job.get("status") == "Complete":
+                return
+            time.sleep(_POLL_S)
+    except KeyboardInterrupt:
+        note(f"it goes on without you: `tutti models status {job_id}` says how far it is")
+        raise typer.Exit(130) from None
 
 
 def _row(model: Json) -> tuple[object, ...]:

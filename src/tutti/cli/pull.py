@@ -28,8 +28,11 @@ from tutti.serving.catalog import Catalog, models_folder
 from tutti.serving.describe import describe
 from tutti.serving.entries import BrokenCatalogue, check_model
 from tutti.serving.manifest import NAME, folder_size_bytes, read_manifest
-from tutti.serving.pull import PullProgress, Report, lock_path
+from tutti.serving.pull import lock_path
 from tutti.serving.pull import pull as pull_model
+from tutti.serving.pull_progress import PullProgress, Report
+from tutti.serving.router import Table as Replicas
+from tutti.serving.router import of_model
 from tutti.serving.sources.base import PullFailed
 from tutti.store.db import Database, database_url
 from tutti.store.migrate import migrate
@@ -62,7 +65,8 @@ def rm(
     data_dir: DataDir = None,
     catalog: CatalogFile = None,
 ) -> None:
-    """Delete a model's weights from this machine, and its entry if it was added by `tutti pull`."""
+    """Delete a model's weights from this machine, and its entry if it was added by `tutti pull`; refused
+    while a running server has it loaded."""
     _run(_remove(_settings(data_dir, catalog), name))
 
 
@@ -99,18 +103,18 @@ def _run(work: Coroutine[Any, Any, None]) -> None:
 
 
 @asynccontextmanager
-async def _opened(settings: Settings) -> AsyncGenerator[Catalog]:
+async def _opened(settings: Settings) -> AsyncGenerator[tuple[Catalog, Database]]:
     settings.data_dir.mkdir(parents=True, exist_ok=True)
     database = await Database.open(database_url(settings))
     try:
         await migrate(database)
-        yield Catalog(settings, database)
+        yield Catalog(settings, database), database
     finally:
         await database.close()
 
 
 async def _pull(settings: Settings, name: str, public_name: str) -> None:
-    async with _opened(settings) as catalog:
+    async with _opened(settings) as (catalog, _):
         known = await catalog.find(name)
         model = known or await describe(name, settings)
         if public_name:
@@ -137,15 +141,27 @@ def _bar(name: str) -> Generator[Report]:
 
 
 async def _remove(settings: Settings, name: str) -> None:
-    async with _opened(settings) as catalog:
+    async with _opened(settings) as (catalog, database):
         model = Model(name=name, type="chat", engine="")
         check_model(model)
         folder = catalog.folder(model)
         if not folder.exists() and await catalog.find(name) is None:
             raise PullFailed(f"there is no model {name!r}")
+        if state := await _replica_state(database, model):
+            raise PullFailed(f"{name} is in use: a running server has it {state}; stop the server first")
         await asyncio.to_thread(_delete, folder)
         await catalog.remove(name)
     Console().print(f"{name} is gone from this machine", highlight=False, soft_wrap=True)
+
+
+async def _replica_state(database: Database, model: Model) -> str:
+    """Of a replica on a live node; empty where there is none."""
+    replicas = Replicas(database)
+    try:
+        found = of_model(await replicas.read(), model)
+    finally:
+        await replicas.close()
+    return next((it.state for it in found if it.state != "failed"), "")
 
 
 def _delete(folder: Path) -> None:

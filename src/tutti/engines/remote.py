@@ -14,7 +14,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import replace
 
-from tutti.base.errors import InternalError, TuttiError
+from tutti.base.errors import LoadFailed, TuttiError
 from tutti.base.model import Model
 from tutti.base.program import Program
 from tutti.engines.base import Place, Progress, Refusal
@@ -33,7 +33,7 @@ _SERVERS: Mapping[str, Server] = {
 def server_of(model: Model) -> Server:
     dialect = str(model.options.get("dialect", "compatible"))
     if dialect not in _SERVERS:
-        raise InternalError(f"options.dialect of {model.name} must be one of {', '.join(_SERVERS)}.")
+        raise LoadFailed(f"options.dialect of {model.name} must be one of {', '.join(_SERVERS)}.")
     return replace(_SERVERS[dialect], model=str(model.options.get("remote_model", model.name)))
 
 
@@ -47,7 +47,7 @@ class Remote:
 
     def address(self, model: Model, place: Place) -> str:  # noqa: ARG002
         if not model.options.get("base_url"):
-            raise InternalError(f"The entry of {model.name} has no options.base_url.")
+            raise LoadFailed(f"The entry of {model.name} has no options.base_url.")
         return str(model.options["base_url"]).rstrip("/")
 
     def headers(self, model: Model) -> Mapping[str, str]:
@@ -55,9 +55,7 @@ class Remote:
         if not variable:
             return {}
         if not os.environ.get(variable):
-            raise InternalError(
-                f"The key of {model.name} is missing: set the environment variable {variable}."
-            )
+            raise LoadFailed(f"The key of {model.name} is missing: set the environment variable {variable}.")
         return {"authorization": f"Bearer {os.environ[variable]}"}
 
     def slots(self, model: Model) -> int:

@@ -127,13 +127,23 @@ def _adapters(model: Model, place: Place) -> list[str]:
     ]
     if not modules:
         return []
-    argv = ["--enable-lora", "--lora-modules", *modules]
-    if place.adapters:
-        argv += ["--max-loras", str(min(len(modules), _MOST_LORAS_AT_ONCE))]
+    argv = [
+        "--enable-lora",
+        "--lora-modules",
+        *modules,
+        "--max-loras",
+        str(_lora_slots(len(modules), _gpus(model, place))),
+    ]
     if place.adapters and "max_lora_rank" not in model.options:
         rank = max(int(str(it.model.options.get("lora_rank", 1))) for it in place.adapters)
         argv += ["--max-lora-rank", str(next(it for it in _LORA_RANKS if it >= rank))]
     return argv
+
+
+def _lora_slots(modules: int, gpus: int) -> int:
+    """vLLM 0.32 on a CPU takes the last slot for requests without an adapter, since its kernels index with -1
+    then: that one has to stay empty."""
+    return min(modules, _MOST_LORAS_AT_ONCE) if gpus else modules + 1
 
 
 def _weights(model: Model, place: Place) -> list[str]:

@@ -1,10 +1,13 @@
 """Who is calling: from the Authorization header to a Caller, on every request."""
 
 import asyncio
+import hmac
 import re
 from collections import OrderedDict
+from dataclasses import replace
 from typing import Any
 
+from sqlalchemy import bindparam, select
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -17,18 +20,32 @@ from tutti.http.keys import (
     DEFAULT_ORGANIZATION_ID,
     DEFAULT_PROJECT_ID,
     digest,
-    find_key,
     has_keys,
     server_secret,
 )
 from tutti.http.signed import SignedUrls
 from tutti.store.db import Database
+from tutti.store.records import ApiKey, Project
 
 EXEMPT = frozenset({"/livez", "/readyz", "/metrics", "/openapi.json", "/asyncapi.json"})
 
 _CACHE_S = 1.0
 """How long a revoked key may still work, and a server without keys not notice its first."""
 _CACHE_ENTRIES = 4096
+_OF_DIGEST = (
+    select(
+        ApiKey.digest,
+        ApiKey.id,
+        ApiKey.name,
+        Project.id,
+        Project.organization_id,
+        ApiKey.requests_per_minute,
+        ApiKey.tokens_per_minute,
+    )
+    .join(Project, Project.id == ApiKey.project_id)
+    .where(ApiKey.digest == bindparam("digest"), ApiKey.revoked_at.is_(None))
+)
+"""After the digest, what a Caller is made of."""
 _BEARER = re.compile(rb"bearer +([^\s]+) *", re.IGNORECASE)
 
 
@@ -82,17 +99,11 @@ class Authenticator:
         return lookup.result() if lookup.done() else await asyncio.shield(lookup)
 
     async def _look_up(self, key_digest: str) -> Caller | None:
-        found = await find_key(self._database, key_digest)
-        if found is None:
-            return None
-        key, project = found
-        return Caller(
-            key_id=key.id,
-            key_name=key.name,
-            project_id=project.id,
-            organization_id=project.organization_id,
-            requests_per_minute=key.requests_per_minute or self._settings.requests_per_minute,
-            tokens_per_minute=key.tokens_per_minute or self._settings.tokens_per_minute,
+        caller = await _find(self._database, key_digest)
+        return caller and replace(
+            caller,
+            requests_per_minute=caller.requests_per_minute or self._settings.requests_per_minute,
+            tokens_per_minute=caller.tokens_per_minute or self._settings.tokens_per_minute,
         )
 
     def _caller_without_key(self) -> Caller:
@@ -123,6 +134,14 @@ class Auth:
             state["signed"] = signed is not None
             state["caller"] = signed or await self._authenticator.authenticate(_authorization(scope))
         await self._app(scope, receive, send)
+
+
+async def _find(database: Database, key_digest: str) -> Caller | None:
+    """Whose key has this digest, unless it was revoked."""
+    for found, *caller in await database.poll(_OF_DIGEST, {"digest": key_digest}):
+        if hmac.compare_digest(found, key_digest):
+            return Caller(*caller)
+    return None
 
 
 def _authorization(scope: Scope) -> bytes | None:

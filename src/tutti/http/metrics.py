@@ -73,6 +73,7 @@ OVERHEAD = Histogram(
 )
 IN_FLIGHT = Gauge("tutti_requests_in_flight", "HTTP requests being answered.", multiprocess_mode="livesum")
 REQUESTS = Counter("tutti_http_requests", "HTTP requests answered.", ["method", "route", "status"])
+STARTS = Counter("tutti_api_worker_starts", "API workers started: more than there are have been restarted.")
 
 _ARRIVED: ContextVar[float] = ContextVar("arrived")
 
@@ -88,6 +89,7 @@ def running(model: str) -> Gauge:
 
 
 def observe_lease(model: str, queued_s: float) -> None:
+    _of_model(WAITING, model)  # there is such a number from the first request on, though none had to wait
     _of_model(QUEUE_WAIT, model).observe(queued_s)
 
 

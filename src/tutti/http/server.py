@@ -4,7 +4,8 @@ Edge        path, request id, error bodies, metrics, access log
 Auth        key -> caller; without one, not even the body is read
 Admission   requests and tokens a minute
 JsonBodies  malformed JSON, and bodies that are too large
-FastAPI     routes
+Shortcuts   the routes that are taken often
+FastAPI     all routes
 """
 
 from collections.abc import Iterable, Sequence
@@ -31,6 +32,7 @@ from tutti.http.edge import CLIENT_GONE, Edge
 from tutti.http.inside import Inside
 from tutti.http.limits import Admission, Limits
 from tutti.http.paths import decode_ids
+from tutti.http.route import Shortcuts
 from tutti.store.db import Database
 
 PREFIX = "/v1"
@@ -52,7 +54,7 @@ def build(
     _include(app, _descriptions(app, channels), "")
     _include(app, gaps.router(), PREFIX)
     _handle_errors(app)
-    bodies = JsonBodies(app, settings.max_body_bytes)
+    bodies = JsonBodies(Shortcuts(app), settings.max_body_bytes)
     return Edge(Auth(Admission(bodies, limits), database, settings))
 
 
@@ -60,7 +62,7 @@ def inside(routers: Sequence[APIRouter], settings: Settings) -> Inside:
     """The same routes for jobs. The caller has been let in already: no key, no limits, no access log."""
     app = _routes(routers)
     _handle_errors(app)
-    return Inside(JsonBodies(app, settings.max_body_bytes))
+    return Inside(JsonBodies(Shortcuts(app), settings.max_body_bytes))
 
 
 def _routes(routers: Sequence[APIRouter]) -> FastAPI:

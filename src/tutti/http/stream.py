@@ -1,13 +1,13 @@
 """Server-sent events: the one kind of answer that is written while it is being made.
 
-The frames are iterated in a single task of their own: a generator may hold timeouts and connections across
-its yields, and a token need not pass through all the layers that the request came by. That task is cancelled
-the moment the client leaves, wherever it is: waiting for an engine, for the next token, or for a slow reader.
-A lease held by the generator is therefore given back at once.
+The frames are iterated in the task of the request, which is cancelled the moment the client leaves, wherever
+it is: waiting for an engine, for the next token, or for a slow reader. A lease held by the generator is
+therefore given back at once.
 """
 
 import asyncio
 from collections.abc import AsyncIterator, Coroutine, Mapping
+from types import TracebackType
 from typing import Any, TypeVar
 
 from starlette.requests import ClientDisconnect, Request
@@ -39,11 +39,9 @@ async def while_connected(request: Request, work: Coroutine[Any, Any, _T]) -> _T
     """The result of `work`, which is cancelled when the client leaves (this then raises ClientDisconnect).
 
     For answers that are not streams: nobody else listens while a generation runs."""
-    task = asyncio.create_task(work)
-    await _until_gone(task, request.receive)
-    if task.cancelled():
-        raise ClientDisconnect
-    return task.result()
+    async with _Connected(request.receive):
+        return await work
+    raise ClientDisconnect
 
 
 class EventStream(StreamingResponse):
@@ -69,11 +67,10 @@ class EventStream(StreamingResponse):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self._send, self._send_more = send, send_more(scope, send)
-        task = asyncio.create_task(self._answer())
-        await _until_gone(task, receive)
-        if not task.cancelled():
-            task.result()
-        elif not self._started:
+        connected = _Connected(receive)
+        async with connected:
+            await self._answer()
+        if connected.left and not self._started:
             raise ClientDisconnect
 
     async def _answer(self) -> None:
@@ -130,20 +127,35 @@ class EventStream(StreamingResponse):
                 self._started = True
 
 
-async def _until_gone(task: asyncio.Task[Any], receive: Receive) -> None:
-    """Waits for the task to end; cancels it when the client leaves, or when this waiting is cancelled."""
-    gone = asyncio.create_task(_gone(receive))
-    try:
-        await asyncio.wait({task, gone}, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        gone.cancel()
-        if not task.done():
-            await _cancel(task)
+class _Connected:
+    """Cancels what is done within as soon as the client leaves, and ends that cancellation, as
+    asyncio.timeout does.
 
+    It cancels at once, not in the loop's next turn: by then the work, whose writes go nowhere any more, might
+    have come to its end by itself, and would be cancelled in the middle of its cleaning up."""
 
-async def _gone(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
+    def __init__(self, receive: Receive) -> None:
+        self._receive = receive
+        self.left = False
+
+    async def __aenter__(self) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._task, self._cancelling = task, task.cancelling()
+        self._watching = asyncio.create_task(self._watch())
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
+    ) -> bool:
+        self._watching.cancel()
+        ended = self.left and self._task.uncancel() <= self._cancelling
+        return ended and kind is asyncio.CancelledError
+
+    async def _watch(self) -> None:
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+        self.left = True
+        self._task.cancel()
 
 
 async def _close(frames: AsyncIterator[bytes]) -> None:

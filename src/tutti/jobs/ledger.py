@@ -107,7 +107,10 @@ class Ledger:
 
     def _mark(self, first: int, last: int) -> None:
         self._bits.extend(bytes(max(0, last // 8 + 1 - len(self._bits))))
-        for item in range(first, last + 1):
+        start, end = -(-first // 8), (last + 1) // 8  # of the bytes that are all its own
+        if start < end:
+            self._bits[start:end] = b"\xff" * (end - start)
+        for item in (*range(first, min(start * 8, last + 1)), *range(max(end * 8, first), last + 1)):
             self._bits[item // 8] |= 1 << item % 8
         self.done += last - first + 1
 

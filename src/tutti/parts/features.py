@@ -9,6 +9,7 @@ from tutti.features.batches import routes as batches
 from tutti.features.evaluations import routes as evaluations
 from tutti.features.files import routes as files
 from tutti.features.models import jobs_routes as jobs
+from tutti.features.models import project_routes as project_models
 from tutti.features.models import routes as models
 from tutti.features.text import responses, retrieval, schemas
 from tutti.features.text import routes as text
@@ -21,6 +22,7 @@ FEATURES: tuple[Router, ...] = (
     text.router,
     retrieval.router,
     models.router,
+    project_models.router,
     jobs.router,
     account.router,
     files.router,

@@ -30,10 +30,11 @@ class Child:
     async def start(
         cls, argv: Sequence[str], env: Mapping[str, str], *, log: Path | None = None, grace_s: float = 5.0
     ) -> "Child":
-        """Output goes to `log` (truncated first), or where ours goes. `grace_s`: from SIGTERM to SIGKILL."""
+        """Output goes to `log`, emptied first, or where ours goes. It is appended, so that the file may be
+        cut at any time. `grace_s`: from SIGTERM to SIGKILL."""
         shepherd = (sys.executable, "-I", "-S", str(_SHEPHERD), str(grace_s), *argv)
         with contextlib.ExitStack() as stack:
-            output = None if log is None else stack.enter_context(log.open("wb"))
+            output = None if log is None else stack.enter_context(_emptied(log).open("ab"))
             process = await asyncio.create_subprocess_exec(
                 *shepherd,
                 env=dict(env),
@@ -77,6 +78,11 @@ class Child:
         if self.alive:
             with contextlib.suppress(ProcessLookupError):
                 self._process.send_signal(number)
+
+
+def _emptied(log: Path) -> Path:
+    log.write_bytes(b"")
+    return log
 
 
 def _rss(process: psutil.Process) -> int:

@@ -102,11 +102,11 @@ class Dispatch:
             raise InternalError(
                 f"{model.name} needs the engine {model.engine}, which this server does not have."
             )
+        headers = engine.headers(model)  # before a slot is taken: they may be missing
         began = monotonic_s()
         turn = await self._traffic.begin(engine, model)
         try:
-            with metrics.waiting(model.name).track_inprogress():
-                seat = _Seat(self, model, engine, await self.admit(model))
+            seat = _Seat(self, model, headers, await self.admit(model))
             upstream = turn.upstream(HttpUpstream(self._client, seat))
             seat.lease = Lease(engine, upstream, monotonic_s() - began, seat.replica.id)
             metrics.observe_lease(model.name, seat.lease.queued_s)
@@ -127,7 +127,9 @@ class Dispatch:
         waiter = line.enter(again=again)
         if not waiter.granted.done():
             self._pump(model)
-        replica = await _granted(line, waiter)
+            with metrics.waiting(model.name).track_inprogress():
+                await _granted(line, waiter)
+        replica = waiter.granted.result()
         self._used.add(replica.id)
         return replica
 
@@ -197,10 +199,12 @@ class Dispatch:
 class _Seat:
     """The replica that a request holds a slot of."""
 
-    def __init__(self, dispatch: Dispatch, model: Model, engine: Engine, replica: ReplicaView) -> None:
+    def __init__(
+        self, dispatch: Dispatch, model: Model, headers: Mapping[str, str], replica: ReplicaView
+    ) -> None:
         self.replica = replica
         self.lease: Lease | None = None
-        self.headers = engine.headers(model)
+        self.headers = headers
         self._dispatch = dispatch
         self._model = model
         self._since = monotonic_s()
@@ -241,9 +245,9 @@ class _Seat:
             self._dispatch.line(self._model).release(self.replica, monotonic_s() - self._since)
 
 
-async def _granted(line: Line, waiter: Waiter) -> ReplicaView:
+async def _granted(line: Line, waiter: Waiter) -> None:
     try:
-        return await waiter.granted
+        await waiter.granted
     except asyncio.CancelledError:
         line.leave(waiter)
         raise

@@ -15,6 +15,7 @@ from tutti.store.db import Database
 from tutti.store.records import Node, Replica, Want
 
 _RETRY_S = 0.5
+_NOTHING_LOADED = {"synchronize_session": False}
 _FORGET_S = 60.0
 T = TypeVar("T")
 log = logging.getLogger(__name__)
@@ -82,7 +83,7 @@ class Rows:
         """The node is alive. False where others had taken it for dead and forgotten it."""
         async with self._database.begin() as session:
             seen = update(Node).where(Node.id == self.node_id).values(seen_at=now(), state=state)
-            done: Any = await session.execute(seen)
+            done: Any = await session.execute(seen, execution_options=_NOTHING_LOADED)
             return done.rowcount > 0
 
     async def forget_the_dead(self) -> None:

@@ -24,6 +24,7 @@ from tutti.base.settings import Settings
 from tutti.compute.base import Driver
 from tutti.engines.base import Adapter, Engine, Place
 from tutti.process.supervisor import Backoff, Pace
+from tutti.serving import enginelog
 from tutti.serving.adapters import Adapters
 from tutti.serving.catalog import Catalog, folder_name
 from tutti.serving.eviction import Share
@@ -35,7 +36,7 @@ from tutti.serving.sources.base import PullFailed
 from tutti.serving.wants import key_of
 
 if TYPE_CHECKING:
-    from tutti.serving.pull import PullProgress
+    from tutti.serving.pull_progress import PullProgress
 
 _MOST_FAILURES = 5
 _REPORT_S = 0.5
@@ -195,7 +196,7 @@ class Runner:
         program = engine.program(self.model, place)
         if program is None:
             raise Failed("its engine has nothing to run any more")
-        self._keep_last_log()
+        enginelog.keep(self._log)
         handle = await self._node.driver.start(program, self._log, gpus)
         address = engine.address(self.model, place)
         running = self._running = Running(engine, program, handle, address)
@@ -265,6 +266,7 @@ class Runner:
     async def _grows(self, running: Running) -> str:
         while True:
             await asyncio.sleep(_MEASURE_S)
+            enginelog.cut(self._log)
             if self._measure(running):
                 await self.report()
 
@@ -300,10 +302,6 @@ class Runner:
     @property
     def _log(self) -> Path:
         return self._node.settings.data_dir / "logs" / f"{folder_name(self.model)}.log"
-
-    def _keep_last_log(self) -> None:
-        if self._log.exists():
-            self._log.replace(self._log.with_suffix(".last.log"))
 
 
 def _puller() -> ModuleType:

@@ -16,7 +16,7 @@ from tutti.process.probe import get
 from tutti.serving.stall import Stall
 
 _HEALTH_S = 0.05
-_POLL_S = 1.0
+_POLL_S = 2.0
 _ANSWER_S = 5.0
 
 

@@ -2,8 +2,9 @@
 
 `python -m tutti.workers.lora FOLDER OUT BASE.json` makes a LoRA file of llama.cpp, with the base as `Base`
 describes it; `python -m tutti.workers.lora FOLDER BASE_FOLDER` only compares it with a base in safetensors.
-What is wrong with the adapter is a line on stderr and status 1. llama.cpp adds `alpha / rank * B A` to a weight, where rank is
-that of the tensor; PEFT's other ways to scale (rslora, alpha_pattern) are multiplied into B.
+What is wrong with the adapter is a line on stderr and status 1. llama.cpp adds `alpha / rank * B A` to a
+weight, where rank is that of the tensor; PEFT's other ways to scale (rslora, alpha_pattern) are multiplied
+into B.
 """
 
 import json
@@ -139,9 +140,7 @@ def _pair(
     return Pair(a, _as_stored(module, b, base))
 
 
-def _halves(
-    module: str, halves: Mapping[str, Tensor], shape: Sequence[int] | None
-) -> tuple[Matrix, Matrix]:
+def _halves(module: str, halves: Mapping[str, Tensor], shape: Sequence[int] | None) -> tuple[Matrix, Matrix]:
     """`shape`: of what they are added to, where that is known."""
     if len(halves) != 2:
         raise BadAdapter(f"it has only one of the two tensors for {module}")

@@ -1,14 +1,30 @@
 """Batches from the request to the files of results."""
 
 import asyncio
+import sqlite3
 from collections.abc import Mapping
+from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
-from tests.api.batches.conftest import CHAT, CHATS, SHARING, Client, chat, client_of
+from tests.api.batches.conftest import CHAT, CHATS, SHARING, Client, chat, client_of, job_worker
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+async def test_the_highest_priority_goes_first(url: str, folder: Path) -> None:
+    """Of those that wait. This test is the first here: nothing works them off until all are there."""
+    async with client_of(url) as http:
+        client = Client(http)
+        made = {number: (await client.create([chat("a")], priority=number))["id"] for number in (0, -3, 7, 2)}
+        async with job_worker(folder):
+            for id in made.values():
+                await client.ended(id)
+    with closing(sqlite3.connect(folder / "tutti.db")) as database:
+        started = dict(database.execute("SELECT id, started_at FROM jobs WHERE kind = 'batch'"))
+    assert sorted(made, key=lambda number: started[made[number]]) == [7, 2, 0, -3]
 
 
 async def test_every_request_has_one_result(client: Client) -> None:
@@ -152,6 +168,17 @@ async def test_an_expired_batch_keeps_what_is_done(client: Client) -> None:
     assert seen["request_counts"] == {"total": 21, "completed": 1, "failed": 20}
     refused = await client.http.post(f"/v1/batches/{created['id']}/cancel")
     assert refused.status_code == 400
+
+
+async def test_a_batch_that_waits_too_long_behind_others_expires(client: Client) -> None:
+    before = [await client.create([chat("slow", "[[sleep 60]] late")]) for _ in range(2)]
+    waits = await client.create([chat("a")], completion_window="1s")
+    batch = await client.ended(waits["id"])
+    assert batch["status"] == "EXPIRED"
+    for other in before:
+        assert (await client.batch(other["id"]))["status"] == "IN_PROGRESS"
+        await client.http.post(f"/v1/batches/{other['id']}/cancel")
+        assert (await client.ended(other["id"]))["status"] == "CANCELLED"
 
 
 async def _until_done(client: Client, id: str, count: int) -> None:

@@ -1,6 +1,7 @@
 """Listing, reading and deleting files; how a purpose is told to whom; the sweep."""
 
 import asyncio
+import os
 from collections.abc import AsyncIterator
 
 import httpx
@@ -9,6 +10,7 @@ from sqlalchemy import select, update
 from tests.support.uploads import LINES, announce, files, upload
 
 from tutti.base.clock import now
+from tutti.base.settings import Settings
 from tutti.features.files.service import find, lines, make
 from tutti.features.files.sweep import KIND, file_sweep
 from tutti.http.inside import Inside
@@ -268,3 +270,19 @@ async def test_the_sweep_forgets_what_was_given_up(
         assert list(await session.scalars(select(Upload.id).where(Upload.project_id == project))) == []
     left = await blobs.list(f"{project}/")
     assert [key.split("/")[2] for key in left] == [kept["id"]]
+
+
+@one_kind
+async def test_the_sweep_deletes_what_a_killed_worker_had_begun_to_write(
+    client: httpx.AsyncClient, platform: Platform, settings: Settings, project: str
+) -> None:
+    """tests/system/test_uploads.py shows that it has such a name."""
+    id = (await upload(client))["id"]
+    folder = settings.data_dir / "blobs" / project / "files" / id
+    old, fresh = folder / "blob-a#1", folder / "blob-b#1"
+    for path in (old, fresh):
+        path.write_bytes(b"half")
+    os.utime(old, times=(now() - 50 * 3600,) * 2)
+    await swept(platform)
+    assert (old.exists(), fresh.exists()) == (False, True)
+    assert (await client.get(f"/v1/files/{id}/content")).content == LINES

@@ -1,5 +1,6 @@
 """The ways to upload a file, and that a broken upload leaves nothing."""
 
+import asyncio
 import json
 import re
 from collections.abc import AsyncIterator
@@ -9,7 +10,14 @@ import pytest
 from tests.api.files.conftest import Projects
 from tests.support.uploads import LINES, announce, anyone, fields, files, put, sha256, upload
 
+from tutti.base.clock import now
+from tutti.base.settings import Settings
+from tutti.http.context import Caller
+from tutti.http.keys import server_secret
+from tutti.http.signed import SignedUrls
 from tutti.store.blobs import Blobs
+from tutti.store.db import Database
+from tutti.store.records import File
 
 one_kind = pytest.mark.parametrize("kind", ["sqlite"], scope="session")
 """For what has nothing to do with the database or the object store."""
@@ -215,6 +223,21 @@ async def test_a_signed_url_is_good_for_nothing_else(client: httpx.AsyncClient, 
 
 
 @one_kind
+async def test_a_signed_url_expires(client: httpx.AsyncClient, project: str, settings: Settings) -> None:
+    location = (await announce(client)).headers["location"]
+    expires_at = int(re.findall(r"tutti-expires=(\d+)", location)[0])
+    assert 3500 < expires_at - now() <= 3600
+    url, _, _ = location.partition("?")
+    me = Caller(key_id="k", key_name="k", project_id=project, organization_id="org")
+    signed = SignedUrls(server_secret(settings))
+    for lasts_s, status in ((-2, 403), (60, 200)):
+        query = signed.query("PUT", url.removeprefix(str(client.base_url).rstrip("/")), me, lasts_s)
+        answer = await put(f"{url}?{query}", LINES)
+        assert answer.status_code == status, answer.text
+        assert status == 200 or answer.json()["error"]["code"] == "expired_signature"
+
+
+@one_kind
 async def test_a_signed_url_is_where_the_client_reached_the_server(client: httpx.AsyncClient) -> None:
     form = {"purpose": "eval", "file_name": "a.jsonl"}
     answer = await client.post("/v1/files", data=form, headers={"host": "tutti.example:81"})
@@ -258,15 +281,17 @@ async def test_putting_the_same_again_is_no_error_and_other_bytes_are(client: ht
 
 
 async def test_what_is_left_of_a_file_is_not_taken_for_the_file(
-    client: httpx.AsyncClient, blobs: Blobs, project: str
+    client: httpx.AsyncClient, database: Database
 ) -> None:
     """The 1.x client sends no checksum, and tries again from wherever its file then is."""
     location = (await announce(client)).headers["location"]
     assert (await put(location, LINES, **{"content-length": str(len(LINES))})).status_code == 200
-    location = (await announce(client)).headers["location"]
+    announced = await announce(client)
+    location = announced.headers["location"]
 
     async def breaking() -> AsyncIterator[bytes]:
         yield LINES[:100]
+        await has_begun(database, announced.headers["x-together-file-id"])
         raise ConnectionError("the cable")
 
     with pytest.raises(ConnectionError):
@@ -277,6 +302,17 @@ async def test_what_is_left_of_a_file_is_not_taken_for_the_file(
     assert len(await files(client)) == 1
     assert (await put(location, LINES)).status_code == 200
     assert len(await files(client)) == 2
+
+
+async def has_begun(database: Database, file_id: str) -> None:
+    """Returns once the server knows how much is being put."""
+    async with asyncio.timeout(20):
+        while True:
+            async with database.read() as session:
+                file = await session.get(File, file_id)
+            if file is not None and file.size_bytes:
+                return
+            await asyncio.sleep(0.01)
 
 
 async def test_a_file_that_is_too_large_is_refused(

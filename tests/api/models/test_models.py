@@ -1,3 +1,5 @@
+from urllib.parse import unquote
+
 import httpx
 import pytest
 
@@ -56,6 +58,13 @@ async def test_retrieves_a_model_by_a_name_with_slashes(client: httpx.AsyncClien
     assert (openai["id"], openai["owned_by"]) == ("test/chat-model", "test")
 
 
+@pytest.mark.parametrize("path", ["test%252Fchat-model", "test%2Fchat-model%2520"])
+async def test_a_name_is_decoded_once(client: httpx.AsyncClient, path: str) -> None:
+    answer = await client.get(f"/v1/models/{path}")
+    assert answer.status_code == 404
+    assert unquote(path) in answer.json()["error"]["message"]
+
+
 async def test_an_alias_is_described_under_its_own_name(client: httpx.AsyncClient) -> None:
     answer = (await client.get("/v1/models/meta-llama/Llama-3-8B")).json()
     assert (answer["id"], answer["type"]) == ("meta-llama/Llama-3-8B", "chat")
@@ -73,3 +82,14 @@ async def test_unknown_models_and_those_of_another_project_are_not_found(
 
 async def test_models_of_another_project_are_not_listed(client: httpx.AsyncClient) -> None:
     assert "test/secret" not in (await client.get("/v1/models")).text
+
+
+async def test_a_missing_key_of_a_remote_model_is_the_operators_to_set_and_takes_no_slot(
+    client: httpx.AsyncClient,
+) -> None:
+    for stream in (False, True, False, False, False, False):
+        body = {"model": "test/far", "messages": [{"role": "user", "content": "hi"}], "stream": stream}
+        answer = await client.post("/v1/chat/completions", json=body)
+        assert (answer.status_code, answer.json()["error"]["code"]) == (503, "model_load_failed")
+        assert "set the environment variable NOT_SET" in answer.json()["error"]["message"]
+        assert answer.headers["x-should-retry"] == "false"

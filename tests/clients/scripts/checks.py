@@ -1,8 +1,10 @@
-"""Runs every function of a script whose name starts with the fourth argument; prints a JSON line for each."""
+"""Runs every function of a script whose name starts with the fourth argument, or with one of several between
+commas; prints a JSON line for each."""
 
 import asyncio
 import inspect
 import json
+import os
 import sys
 import threading
 import time
@@ -10,7 +12,8 @@ import traceback
 from collections.abc import Callable
 from typing import Any
 
-CHAT, EMBEDDING, RERANK, PREFIX = sys.argv[1:5]
+CHAT, EMBEDDING, RERANK, PREFIXES = sys.argv[1:5]
+SLOW = os.environ.get("SLOW_MODEL", "")
 HELLO = [{"role": "system", "content": "Answer in one word."}, {"role": "user", "content": "Say hello world"}]
 SCHEMA = {
     "type": "object",
@@ -38,20 +41,26 @@ def expect(kinds: type[BaseException] | tuple[type[BaseException], ...], call: C
 
 
 def expect_patience(ask: Callable[[str], Any]) -> None:
-    """The model has one slot and no queue: while it is busy the server answers 429 with `retry-after: 1`."""
+    """The model has one slot and no queue: while it is busy the server answers 429 with `retry-after: 1`. On
+    a slow machine the second request may overtake the first: then once more."""
     ask("a first request takes the client longer")
-    first = threading.Thread(target=ask, args=("[[sleep 2]] first",))
+    assert any(_waits(ask) for _ in range(3))
+
+
+def _waits(ask: Callable[[str], Any]) -> bool:
+    first = threading.Thread(target=ask, args=("[[sleep 1.5]] first",))
     first.start()
     time.sleep(0.7)
     began = time.monotonic()
     ask("second")
-    assert time.monotonic() - began > 0.9
+    waited_s = time.monotonic() - began
     first.join()
+    return waited_s > 0.9
 
 
 def run(scope: dict[str, Any]) -> None:
     for name, check in scope.items():
-        if name.startswith(PREFIX):
+        if name.startswith(tuple(PREFIXES.split(","))):
             print(json.dumps({"check": name, "error": _error(check)}), flush=True)
 
 

@@ -63,10 +63,12 @@ def check_upload_in_parts() -> None:
 
 
 def check_command_line() -> None:
-    """Of the 3.x client only: it is the same in 2.x, and takes two seconds a command."""
-    if not together.__version__.startswith("3."):
-        return
+    """`tg` and `together` are one program, which takes two seconds a command: all of them for 3.x only."""
     path = new_file()
+    if not together.__version__.startswith("3."):
+        id = json.loads(command("together", "files", "upload", str(path), "--json"))["id"]
+        assert "train.jsonl" in command("together", "files", "retrieve", id)
+        return
     file = json.loads(command("tg", "files", "upload", str(path), "--json"))
     assert file["bytes"] == path.stat().st_size
     id = file["id"]

@@ -4,7 +4,7 @@ import json
 import os
 
 import openai
-from checks import CHAT, EMBEDDING, FORCED, HELLO, SCHEMA, TOOLS, expect, expect_patience, run
+from checks import CHAT, EMBEDDING, FORCED, HELLO, SCHEMA, SLOW, TOOLS, expect, expect_patience, run
 from openai import AsyncOpenAI, OpenAI
 
 client = OpenAI()
@@ -105,7 +105,7 @@ def check_errors() -> None:
 
 def retry_429() -> None:
     expect_patience(
-        lambda text: client.chat.completions.create(model=CHAT, messages=[{"role": "user", "content": text}])
+        lambda text: client.chat.completions.create(model=SLOW, messages=[{"role": "user", "content": text}])
     )
 
 

@@ -12,6 +12,7 @@ from checks import (
     QUESTION,
     RERANK,
     SCHEMA,
+    SLOW,
     TOOLS,
     expect,
     expect_patience,
@@ -152,8 +153,15 @@ def check_rerank() -> None:
 
 
 def check_models() -> None:
-    """3.x asks for the models of a project instead, an operation that is not served yet."""
+    """3.x has everybody's models and those of the project in two lists, both with pages."""
     if together.__version__.startswith("3."):
+        project = client.whoami().project.id
+        assert [*client.models.list(project_id=project)] == []
+        expect(together.NotFoundError, lambda: client.models.retrieve(CHAT, project_id=project))
+        everybody = {model.id: model for model in client.models.list_supported(limit=5)}
+        assert len(everybody) > 5
+        assert (everybody[CHAT].display_type, everybody[CHAT].capabilities) == ("chat", ["CAPABILITY_CHAT"])
+        assert [model.id for model in client.models.list_supported(search=CHAT.lower())] == [CHAT]
         return
     models = {model.id: model for model in client.models.list()}
     assert models[CHAT].type == "chat" and models[CHAT].pricing is not None
@@ -179,7 +187,7 @@ def check_errors() -> None:
 
 def retry_429() -> None:
     expect_patience(
-        lambda text: client.chat.completions.create(model=CHAT, messages=[{"role": "user", "content": text}])
+        lambda text: client.chat.completions.create(model=SLOW, messages=[{"role": "user", "content": text}])
     )
 
 

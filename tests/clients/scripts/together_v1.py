@@ -11,6 +11,7 @@ from checks import (
     QUESTION,
     RERANK,
     SCHEMA,
+    SLOW,
     TOOLS,
     expect,
     expect_patience,
@@ -105,7 +106,7 @@ def check_errors() -> None:
 
 def retry_429() -> None:
     expect_patience(
-        lambda text: client.chat.completions.create(model=CHAT, messages=[{"role": "user", "content": text}])
+        lambda text: client.chat.completions.create(model=SLOW, messages=[{"role": "user", "content": text}])
     )
 
 

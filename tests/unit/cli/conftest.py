@@ -1,16 +1,22 @@
-"""The command as a child process, against a small server that answers as a test says."""
+"""The command in a thread, with its own arguments, environment and pipes, against a small server that answers
+as a test says. As a process of its own it is in tests/system/test_cli.py."""
 
 import asyncio
 import os
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
+from io import BytesIO, TextIOWrapper
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
+from unittest.mock import patch
 
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
+
+from tutti.__main__ import main
 
 MODELS = [
     {"id": "org/embedder", "object": "model", "type": "embedding", "pricing": {"input": 0.01}},
@@ -44,25 +50,28 @@ class Scripted:
         return self.answers.pop(0)
 
     async def run(self, *args: str, stdin: str | None = None, **environment: str) -> Ran:
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "tutti",
-            *args,
-            env={
-                "PATH": os.environ["PATH"],
-                "HOME": str(self.folder),
-                "TOGETHER_BASE_URL": self.url,
-                "TOGETHER_API_KEY": "a-key",
-                **environment,
-            },
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-        )
-        out, err = await asyncio.wait_for(process.communicate((stdin or "").encode()), 30)
-        assert process.returncode is not None
-        return Ran(process.returncode, out.decode(), err.decode())
+        given = {
+            "PATH": os.environ["PATH"],
+            "HOME": str(self.folder),
+            "TOGETHER_BASE_URL": self.url,
+            "TOGETHER_API_KEY": "a-key",
+            **environment,
+        }
+        return await asyncio.wait_for(asyncio.to_thread(_ran, args, (stdin or "").encode(), given), 60)
+
+
+def _ran(args: Sequence[str], stdin: bytes, environment: Mapping[str, str]) -> Ran:
+    """What the command's program does between its first line and its exit, without starting a Python."""
+    pipes = [TextIOWrapper(BytesIO(it), encoding="utf-8", write_through=True) for it in (stdin, b"", b"")]
+    with ExitStack() as stack:
+        stack.enter_context(patch.dict(os.environ, environment, clear=True))
+        stack.enter_context(patch.object(sys, "argv", ["tutti", *args]))
+        for name, pipe in zip(("stdin", "stdout", "stderr"), pipes, strict=True):
+            stack.enter_context(patch.object(sys, name, pipe))
+        with pytest.raises(SystemExit) as ended:
+            main()
+    out, err = (cast(BytesIO, it.buffer).getvalue().decode() for it in pipes[1:])
+    return Ran(cast(int, ended.value.code or 0), out, err)
 
 
 @pytest.fixture

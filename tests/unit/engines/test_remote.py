@@ -10,7 +10,7 @@ import pytest
 from aiohttp import web
 from tests.support.engines import At, Canned, chat, collect, model, text_of
 
-from tutti.base.errors import InternalError
+from tutti.base.errors import LoadFailed
 from tutti.base.model import Model
 from tutti.engines.base import Place, Sampling
 from tutti.engines.remote import Remote
@@ -40,7 +40,7 @@ def test_there_is_nothing_to_start_or_to_keep_in_memory() -> None:
 
 def test_the_address_is_the_base_url() -> None:
     assert REMOTE.address(remote(base_url="http://h/v1/"), PLACE) == "http://h/v1"
-    with pytest.raises(InternalError):
+    with pytest.raises(LoadFailed):
         REMOTE.address(remote(base_url=""), PLACE)
 
 
@@ -66,13 +66,13 @@ async def test_each_dialect_gets_the_fields_it_knows(dialect: str, fields: dict[
 
 
 async def test_an_unknown_dialect_is_an_error_of_the_entry() -> None:
-    with pytest.raises(InternalError, match=r"options\.dialect"):
+    with pytest.raises(LoadFailed, match=r"options\.dialect"):
         await asked(remote(dialect="klingon"))
 
 
 def test_a_key_that_is_not_set_is_named_but_nothing_else() -> None:
     assert REMOTE.headers(remote()) == {}
-    with pytest.raises(InternalError, match="TUTTI_TEST_NO_SUCH_KEY"):
+    with pytest.raises(LoadFailed, match="TUTTI_TEST_NO_SUCH_KEY"):
         REMOTE.headers(remote(api_key_env="TUTTI_TEST_NO_SUCH_KEY"))
 
 

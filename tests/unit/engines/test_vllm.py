@@ -57,7 +57,7 @@ def test_every_option() -> None:
         " --max-num-seqs 8 --max-model-len 4096 --tensor-parallel-size 2 --gpu-memory-utilization 0.8"
         " --dtype bfloat16 --quantization fp8 --reasoning-parser qwen3 --max-lora-rank 32"
         " --enable-auto-tool-choice --tool-call-parser hermes --enable-lora --lora-modules a=/l/a b=/l/b"
-        " --enforce-eager"
+        " --max-loras 2 --enforce-eager"
     )
     assert VLLM.slots(which) == 8
     assert VLLM.program(which, Place(folder=Path(), port=1, threads=1, gpus=(0, 1))).gpus == 2
@@ -146,8 +146,8 @@ def test_adapters_with_entries_of_their_own_are_asked_for_by_their_modules() -> 
 
     adapters = (adapter("model-1", 8), adapter("model-2", 48))
     assert line(vllm(), adapters=adapters).endswith(
-        " --enable-lora --lora-modules model-1=/m/model-1 model-2=/m/model-2 --max-loras 2 --max-lora-rank 64"
+        " --enable-lora --lora-modules model-1=/m/model-1 model-2=/m/model-2 --max-loras 3 --max-lora-rank 64"
     )
-    many = line(vllm(), adapters=adapters * 5)
-    assert "--max-loras 4" in many
+    assert "--max-loras 2" in line(vllm(), adapters=adapters, gpus=(0,))
+    assert "--max-loras 4" in line(vllm(), adapters=adapters * 5, gpus=(0,))
     assert server_of(adapters[0].model).model == "model-1"

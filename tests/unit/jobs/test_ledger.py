@@ -1,7 +1,6 @@
 """What a job has finished of its items."""
 
 import tracemalloc
-from pathlib import Path
 
 import pytest
 from tests.support.jobs import Work, put
@@ -50,6 +49,18 @@ async def test_a_ledger_knows_what_earlier_attempts_have_done(database: Database
         assert await text(ledger, "nothing") == b""
     await again.append([3], {"output": b"d\n"}, {})
     assert await text(again, "output") == b"a\nbc\nd\n"
+
+
+async def test_any_run_of_items_is_marked_and_nothing_beside_it(database: Database, blobs: Blobs) -> None:
+    await put(database)
+    ledger = await Ledger.open(await claimed(database), blobs)
+    runs = [(1, 3), (6, 9), (16, 23), (31, 64), (67, 67), (70, 88)]
+    for first, last in runs:
+        await ledger.append(range(first, last + 1), {}, {})
+    done = [item for first, last in runs for item in range(first, last + 1)]
+    for it in (ledger, await Ledger.open(await claimed(database, "lock-2"), blobs)):
+        assert [item for item in range(100) if it.is_done(item)] == done
+        assert it.done == len(done)
 
 
 async def test_an_item_is_done_once(database: Database, blobs: Blobs) -> None:
@@ -112,7 +123,8 @@ async def test_a_broken_object_store_is_unavailable_and_nothing_is_recorded(
     assert id
 
 
-async def test_a_million_items_take_little_memory(database: Database, blobs: Blobs, tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["sqlite"])
+async def test_a_million_items_take_little_memory(database: Database, blobs: Blobs) -> None:
     await put(database)
     ledger = await Ledger.open(await claimed(database), blobs)
     for first in range(0, 1_000_000, 100_000):

@@ -62,6 +62,16 @@ def test_anything_else_is_refused_and_the_reason_given(text: str, reason: str) -
     assert caught.value.param == "model_source"
 
 
+@pytest.mark.parametrize("address", ["https://example.com/x.gguf?a=1", "s3://bucket/x.gguf"])
+def test_an_address_may_say_the_hash(address: str) -> None:
+    source = parse_source(f"{address}#sha256={'AB' * 32}", HUB, Fetcher())
+    assert isinstance(source, UrlSource)
+    assert (source.sha256, source.filename) == ("ab" * 32, "x.gguf")
+    assert "#" not in source.url
+    with pytest.raises(InvalidRequest, match="64 hexadecimal digits"):
+        parse_source(f"{address}#sha256=12", HUB, Fetcher())
+
+
 def test_what_is_shown_has_no_credentials() -> None:
     assert shown(PRESIGNED) == "https://bucket.s3.amazonaws.com/a/lora.tar.gz"
     assert shown("me/model@v1") == "me/model@v1"

@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from tutti.base.clock import now
 from tutti.base.errors import NotFound
 from tutti.features.batches.lines import read_line
+from tutti.features.batches.overdue import is_overdue
 from tutti.features.batches.recorder import ERRORS, OUTPUT, Part, Recorder, Result, recorded
 from tutti.features.batches.results import UNFINISHED, Error, unanswered
 from tutti.features.batches.runner import Runner
@@ -98,7 +99,7 @@ async def _settle(platform: Platform, job: BatchRun, ending: Ending) -> None:
     async with job.write() as session:
         await _update(session, job, finalizing_at=row.finalizing_at or now())
     ledger = await Ledger.open(job, platform.blobs)
-    status = _status(job, ending)
+    status = _status(job, row, ending)
     if status != "COMPLETED" and ledger.done < row.total_lines:
         recorder = Recorder(job, platform.blobs, ledger)
         await recorded(recorder, _leave_undone(platform, row, ledger, recorder, Error(*UNFINISHED[status])))
@@ -143,11 +144,13 @@ async def _file(platform: Platform, job: BatchRun, ledger: Ledger, part: Part) -
 async def _ended(session: AsyncSession, job: BatchRun, ending: Ending) -> None:
     """One that could not even be settled keeps what its row says."""
     made = {name: job.state.get(name, "") for name in ("output_file_id", "error_file_id")}
-    await _update(session, job, status=_status(job, ending), error=ending.error, finished_at=now(), **made)
+    status = _status(job, await session.get_one(Batch, job.id), ending)
+    await _update(session, job, status=status, error=ending.error, finished_at=now(), **made)
 
 
-def _status(job: BatchRun, ending: Ending) -> str:
-    if ending.status == "completed" and job.state.get("expired"):
+def _status(job: BatchRun, row: Batch, ending: Ending) -> str:
+    expired = {"completed": bool(job.state.get("expired")), "cancelled": is_overdue(row)}
+    if expired.get(ending.status):
         return "EXPIRED"
     return _STATUS[ending.status]
 

@@ -14,6 +14,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from tutti.base.clock import monotonic_s, now
 from tutti.features.batches.gate import Gate
 from tutti.features.batches.lines import Line, read_line
+from tutti.features.batches.overdue import end_overdue
 from tutti.features.batches.recorder import ERRORS, OUTPUT, Recorder, Result
 from tutti.features.batches.results import Error, answered, error_of, tokens_of, unanswered
 from tutti.features.batches.service import BatchArgs
@@ -31,6 +32,7 @@ OUT_S = 600.0
 _FIRST_PAUSE_S = 1.0
 _LONGEST_PAUSE_S = 60.0
 _WATCH_S = 0.25
+_OVERDUE_S = 2.0
 _MOST_AT_ONCE = 512
 _AHEAD = 16
 """Requests that wait here besides, so that a free slot never waits for the file."""
@@ -79,8 +81,12 @@ class Runner:
     # --- how many at once, and how long -----------------------------------------------------------------
 
     async def _watch(self) -> None:
+        looked_at = monotonic_s()
         while (left_s := self._batch.deadline_at - now()) > 0:
             await self._gate.resize(await self._slots())
+            if monotonic_s() - looked_at > _OVERDUE_S:  # whoever waits, waits for a batch that runs
+                await end_overdue(self._platform)
+                looked_at = monotonic_s()
             await asyncio.sleep(min(_WATCH_S, left_s))
 
     async def _slots(self) -> int:

@@ -11,8 +11,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from tutti.base.clock import now_s
 from tutti.base.model import Model
+from tutti.features.models.upload_adapter import build_adapter
 from tutti.features.models.upload_args import NAME, Sealed, UploadArgs, sealer
-from tutti.features.models.upload_build import build_adapter, build_model, has_vllm
+from tutti.features.models.upload_build import build_model, has_vllm
 from tutti.features.models.upload_fetch import Moved, fetch_repo, fetch_url
 from tutti.features.models.upload_place import Place, belongs_to, discard, install, place_of
 from tutti.features.models.upload_sources import HubSource, parse_source

@@ -1,8 +1,6 @@
 """GET /models, GET /models/{id} and POST /models. The list is a bare array for Together's clients and a list
 object for OpenAI's: the two cannot be reconciled, so the answer varies with the client."""
 
-from urllib.parse import unquote
-
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel
 
@@ -47,7 +45,7 @@ def router(platform: Platform) -> APIRouter:
     async def model(request: Request, id: str) -> Response:
         """Describes one model; its id may contain slashes, percent-encoded or not."""
         project_id = caller(request).project_id
-        return _answer(await retrieve_model(platform, project_id, family(request), unquote(id)))
+        return _answer(await retrieve_model(platform, project_id, family(request), id))
 
     return routes
 

@@ -50,7 +50,8 @@ class ModelUploadRequest(BaseModel):
     )
     model_source: str = Field(
         description="The source location of the model (Hugging Face repo or S3 path): owner/repo[@revision], "
-        "or the address of a .gguf file or an archive (.zip, .tar.gz, .tar.zst), such as a presigned S3 one.",
+        "or the address of a .gguf file or an archive (.zip, .tar.gz, .tar.zst), such as a presigned S3 one; "
+        "`#sha256=...` at its end says which hash the file has to have.",
         examples=["unsloth/Qwen2.5-72B-Instruct"],
         min_length=1,
         max_length=8192,

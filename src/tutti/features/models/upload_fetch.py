@@ -1,6 +1,7 @@
 """Brings an upload's files to `place.files`; run again, it goes on where it was cut short."""
 
 import asyncio
+import hashlib
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +17,8 @@ from tutti.jobs.errors import Failed
 from tutti.serving.describe import pinned
 from tutti.serving.download import NotDownloaded, download
 from tutti.serving.fetch import Fetcher
-from tutti.serving.pull import PullProgress, pull
+from tutti.serving.pull import pull
+from tutti.serving.pull_progress import PullProgress
 from tutti.serving.sources.base import DiskFull, PullFailed, SourceFailed, Unreachable
 from tutti.serving.sources.hub import HubFile, HubName, Listing, choose_files, has_gguf, list_repo
 from tutti.serving.sources.web import Web
@@ -55,6 +57,7 @@ async def fetch_url(source: UrlSource, place: Place, fetcher: Fetcher, moved: Mo
         await download(fetcher, source.url, place.download, MOST_BYTES, moved)
     except NotDownloaded as error:
         raise Failed(str(error)) from error
+    await asyncio.to_thread(_verify, place.download, source)
     work = await asyncio.to_thread(place.fresh_work)
     if source.is_archive:
         limit = place.download.stat().st_size * _EXPANDS + (1 << 30)
@@ -66,6 +69,14 @@ async def fetch_url(source: UrlSource, place: Place, fetcher: Fetcher, moved: Mo
     await asyncio.to_thread(_check, work)
     await asyncio.to_thread(_innermost(work).rename, place.files)
     await asyncio.to_thread(place.download.unlink)
+
+
+def _verify(path: Path, source: UrlSource) -> None:
+    if source.sha256:
+        with path.open("rb") as file:
+            found = hashlib.file_digest(file, "sha256").hexdigest()
+        if found != source.sha256:
+            raise Failed(f"{source.filename} has the SHA-256 {found} instead of {source.sha256}.")
 
 
 async def _chosen(

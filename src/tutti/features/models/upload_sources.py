@@ -1,9 +1,10 @@
 """Where an uploaded model comes from: what `model_source` may be."""
 
+import re
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Literal
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import quote, unquote, urldefrag, urlsplit
 
 from tutti.base.errors import InvalidRequest
 from tutti.serving.fetch import Fetcher
@@ -21,10 +22,12 @@ class HubSource:
 
 @dataclass(frozen=True)
 class UrlSource:
-    """`filename` is the last part of its path; the query may hold credentials."""
+    """`filename` is the last part of its path; the query may hold credentials. `sha256` is empty where the
+    client does not know it."""
 
     url: str
     filename: str
+    sha256: str = ""
 
     @property
     def is_archive(self) -> bool:
@@ -80,13 +83,25 @@ def _of_url(url: str, fetcher: Fetcher) -> UrlSource:
             f"{name or 'The address'} is neither a .gguf file nor an archive ({', '.join(ARCHIVES)}).",
             param=_PARAM,
         )
-    return UrlSource(url, name)
+    return UrlSource(urldefrag(url).url, name, _sha256(url))
+
+
+def _sha256(url: str) -> str:
+    """As pip writes it: `#sha256=...`."""
+    fragment = urlsplit(url).fragment
+    if not fragment.startswith("sha256="):
+        return ""
+    digest = fragment.removeprefix("sha256=").lower()
+    if not re.fullmatch("[0-9a-f]{64}", digest):
+        raise InvalidRequest("What follows #sha256= is not 64 hexadecimal digits.", param=_PARAM)
+    return digest
 
 
 def _public_s3(text: str) -> str:
     """This server has no credentials of its clients: what is not public needs a presigned address."""
-    bucket, _, key = text.removeprefix("s3://").partition("/")
-    return f"https://{bucket}.s3.amazonaws.com/{quote(key)}"
+    path, _, fragment = text.removeprefix("s3://").partition("#")
+    bucket, _, key = path.partition("/")
+    return f"https://{bucket}.s3.amazonaws.com/{quote(key)}" + (f"#{fragment}" if fragment else "")
 
 
 def _repo_of(path: str) -> str:

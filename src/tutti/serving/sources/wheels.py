@@ -141,7 +141,8 @@ async def _pip(
 
 def _largest_bytes(folder: Path) -> int:
     """Of the wheel that pip writes here; for a moment it has a copy of it as well."""
-    return max((size_on_disk(path) for path in folder.rglob("*")), default=0)
+    paths = (Path(where, name) for where, _, names in os.walk(folder) for name in names)
+    return max((size_on_disk(path) for path in paths), default=0)
 
 
 def _last_error(output: str) -> str:

@@ -16,7 +16,7 @@ _BATCH = ("batch-api", "batch")
 _TYPES: Mapping[str, tuple[str, ...]] = {
     "fine-tune": ("jsonl", "parquet"),
     "calibration": ("jsonl", "parquet"),
-    "eval": ("jsonl", "csv"),
+    **dict.fromkeys(("eval", "evals"), ("jsonl", "csv")),
     **dict.fromkeys(_BATCH, ("jsonl",)),
 }
 _BOM = b"\xef\xbb\xbf"

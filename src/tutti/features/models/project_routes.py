@@ -1,0 +1,166 @@
+"""What the 3.x client has in place of GET /models: the models of a project, and those that everybody has. It
+asks under /v2, which means the same here as /v1."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request
+
+from tutti.base.errors import NotFound
+from tutti.base.model import Capability, Model, ModelType
+from tutti.features.models.project_schemas import (
+    Feature,
+    Modality,
+    ModelWeights,
+    Product,
+    ProjectModel,
+    ProjectModelList,
+    SupportedModel,
+    SupportedModelList,
+    SupportedPricing,
+    Task,
+)
+from tutti.http.context import Caller, caller
+from tutti.serving.platform import Platform
+
+_TASKS: dict[ModelType, Task] = {
+    "chat": "CAPABILITY_CHAT",
+    "embedding": "CAPABILITY_EMBEDDING",
+    "rerank": "CAPABILITY_RERANKING",
+    "image": "CAPABILITY_IMAGE_GENERATION",
+    "video": "CAPABILITY_VIDEO_GENERATION",
+}
+_FEATURES: dict[Capability, Feature] = {
+    "tools": "FEATURE_TOOL_CALLING",
+    "json": "FEATURE_STRUCTURED_OUTPUT",
+    "reasoning": "FEATURE_REASONING",
+}
+_INPUTS: dict[Capability, Modality] = {
+    "vision": "MODALITY_IMAGE",
+    "audio": "MODALITY_AUDIO",
+    "video": "MODALITY_VIDEO",
+}
+_OUTPUTS: dict[ModelType, Modality] = {
+    "image": "MODALITY_IMAGE",
+    "video": "MODALITY_VIDEO",
+    "audio": "MODALITY_AUDIO",
+}
+After = Annotated[str, Query(description="`next_cursor` of the page before.")]
+Limit = Annotated[int, Query(ge=1, le=1000)]
+
+
+def router(platform: Platform) -> APIRouter:
+    routes = APIRouter(tags=["Models"])
+
+    @routes.get(
+        "/projects/{project_id}/models",
+        operation_id="listProjectModels",
+        summary="List a project's own models",
+    )
+    async def models(
+        request: Request, project_id: str, after: After = "", limit: Limit = 100
+    ) -> ProjectModelList:
+        """The models and adapters that were uploaded to the project, by name."""
+        me = _member(request, project_id)
+        page, cursor = _page(await _own(platform, me), after, limit)
+        return ProjectModelList(object="list", data=[_owned(it, me) for it in page], next_cursor=cursor)
+
+    @routes.get(
+        "/projects/{project_id}/models/{id:path}",
+        operation_id="retrieveProjectModel",
+        summary="Describe one of a project's own models",
+    )
+    async def model(request: Request, project_id: str, id: str) -> ProjectModel:
+        """Its id is its name."""
+        me = _member(request, project_id)
+        found = next((it for it in await _own(platform, me) if it.name == id), None)
+        if found is None:
+            raise NotFound(f"There is no model {id}.", param="id", code="model_not_found")
+        return _owned(found, me)
+
+    @routes.get(
+        "/supported-models", operation_id="listSupportedModels", summary="List the models that everybody has"
+    )
+    async def supported(
+        request: Request,
+        after: After = "",
+        limit: Limit = 100,
+        search: Annotated[str, Query(description="In the name, whatever its case.")] = "",
+        modality: Annotated[Modality | None, Query(description="Only with this input.")] = None,
+        product: Product | None = None,
+    ) -> SupportedModelList:
+        """The catalogue of this server, without what projects have uploaded."""
+        known = await platform.catalog.models(caller(request).project_id)
+        described = {it.name: _supported(it) for it in known if it.project_id is None}
+        wanted = [
+            it
+            for it in known
+            if it.name in described
+            and search.lower() in it.name.lower()
+            and modality in (None, *described[it.name].input_modalities)
+            and product in (None, *described[it.name].products)
+        ]
+        page, cursor = _page(wanted, after, limit)
+        return SupportedModelList(object="list", data=[described[it.name] for it in page], next_cursor=cursor)
+
+    return routes
+
+
+def _member(request: Request, project_id: str) -> Caller:
+    me = caller(request)
+    if project_id != me.project_id:
+        raise NotFound(f"There is no project {project_id}.", param="project_id", code="project_not_found")
+    return me
+
+
+async def _own(platform: Platform, me: Caller) -> list[Model]:
+    return [it for it in await platform.catalog.models(me.project_id) if it.project_id == me.project_id]
+
+
+def _page(models: Sequence[Model], after: str, limit: int) -> tuple[Sequence[Model], str | None]:
+    """`models` are in the order of their names."""
+    left = [it for it in models if it.name > after]
+    return left[:limit], left[limit - 1].name if len(left) > limit else None
+
+
+def _owned(model: Model, me: Caller) -> ProjectModel:
+    kind = "WEIGHTS_TYPE_ADAPTER" if model.adapter_of else "WEIGHTS_TYPE_DEFAULT"
+    return ProjectModel(
+        id=model.name,
+        name=model.name,
+        organization_id=me.organization_id,
+        project_id=me.project_id,
+        visibility="VISIBILITY_PRIVATE",
+        weights=ModelWeights(type=kind, context_length=_length(model)),
+        base_model_id=model.adapter_of,
+    )
+
+
+def _supported(model: Model) -> SupportedModel:
+    text: Modality = "MODALITY_AUDIO" if model.type == "transcribe" else "MODALITY_TEXT"
+    created = datetime.fromtimestamp(model.created, UTC)
+    return SupportedModel(
+        id=model.name,
+        name=model.name,
+        base_model="",
+        base_model_id="",
+        capabilities=[_TASKS[model.type]] if model.type in _TASKS else [],
+        created_at=created,
+        updated_at=created,
+        deployment_profiles=[],
+        display_name=model.display_name or model.name.rpartition("/")[2],
+        display_type=model.type,
+        input_modalities=[text, *(_INPUTS[it] for it in _INPUTS if it in model.capabilities)],
+        output_modalities=[_OUTPUTS.get(model.type, "MODALITY_TEXT")],
+        products=["PRODUCT_SERVERLESS"],
+        publisher=model.organization or model.name.rpartition("/")[0],
+        status="SUPPORTED_MODEL_STATUS_SUPPORTED",
+        features=[_FEATURES[it] for it in _FEATURES if it in model.capabilities],
+        context_length=_length(model),
+        pricing=SupportedPricing(input=model.pricing.input, output=model.pricing.output),
+    )
+
+
+def _length(model: Model) -> str | None:
+    return str(model.context_length) if model.context_length else None
