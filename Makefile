@@ -38,11 +38,12 @@ lock: $(VENV)/dev.stamp ## pin anew: run after changing pyproject.toml
 	$(BIN)/uv pip compile --universal --generate-hashes --quiet --group build --group dev -c requirements/run.txt pyproject.toml -o requirements/dev.txt
 
 $(VENV)/pip.stamp:
-	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Tutti needs Python 3.11 or newer; set PYTHON=/path/to/python3.11")'
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Tutti needs Python 3.11 or newer; set PYTHON=/path/to/python3.11")'
 	$(PYTHON) -m venv $(VENV)
 	touch $@
 
 $(VENV)/run.stamp: $(VENV)/pip.stamp requirements/run.txt pyproject.toml
+	@echo "Installing Tutti's dependencies into $(VENV): once, a minute or more"
 	$(BIN)/python -m pip install --quiet --progress-bar on --require-hashes -r requirements/run.txt
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	touch $@
