@@ -92,7 +92,7 @@ class EventStream(StreamingResponse):
     async def _write_frames(self) -> None:
         try:
             async for frame in self._frames:
-                if not self._started:
+                if not self._written:
                     await self._start()
                 self._written += 1
                 await self._send_more({"type": "http.response.body", "body": frame, "more_body": True})
@@ -118,13 +118,13 @@ class EventStream(StreamingResponse):
     async def _start(self) -> None:
         async with self._starting:
             if not self._started:
+                self._started = True  # before it is sent: who is cancelled meanwhile has sent it all the same
                 start = {
                     "type": "http.response.start",
                     "status": self.status_code,
                     "headers": self.raw_headers,
                 }
                 await self._send(start)
-                self._started = True
 
 
 class _Connected:

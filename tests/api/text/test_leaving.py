@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 from typing import Any
 
 import pytest
@@ -70,3 +71,27 @@ async def test_a_failing_choice_ends_the_others(client: Client, engine: Running)
     response = await client.post("/v1/completions", body)
     assert response.status_code == 400
     await until_busy(engine, 0, FREED_S)
+
+
+async def test_the_engine_is_free_within_half_a_second(client: Client, engine: Running) -> None:
+    """Whether it waits or floods. The best of a few: the machine may be busy with other things."""
+
+    async def waiting() -> None:
+        body = chat_body("[[sleep 20]] x", stream=True)
+        request = asyncio.create_task(client.post("/v1/chat/completions", body))
+        await until_busy(engine, 1, within_s=5)
+        request.cancel()
+
+    async def flooding() -> None:
+        body = chat_body("[[tokens 8000]]", stream=True, max_tokens=8000)
+        async with client.http.stream("POST", "/v1/chat/completions", json=body) as response:
+            await anext(response.aiter_lines())
+
+    for left in (waiting, flooding):
+        seconds: list[float] = []
+        for _ in range(4):
+            await left()
+            began = time.monotonic()
+            await until_busy(engine, 0, within_s=5)
+            seconds.append(time.monotonic() - began)
+        assert min(seconds) <= 0.5, (left.__name__, seconds)
