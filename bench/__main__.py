@@ -1,11 +1,18 @@
-"""`python -m bench [gateway] [tokens] [startup] [batch]`: all of them without a name."""
+"""`python -m bench [gateway] [tokens] [startup] [batch] [speech] [transcribe]`: all without a name."""
 
 import asyncio
 import sys
 
-from bench import batch, gateway, startup, tokens
+from bench import batch, gateway, speech, startup, tokens, transcribe
 
-BENCHES = {"gateway": gateway.main, "tokens": tokens.main, "startup": startup.main, "batch": batch.main}
+BENCHES = {
+    "gateway": gateway.main,
+    "tokens": tokens.main,
+    "startup": startup.main,
+    "batch": batch.main,
+    "speech": speech.main,
+    "transcribe": transcribe.main,
+}
 
 
 def main() -> None:

@@ -11,20 +11,11 @@ import psutil
 
 from bench.load import Load, chat, streams
 from bench.report import Claim, at_least, publish
-from bench.servers import Server, tutti
+from bench.servers import Server, engine_of, tutti
 
 MODEL = "HuggingFaceTB/SmolLM2-135M-Instruct"
 ROUNDS, TOKENS = 3, 40
 PROMPT = "Write a long story about a lighthouse keeper and the sea. Do not stop."
-
-
-def engine_of(server: Server) -> Server:
-    """The llama.cpp child of this server, found by its command line."""
-    for process in server.processes():
-        argv = process.cmdline()
-        if "tutti.workers.llamacpp" in argv and "--port" in argv and "shepherd" not in " ".join(argv[:4]):
-            return Server("engine", f"http://127.0.0.1:{argv[argv.index('--port') + 1]}/v1", process.pid)
-    raise RuntimeError("no llama.cpp engine is running")
 
 
 def _body(model: str) -> bytes:
@@ -45,7 +36,7 @@ async def main() -> None:
     data_dir = Path(tempfile.gettempdir()) / "tutti-bench"
     async with tutti(data_dir, "--model", MODEL, wait_s=300) as server:
         await wait_loaded(server)
-        engine = engine_of(server)
+        engine = engine_of(server, "tutti.workers.llamacpp")
         for concurrent in (1, 8, 16):
             await _rate(server, _body(MODEL), concurrent)
             rounds = [

@@ -50,7 +50,7 @@ def expect_patience(ask: Callable[[str], Any]) -> None:
 
 
 def run(scope: dict[str, Any]) -> None:
-    for name, check in scope.items():
+    for name, check in list(scope.items()):
         if name.startswith(PREFIX):
             print(json.dumps({"check": name, "error": _error(check)}), flush=True)
 
