@@ -1,9 +1,9 @@
-"""`python -m bench [gateway] [tokens] [startup] [batch] [soak]`: all of them without a name."""
+"""`python -m bench [gateway] [tokens] [startup] [batch] [soak] [speech] [transcribe]`: all without a name."""
 
 import asyncio
 import sys
 
-from bench import batch, gateway, soak, startup, tokens
+from bench import batch, gateway, soak, speech, startup, tokens, transcribe
 
 BENCHES = {
     "gateway": gateway.main,
@@ -11,6 +11,8 @@ BENCHES = {
     "startup": startup.main,
     "batch": batch.main,
     "soak": soak.main,
+    "speech": speech.main,
+    "transcribe": transcribe.main,
 }
 
 

@@ -21,8 +21,8 @@ import psutil
 
 from bench.load import chat, requests
 from bench.report import Claim, at_least, at_most, publish
-from bench.servers import KEY, Server, tutti
-from bench.tokens import MODEL, engine_of, wait_loaded
+from bench.servers import KEY, Server, engine_of, tutti
+from bench.tokens import MODEL, wait_loaded
 
 ROUNDS = 3
 LINES, TOKENS, SLOTS = 64, 32, 8
@@ -174,7 +174,7 @@ async def _with_a_model() -> list[Claim]:
 
 async def _compared(api: Api) -> list[Claim]:
     await wait_loaded(api.server)
-    engine = engine_of(api.server)
+    engine = engine_of(api.server, "tutti.workers.llamacpp")
     await _by_batch(api, "warm")
     await _by_script(engine, "warm")
     script, batch, alone, beside, rates = [], [], [], [], []

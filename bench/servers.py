@@ -94,6 +94,15 @@ async def tutti(data_dir: Path, *flags: str, wait_s: float = 60) -> AsyncIterato
         yield Server("tutti", f"http://127.0.0.1:{port}/v1", child.pid)
 
 
+def engine_of(server: Server, module: str) -> Server:
+    """The child of this server that runs the module, found by its command line."""
+    for process in server.processes():
+        argv = process.cmdline()
+        if module in argv and "--port" in argv and "shepherd" not in " ".join(argv[:4]):
+            return Server("engine", f"http://127.0.0.1:{argv[argv.index('--port') + 1]}/v1", process.pid)
+    raise RuntimeError(f"no {module} is running")
+
+
 @asynccontextmanager
 async def litellm_proxy(folder: Path, engine: Server) -> AsyncIterator[Server]:
     port = free_port()

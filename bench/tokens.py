@@ -15,7 +15,7 @@ import psutil
 
 from bench.load import chat, opened_session, streams
 from bench.report import Claim, at_least, publish
-from bench.servers import Server, tutti
+from bench.servers import Server, engine_of, tutti
 
 MODEL = "HuggingFaceTB/SmolLM2-135M-Instruct"
 ROUNDS = 6
@@ -23,15 +23,6 @@ TOKENS = {1: 256, 8: 96, 16: 96}
 """Of a stream, by how many streams there are at once: some seconds, so that beginnings weigh little."""
 Way = Callable[[int], Awaitable[float]]
 PROMPT = "Write a long story about a lighthouse keeper and the sea. Do not stop."
-
-
-def engine_of(server: Server) -> Server:
-    """The llama.cpp child of this server, found by its command line."""
-    for process in server.processes():
-        argv = process.cmdline()
-        if "tutti.workers.llamacpp" in argv and "--port" in argv and "shepherd" not in " ".join(argv[:4]):
-            return Server("engine", f"http://127.0.0.1:{argv[argv.index('--port') + 1]}/v1", process.pid)
-    raise RuntimeError("no llama.cpp engine is running")
 
 
 def _body(tokens: int) -> bytes:
@@ -56,7 +47,10 @@ async def main() -> None:
         opened_session() as to_tutti,
     ):
         await wait_loaded(server)
-        bare, through = partial(_rate, to_engine, engine_of(server)), partial(_rate, to_tutti, server)
+        bare, through = (
+            partial(_rate, to_engine, engine_of(server, "tutti.workers.llamacpp")),
+            partial(_rate, to_tutti, server),
+        )
         for concurrent in TOKENS:
             await through(concurrent)
             ratios, rates = [], []

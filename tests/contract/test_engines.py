@@ -31,7 +31,7 @@ _SLOTS = b"""[{"is_processing":true,"id_task":1,"n_prompt_tokens_processed":7,"n
 {"is_processing":true,"id_task":2},{"is_processing":false,"id_task":0}]"""
 PROGRESS = {  # two requests busy, and a 7 somewhere in what is done
     "llamacpp": _SLOTS,
-    "ours": b'{"busy":2,"batches_done":7}',
+    "ours": b'{"busy":2,"done":7}',
     "vllm": b"vllm:num_requests_running 2.0\nvllm:generation_tokens_total 7.0\n",
     "echo": b'{"busy":2,"done":7}',
 }

@@ -32,6 +32,9 @@ MODELS = {
     "/completions": ECHO,
     "/embeddings": Model(name="embed", type="embedding", engine="echo"),
     "/rerank": Model(name="rank", type="rerank", engine="echo"),
+    "/audio/speech": Model(name="speech", type="audio", engine="echo", voices=("heart",)),
+    "/audio/transcriptions": Model(name="whisper", type="transcribe", engine="echo"),
+    "/audio/translations": Model(name="whisper", type="transcribe", engine="echo"),
 }
 CHUNKS = {channel.path: TypeAdapter(channel.chunk | ErrorData) for channel in CHANNELS}
 OPERATIONS = [
@@ -39,6 +42,12 @@ OPERATIONS = [
     "POST /completions",
     "POST /embeddings",
     "POST /rerank",
+    "POST /audio/speech",
+    "POST /audio/transcriptions",
+    "POST /audio/translations",
+    "GET /audio/speech/websocket",
+    "GET /realtime",
+    "GET /voices",
     "GET /models",
     "GET /models/{id}",
     "GET /projects/{project_id}/models",
@@ -76,7 +85,8 @@ OPERATIONS = [
 
 @pytest.fixture(scope="module")
 def document() -> Iterator[schemathesis.BaseSchema]:
-    with running_server(list(MODELS.values())[1:], early_headers_s=1) as server:
+    models = {it.name: it for it in MODELS.values()}
+    with running_server(list(models.values()), early_headers_s=1, max_speech_chars=500) as server:
         yield schemathesis.openapi.from_url(f"{server.url}/openapi.json")
 
 
@@ -98,7 +108,7 @@ def check_stream(path: str, text: str) -> None:
 @pytest.mark.parametrize("name", OPERATIONS)
 def test_nothing_fails_and_every_body_is_as_described(document, name, mode):
     operation = document.find_operation_by_label(name)
-    examples = 60 if operation.path in MODELS else 12
+    examples = 60 if operation.path in MODELS and "audio" not in name else 12
     phases = [Phase.explicit, Phase.generate]
 
     @settings(max_examples=examples, deadline=None, phases=phases, suppress_health_check=list(HealthCheck))
@@ -111,7 +121,9 @@ def test_nothing_fails_and_every_body_is_as_described(document, name, mode):
         # Not by schemathesis, which reads the first events of a stream only.
         asked = case.as_transport_kwargs(headers={"authorization": "Bearer any"})
         response = requests.request(**asked, timeout=30)
-        if response.headers["content-type"].startswith("text/event-stream"):
+        if isinstance(case.body, dict) and case.body.get("stream_format") == "sse":
+            assert response.status_code < 500  # openai's events, of which the contract knows nothing
+        elif response.headers["content-type"].startswith("text/event-stream"):
             check_stream(case.path, response.content.decode())
         else:
             case.validate_response(response, checks=CHECKS)

@@ -16,8 +16,8 @@ from filelock import FileLock
 
 PYTHON_CLIENTS = {
     "together-1": "together==1.5.35",
-    "together-2": "together==2.42.0",
-    "together-3": "together==3.1.1",
+    "together-2": "together[realtime]==2.42.0",
+    "together-3": "together[realtime]==3.1.1",
     "openai": "openai==3.52.0",
 }
 REPOSITORY = Path(__file__).parents[2]

@@ -8,6 +8,8 @@ from typing import Any
 
 import uvicorn
 
+from tutti.app.sockets import OPTIONS
+
 
 @asynccontextmanager
 async def serve(app: Any) -> AsyncIterator[str]:
@@ -15,7 +17,13 @@ async def serve(app: Any) -> AsyncIterator[str]:
     listener = socket.socket()
     listener.bind(("127.0.0.1", 0))
     config = uvicorn.Config(
-        app, http="httptools", lifespan="off", log_config=None, access_log=False, timeout_graceful_shutdown=1
+        app,
+        http="httptools",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        timeout_graceful_shutdown=1,
+        **OPTIONS,
     )
     server = uvicorn.Server(config)
     task = asyncio.create_task(server._serve([listener]))

@@ -19,6 +19,8 @@ SMOLLM2 = "HuggingFaceTB/SmolLM2-135M-Instruct"
 QWEN = "Qwen/Qwen2.5-Coder-0.5B-Instruct"
 MINILM = "sentence-transformers/all-MiniLM-L6-v2"
 MINILM_RERANK = "tutti/minilm-rerank"
+KOKORO = "hexgrad/Kokoro-82M"
+WHISPER = "openai/whisper-base"
 
 
 def cache_dir() -> Path:
@@ -96,5 +98,5 @@ def wheel(folder: Path, name: str, members: dict[str, bytes]) -> str:
 
 
 if __name__ == "__main__":
-    for each in (SMOLLM2, QWEN, MINILM, MINILM_RERANK):
+    for each in (SMOLLM2, QWEN, MINILM, MINILM_RERANK, KOKORO, WHISPER):
         print(pulled(each))

@@ -15,6 +15,7 @@ import uvloop
 from starlette.types import ASGIApp
 
 from tutti.app.platform import open_database, open_platform
+from tutti.app.sockets import OPTIONS
 from tutti.base.settings import Settings
 from tutti.http import logs, metrics, server
 from tutti.http.limits import Limits
@@ -73,7 +74,7 @@ async def run(settings: Settings) -> None:
         config = uvicorn.Config(
             app,
             http="httptools",
-            ws="none",
+            **OPTIONS,
             lifespan="off",
             log_config=None,
             access_log=False,

@@ -62,6 +62,21 @@ class Settings(BaseSettings):
     max_file_bytes: int = Field(
         64 * 1024**3, gt=0, description="Largest file that may be uploaded; a larger one is a 413."
     )
+    max_audio_bytes: int = Field(
+        1024**3, gt=0, description="Largest recording to transcribe; a larger one is a 413."
+    )
+    max_audio_s: float = Field(
+        4 * 3600.0, gt=0, description="Longest recording to transcribe; a longer one is a 400."
+    )
+    max_speech_chars: int = Field(
+        32_768, gt=0, description="Longest text to speak; a longer one is a 400. Also what a socket keeps."
+    )
+    max_sockets: int = Field(
+        256, ge=0, description="WebSockets (speech, realtime) at once; one more is told to try again."
+    )
+    socket_idle_s: float = Field(
+        300.0, gt=0, description="A WebSocket whose client says nothing for this long is closed."
+    )
     hub_url: str = Field("https://huggingface.co", description="A hub that speaks Hugging Face's protocol.")
     hub_token: str = Field("", description="Token for gated repositories.", repr=False)
     secret: str = Field(

@@ -5,7 +5,7 @@ import time
 from collections.abc import Collection, Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from ipaddress import ip_address
-from typing import Any, cast
+from typing import Any, BinaryIO, cast
 
 import httpx
 import typer
@@ -53,6 +53,21 @@ class Api:
         parts = {name: (None, value) for name, value in fields.items()}
         with self._explained():
             return self._send(self._client.build_request("POST", path, files=parts), accept=accept)
+
+    def upload(self, path: str, fields: Mapping[str, str], file: BinaryIO) -> httpx.Response:
+        """A multipart form with a file, which is read from its beginning for each try."""
+        with self._explained():
+            return self._send(self._client.build_request("POST", path, data=fields, files={"file": file}))
+
+    @contextmanager
+    def answer(self, path: str, body: Json) -> Generator[httpx.Response]:
+        """One whose body is still to be read."""
+        with self._explained():
+            response = self._send(self._client.build_request("POST", path, json=body), stream=True)
+            try:
+                yield response
+            finally:
+                response.close()
 
     def put(self, url: str, content: Iterable[bytes], size_bytes: int) -> None:
         """To a URL that needs no key, perhaps of another server. `content` is iterated again for each try."""

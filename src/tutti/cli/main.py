@@ -38,6 +38,7 @@ MOUNTS = (
     Mount("completions", "tutti.cli.text:completions", "Continue a text.", _USE),
     Mount("embeddings", "tutti.cli.text:embeddings", "Turn texts into vectors.", _USE),
     Mount("rerank", "tutti.cli.text:rerank", "Sort documents by relevance to a query.", _USE),
+    Mount("audio", "tutti.cli.audio:app", "Speak, transcribe and translate.", _USE),
     Mount("batches", "tutti.cli.batches:app", "Submit and manage batches of requests.", _USE),
     Mount("files", "tutti.cli.files:app", "Check, upload, list, download and delete files.", _USE),
     Mount("evals", "tutti.cli.evals:app", "Have a model judge the rows of a file.", _USE),

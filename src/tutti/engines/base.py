@@ -14,6 +14,14 @@ import msgspec
 from tutti.base.errors import TuttiError
 from tutti.base.model import Model
 from tutti.base.program import Program
+from tutti.engines.audio import (
+    RealtimeCall,
+    RealtimeEvent,
+    RealtimeMessage,
+    SpeechCall,
+    Transcript,
+    TranscriptionCall,
+)
 
 Json = dict[str, Any]
 FinishReason = Literal["stop", "eos", "length", "tool_calls", "function_call"]
@@ -201,6 +209,11 @@ class Upstream(Protocol):
 
     def stream(self, path: str, body: bytes) -> AsyncIterator[bytes]: ...
 
+    async def upload(self, path: str, content_type: str, body: Sequence[bytes | Path]) -> bytes:
+        """Posts the pieces one after the other. Files are read as they are sent, once more where the request
+        has to move to another replica."""
+        ...
+
 
 class TextDialect(Protocol):
     """A call with `stream` set yields deltas as they come, one batch an upstream read; otherwise one batch
@@ -226,6 +239,31 @@ class RerankDialect(Protocol):
     ) -> Scores: ...
 
 
+class SpeechDialect(Protocol):
+    def speak(self, upstream: Upstream, call: SpeechCall) -> AsyncIterator[bytes]:
+        """The encoded audio as it is made; `raw` comes after each sentence. Raises Refusal before the first
+        piece, TuttiError for what the engine cannot do. Leaving it early ends the work."""
+        ...
+
+
+class TranscriptionDialect(Protocol):
+    async def transcribe(self, upstream: Upstream, call: TranscriptionCall) -> Transcript:
+        """Raises Refusal, and TuttiError for what the engine cannot do."""
+        ...
+
+
+class RealtimeDialect(Protocol):
+    """Audio goes in by `send`, transcripts come out of `listen`: both on the same upstream."""
+
+    def listen(self, upstream: Upstream, call: RealtimeCall) -> AsyncIterator[RealtimeEvent]:
+        """`Opened` first. Leaving it ends the session."""
+        ...
+
+    async def send(self, upstream: Upstream, session: str, message: RealtimeMessage) -> None:
+        """Returns once the engine has room for it. Raises Refusal of 404 for a session that is gone."""
+        ...
+
+
 class Engine(Protocol):
     """How replicas of one kind are run, and the dialects they speak (None: not this kind of work)."""
 
@@ -243,6 +281,15 @@ class Engine(Protocol):
 
     @property
     def rerank(self) -> RerankDialect | None: ...
+
+    @property
+    def speech(self) -> SpeechDialect | None: ...
+
+    @property
+    def transcription(self) -> TranscriptionDialect | None: ...
+
+    @property
+    def realtime(self) -> RealtimeDialect | None: ...
 
     def program(self, model: Model, place: Place) -> Program | None:
         """None where there is nothing to start: `address` then says where the model is."""

@@ -6,9 +6,13 @@ a regex, a word of the message that matches), tools (`call:NAME {json}` in the m
 tools get the least arguments of their schema), seed (with a temperature above 0, four words are added that
 depend on it), `think: thought; answer` (gives `<think>thought</think>answer`) and images (`[2 images]` is
 added, 64 prompt tokens each). Embeddings are unit vectors, near each other where texts share words; the
-relevance of a document is the share of the query's words in it. Speech is a tone, an image is one colour.
+relevance of a document is the share of the query's words in it. Speech is a tone in wav, raw
+(pcm_s16le, pcm_f32le) or silent mp3, and each word of the text takes the time of a token; the voice `nobody`
+is refused. A transcript says how many bytes it is of, a realtime one for how many milliseconds somebody
+spoke, where every sample but 0 is speech. An image is one colour.
 
-In the last user message, and taken out of what is said back:
+In the last user message, the text to speak or the prompt of a transcription, and taken out of what is said
+back:
 
 - `[[tokens 500]]`  500 words whatever the message;
 - `[[sleep 2]]`     2 seconds before the first token, without blocking;
@@ -37,6 +41,7 @@ from tutti.base.model import Model
 from tutti.base.program import Program
 from tutti.engines.base import Place, Progress, Refusal
 from tutti.engines.openai import Dialect
+from tutti.engines.openai_audio import AudioDialect, AudioServer, RealtimeSessions
 from tutti.engines.openai_errors import error_of
 from tutti.engines.openai_requests import VLLM_SAMPLING, Server
 
@@ -62,6 +67,8 @@ class Echo:
     name = "echo"
     progress_path = "/progress"
     text = embedding = rerank = Dialect(lambda model: Server(model.name, sampling=VLLM_SAMPLING, vllm=True))
+    speech = transcription = AudioDialect(lambda model: AudioServer(model.name))
+    realtime = RealtimeSessions()
 
     def program(self, model: Model, place: Place) -> Program:
         argv = [sys.executable, "-m", "tutti.workers.echo", "--port", str(place.port), "--model", model.name]

@@ -54,6 +54,7 @@ class LlamaCpp:
     name = "llamacpp"
     progress_path = "/slots"
     text = embedding = rerank = Dialect()
+    speech = transcription = realtime = None
 
     def program(self, model: Model, place: Place) -> Program:
         return Program(

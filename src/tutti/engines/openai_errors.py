@@ -62,7 +62,9 @@ def _error(status: int, body: ErrorBody) -> TuttiError:
         message = body.message or "The model's engine did not accept the request."
         if body.code == "context_length_exceeded" or _TOO_LONG.search(message):
             return ContextTooLong(message)
-        return InvalidRequest(message, param=body.param)
+        return InvalidRequest(
+            message, param=body.param, code=body.code if isinstance(body.code, str) else None
+        )
     if status in (401, 403, 404, 405):
         return InternalError(f"The model's engine refused the server's request ({status}): check its entry.")
     if status == 413:

@@ -1,12 +1,19 @@
-"""Our own small embedding worker (workers/embed.py): sentence embedders of BERT's architecture, on the CPU.
+"""Our own small workers, one program for each kind of model.
 
-A model's folder has model.safetensors, tokenizer.json and config.json, and as sentence-transformers has them
-sentence_bert_config.json, modules.json and 1_Pooling/config.json. The first start makes a graph of them.
-A model of type rerank ranks by similarity: (1 + cosine) / 2, so 0.5 means unrelated. No `Model.options`.
+- embedding, rerank (workers/embed): sentence embedders of BERT's architecture, on the CPU. The folder has
+  model.safetensors, tokenizer.json and config.json, and as sentence-transformers has them
+  sentence_bert_config.json, modules.json and 1_Pooling/config.json. The first start makes a graph of them. A
+  model of type rerank ranks by similarity: (1 + cosine) / 2, so 0.5 means unrelated.
+- audio (workers/speech): English voices. `Model.options`: family = "hibari" (an .onnx file a voice; that of
+  `heart` comes with the package) or "kokoro" (one .onnx file, and for each voice a .npy or .f32 file).
+- transcribe (workers/transcribe): Whisper for CTranslate2, its model.bin as model.ct2, and as voices.ge2e the
+  weights of Resemblyzer, to tell speakers apart. `Model.options`: gpu = true takes a whole GPU where the
+  machine has one.
 """
 
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import msgspec
 
@@ -15,15 +22,34 @@ from tutti.base.model import Model
 from tutti.base.program import Program
 from tutti.engines.base import Embeddings, Place, Progress, Refusal, Scores, Upstream
 from tutti.engines.openai_answers import RerankAnswer, decode, embeddings_of
+from tutti.engines.openai_audio import AudioDialect, AudioServer, RealtimeSessions
 from tutti.engines.openai_errors import error_of
 
-_SLOTS = 16
-_WORKING_BYTES = 250 * 1024 * 1024
+
+@dataclass(frozen=True)
+class _Worker:
+    """`working_bytes`: memory besides the weights."""
+
+    module: str
+    slots: int
+    working_bytes: int
+
+
+_MEGABYTE = 1024 * 1024
+_EMBED = _Worker("tutti.workers.embed", 16, 250 * _MEGABYTE)
+_WORKERS = {
+    "audio": _Worker("tutti.workers.speech", 16, 400 * _MEGABYTE),
+    "transcribe": _Worker("tutti.workers.transcribe", 64, 400 * _MEGABYTE),
+}
+
+
+_ENVIRONMENT = {"GOMP_SPINCOUNT": "1000", "OPENBLAS_NUM_THREADS": "1"}
+"""Threads that wait for one another by spinning are ten times as slow on cores that they share with others."""
 
 
 class _Work(msgspec.Struct):
     busy: int
-    batches_done: int
+    done: int
 
 
 class Dialect:
@@ -48,6 +74,8 @@ class Ours:
     progress_path = "/progress"
     text = None
     embedding = rerank = Dialect()
+    speech = transcription = AudioDialect(lambda model: AudioServer(model.name))
+    realtime = RealtimeSessions()
 
     def program(self, model: Model, place: Place) -> Program:
         arguments = (
@@ -60,9 +88,11 @@ class Ours:
         )
         return Program(
             name=model.name,
-            argv=(sys.executable, "-m", "tutti.workers.embed", *arguments),
+            argv=(sys.executable, "-m", _worker(model).module, *arguments, *_options(model)),
+            env=_ENVIRONMENT,
             port=place.port,
             health_path="/health",
+            gpus=min(1, len(place.gpus)) if model.options.get("gpu") else 0,
         )
 
     def address(self, model: Model, place: Place) -> str:  # noqa: ARG002 - the protocol's arguments
@@ -71,23 +101,32 @@ class Ours:
     def headers(self, model: Model) -> Mapping[str, str]:  # noqa: ARG002
         return {}
 
-    def slots(self, model: Model) -> int:  # noqa: ARG002
-        return _SLOTS
+    def slots(self, model: Model) -> int:
+        return _worker(model).slots
 
-    def shares(self, model: Model) -> str:  # noqa: ARG002
-        return "cpu"
+    def shares(self, model: Model) -> str:
+        return model.name if model.options.get("gpu") else "cpu"
 
     def behind(self, body: bytes) -> bytes:
         return body
 
     def memory_bytes(self, model: Model) -> int:
         weights = sum(file.size_bytes for file in model.files)
-        return model.memory_bytes or (weights + _WORKING_BYTES if weights else 0)
+        return model.memory_bytes or (weights + _worker(model).working_bytes if weights else 0)
 
     def progress(self, body: bytes) -> Progress:
-        """The mark is the number of batches that went through the model."""
+        """The mark is the number of batches, sentences or windows that went through the model."""
         work = msgspec.json.decode(body, type=_Work)
-        return Progress(work.busy, work.batches_done)
+        return Progress(work.busy, work.done)
 
     def error(self, refusal: Refusal) -> TuttiError:
         return error_of(refusal)
+
+
+def _worker(model: Model) -> _Worker:
+    return _WORKERS.get(model.type, _EMBED)
+
+
+def _options(model: Model) -> tuple[str, ...]:
+    family = model.options.get("family")
+    return ("--family", str(family)) if family else ()

@@ -19,6 +19,7 @@ from tutti.base.model import Model
 from tutti.base.program import Program
 from tutti.engines.base import Place, Progress, Refusal
 from tutti.engines.openai import Dialect
+from tutti.engines.openai_audio import AudioDialect, AudioServer
 from tutti.engines.openai_errors import error_of
 from tutti.engines.openai_requests import VLLM_SAMPLING, Server
 
@@ -37,10 +38,17 @@ def server_of(model: Model) -> Server:
     return replace(_SERVERS[dialect], model=str(model.options.get("remote_model", model.name)))
 
 
+def audio_server_of(model: Model) -> AudioServer:
+    known = "together" if model.options.get("dialect") == "together" else "openai"
+    return AudioServer(server_of(model).model, known, prefix="")
+
+
 class Remote:
     name = "remote"
     progress_path = ""
     text = embedding = rerank = Dialect(server_of)
+    speech = transcription = AudioDialect(audio_server_of)
+    realtime = None
 
     def program(self, model: Model, place: Place) -> Program | None:  # noqa: ARG002 - the protocol's arguments
         return None

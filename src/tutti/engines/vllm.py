@@ -17,6 +17,7 @@ from tutti.base.model import Model
 from tutti.base.program import Program
 from tutti.engines.base import Place, Progress, Refusal
 from tutti.engines.openai import Dialect
+from tutti.engines.openai_audio import AudioDialect, AudioServer
 from tutti.engines.openai_errors import error_of
 from tutti.engines.openai_requests import VLLM_SAMPLING, Server
 
@@ -51,6 +52,8 @@ class Vllm:
     name = "vllm"
     progress_path = "/metrics"
     text = embedding = rerank = Dialect(server_of)
+    speech = realtime = None
+    transcription = AudioDialect(lambda model: AudioServer(model.name, "openai"))
 
     def program(self, model: Model, place: Place) -> Program:
         return Program(

@@ -26,6 +26,12 @@ class Channel:
     request: type[BaseModel]
     chunk: type[BaseModel]
     stream: Any
+    chunk_message: str = ""
+    """Where it is not the name of the chunk's type."""
+
+    @property
+    def chunk_name(self) -> str:
+        return self.chunk_message or self.chunk.__name__
 
 
 def describe(openapi: Json, channels: Sequence[Channel]) -> Json:
@@ -57,10 +63,10 @@ def describe(openapi: Json, channels: Sequence[Channel]) -> Json:
 
 
 def _channel(channel: Channel) -> Json:
-    chunk = _message_ref(channel.chunk.__name__)
+    chunk = _message_ref(channel.chunk_name)
     return {
         "description": f'{channel.title}s. With `"stream": true` the server answers with '
-        f"`{channel.chunk.__name__}` events, then `[DONE]`.",
+        f"`{channel.chunk_name}` events, then `[DONE]`.",
         "bindings": _binding(),
         "publish": {
             "summary": f"Open a streaming {channel.title.lower()} request.",
@@ -86,8 +92,11 @@ def _messages(channels: Sequence[Channel]) -> Json:
     for channel in channels:
         sent = f"JSON body posted by the client to open a streaming {channel.title.lower()}."
         got = f"A single `data:` event emitted while streaming a {channel.title.lower()}."
-        messages[channel.request.__name__] = _message(channel.request, f"{channel.title} Request", sent)
-        messages[channel.chunk.__name__] = _message(channel.chunk, f"{channel.title} Chunk", got)
+        for name, model, kind, summary in (
+            (channel.request.__name__, channel.request, "Request", sent),
+            (channel.chunk_name, channel.chunk, "Chunk", got),
+        ):
+            messages[name] = _message(name, model, f"{channel.title} {kind}", summary)
     messages[_DONE] = {
         "name": _DONE,
         "title": "Stream Done Sentinel",
@@ -98,9 +107,9 @@ def _messages(channels: Sequence[Channel]) -> Json:
     return messages
 
 
-def _message(model: type[BaseModel], title: str, summary: str) -> Json:
+def _message(name: str, model: type[BaseModel], title: str, summary: str) -> Json:
     return {
-        "name": model.__name__,
+        "name": name,
         "title": title,
         "summary": summary,
         "contentType": "application/json",

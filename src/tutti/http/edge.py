@@ -17,9 +17,12 @@ from tutti.http import metrics
 from tutti.http.errors import error_response, from_exception
 from tutti.http.logs import REQUEST_ID
 from tutti.http.paths import family, normalise
+from tutti.http.sockets import refuse
 
 CLIENT_GONE = 499
 """The status that is logged when there was nobody left to answer."""
+
+_SWITCHING = 101
 
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._:/+=@-]{1,128}")
 
@@ -37,9 +40,12 @@ class Edge:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
+        if scope["type"] == "websocket":
+            await self._socket(scope, receive, send)
+        elif scope["type"] == "http":
+            await self._request(scope, receive, send)
+
+    async def _request(self, scope: Scope, receive: Receive, send: Send) -> None:
         began = metrics.arrive()
         state = _name_request(scope)
         state["send_more"] = send
@@ -63,6 +69,31 @@ class Edge:
                     await error_response(from_exception(exc))(scope, receive, tell)
                 elif status != 500:
                     log.exception("failed after the response had begun")
+            finally:
+                _record(scope, status or CLIENT_GONE, monotonic_s() - began)
+
+    async def _socket(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Logged when it ends. Until it is accepted, errors are told here; then the feature does it."""
+        began = monotonic_s()
+        scope["method"] = "GET"
+        _name_request(scope)
+        status = 0
+
+        async def tell(message: Message) -> None:
+            nonlocal status
+            status = status or (_SWITCHING if message["type"] == "websocket.accept" else CLIENT_GONE)
+            await send(message)
+
+        with metrics.IN_FLIGHT.track_inprogress():
+            try:
+                _find_path(scope)
+                await self._app(scope, receive, tell)
+            except Exception as exc:
+                error = from_exception(exc)
+                if status:
+                    status = error.status
+                    raise
+                status = await refuse(scope, receive, send, error)
             finally:
                 _record(scope, status or CLIENT_GONE, monotonic_s() - began)
 

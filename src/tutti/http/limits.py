@@ -206,7 +206,7 @@ class Admission:
         self._limits = limits
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and (caller := scope["state"].get("caller")) is not None:
+        if scope["type"] in ("http", "websocket") and (caller := scope["state"].get("caller")) is not None:
             scope["state"]["headers"].update(await self._limits.admit(caller))
         await self._app(scope, receive, send)
 

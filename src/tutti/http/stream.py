@@ -1,8 +1,8 @@
-"""Server-sent events: the one kind of answer that is written while it is being made.
+"""Answers that are written while they are being made: server-sent events, and plain bytes.
 
-The frames are iterated in the task of the request, which is cancelled the moment the client leaves, wherever
-it is: waiting for an engine, for the next token, or for a slow reader. A lease held by the generator is
-therefore given back at once.
+They are iterated in the task of the request, which is cancelled the moment the client leaves, wherever it is:
+waiting for an engine, for the next token, or for a slow reader. A lease held by the generator is therefore
+given back at once.
 """
 
 import asyncio
@@ -44,24 +44,16 @@ async def while_connected(request: Request, work: Coroutine[Any, Any, _T]) -> _T
     raise ClientDisconnect
 
 
-class EventStream(StreamingResponse):
-    media_type = "text/event-stream"
+class ByteStream(StreamingResponse):
+    """What `frames` raises before its first piece becomes a response of its own status; later the connection
+    is broken off, so that nobody takes a part for the whole."""
 
     def __init__(
-        self,
-        frames: AsyncIterator[bytes],
-        early_headers_s: float,
-        keep_alive_s: float,
-        headers: Mapping[str, str] | None,
+        self, frames: AsyncIterator[bytes], media_type: str, headers: Mapping[str, str] | None = None
     ) -> None:
-        super().__init__(
-            frames, headers={"cache-control": "no-cache", "x-accel-buffering": "no", **(headers or {})}
-        )
+        super().__init__(frames, headers=headers, media_type=media_type)
         self._frames = frames
-        self._early_headers_s = early_headers_s
-        self._keep_alive_s = keep_alive_s
         self._starting = asyncio.Lock()
-        self._waiting: asyncio.Task[None] | None = None
         self._started = False
         self._written = 0
 
@@ -72,6 +64,50 @@ class EventStream(StreamingResponse):
             await self._answer()
         if connected.left and not self._started:
             raise ClientDisconnect
+
+    async def _answer(self) -> None:
+        await self._write_frames()
+        await self._end()
+
+    async def _write_frames(self) -> None:
+        try:
+            async for frame in self._frames:
+                if not self._written:
+                    await self._start()
+                self._written += 1
+                await self._send_more({"type": "http.response.body", "body": frame, "more_body": True})
+        finally:
+            await _close(self._frames)
+
+    async def _end(self) -> None:
+        await self._start()
+        await self._send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    async def _start(self) -> None:
+        async with self._starting:
+            if not self._started:
+                self._started = True  # before it is sent: who is cancelled meanwhile has sent it all the same
+                start = {
+                    "type": "http.response.start",
+                    "status": self.status_code,
+                    "headers": self.raw_headers,
+                }
+                await self._send(start)
+
+
+class EventStream(ByteStream):
+    def __init__(
+        self,
+        frames: AsyncIterator[bytes],
+        early_headers_s: float,
+        keep_alive_s: float,
+        headers: Mapping[str, str] | None,
+    ) -> None:
+        plain = {"cache-control": "no-cache", "x-accel-buffering": "no", **(headers or {})}
+        super().__init__(frames, "text/event-stream", plain)
+        self._early_headers_s = early_headers_s
+        self._keep_alive_s = keep_alive_s
+        self._waiting: asyncio.Task[None] | None = None
 
     async def _answer(self) -> None:
         early = asyncio.get_running_loop().call_later(self._early_headers_s, self._begin_waiting)
@@ -86,18 +122,7 @@ class EventStream(StreamingResponse):
             if not self._started:
                 raise
             await self._write(sse_error(from_exception(exc)))
-        await self._start()
-        await self._send({"type": "http.response.body", "body": b"", "more_body": False})
-
-    async def _write_frames(self) -> None:
-        try:
-            async for frame in self._frames:
-                if not self._written:
-                    await self._start()
-                self._written += 1
-                await self._send_more({"type": "http.response.body", "body": frame, "more_body": True})
-        finally:
-            await _close(self._frames)
+        await self._end()
 
     def _begin_waiting(self) -> None:
         self._waiting = asyncio.create_task(self._keep_alive())
@@ -114,17 +139,6 @@ class EventStream(StreamingResponse):
     async def _write(self, body: bytes) -> None:
         await self._start()
         await self._send_more({"type": "http.response.body", "body": body, "more_body": True})
-
-    async def _start(self) -> None:
-        async with self._starting:
-            if not self._started:
-                self._started = True  # before it is sent: who is cancelled meanwhile has sent it all the same
-                start = {
-                    "type": "http.response.start",
-                    "status": self.status_code,
-                    "headers": self.raw_headers,
-                }
-                await self._send(start)
 
 
 class _Connected:

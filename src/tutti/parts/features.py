@@ -5,6 +5,8 @@ from collections.abc import Callable
 from fastapi import APIRouter
 
 from tutti.features.account import routes as account
+from tutti.features.audio import routes as audio
+from tutti.features.audio import schemas as audio_schemas
 from tutti.features.batches import routes as batches
 from tutti.features.evaluations import routes as evaluations
 from tutti.features.files import routes as files
@@ -21,6 +23,7 @@ Router = Callable[[Platform], APIRouter]
 FEATURES: tuple[Router, ...] = (
     text.router,
     retrieval.router,
+    audio.router,
     models.router,
     project_models.router,
     jobs.router,
@@ -52,6 +55,16 @@ CHANNELS: tuple[Channel, ...] = (
         request=schemas.CompletionRequest,
         chunk=responses.CompletionChunk,
         stream=responses.CompletionStream,
+    ),
+    Channel(
+        path="/audio/speech",
+        title="Audio Speech",
+        publish_id="createStreamingAudioSpeech",
+        subscribe_id="streamAudioSpeech",
+        request=audio_schemas.AudioSpeechRequest,
+        chunk=audio_schemas.AudioSpeechStreamChunk,
+        stream=audio_schemas.AudioSpeechStreamResponse,
+        chunk_message="AudioSpeechChunk",
     ),
 )
 """The operations that can stream."""

@@ -15,7 +15,7 @@ import os
 import secrets
 import socket
 import tempfile
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
 from typing import Protocol, cast
@@ -257,6 +257,10 @@ class _Preemptible:
     async def post(self, path: str, body: bytes) -> bytes:
         async with self._turn.waiting():
             return await self._upstream.post(path, self._engine.behind(body))
+
+    async def upload(self, path: str, content_type: str, body: Sequence[bytes | Path]) -> bytes:
+        async with self._turn.waiting():
+            return await self._upstream.upload(path, content_type, body)
 
     async def stream(self, path: str, body: bytes) -> AsyncIterator[bytes]:
         pieces = cast(AsyncGenerator[bytes], self._upstream.stream(path, self._engine.behind(body)))

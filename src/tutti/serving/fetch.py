@@ -30,6 +30,7 @@ Address = IPv4Address | IPv6Address
 
 MAX_REDIRECTS = 5
 MAX_URL_LENGTH = 8192
+_PIECE_BYTES = 1 << 18
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _FORBIDDEN = re.compile(r"[\x00-\x20\x7f-\xa0\\]|\s")
 _NAME = re.compile(
@@ -75,16 +76,21 @@ class Fetcher:
 
     async def fetch(self, url: str, max_bytes: int, timeout_s: float, *, param: str | None = None) -> Fetched:
         """Raises InvalidRequest, naming `param`, for whatever goes wrong: the URL is the client's."""
-        try:
-            async with asyncio.timeout(timeout_s):
-                return await self._follow(url, max_bytes)
-        except TimeoutError:
-            reason = f"no complete answer within {timeout_s:g} s"
-        except (Refused, _http().aiohttp.ClientPayloadError, zlib.error) as error:
-            reason = str(error) if isinstance(error, Refused) else "the answer is broken"
-        except (_http().aiohttp.ClientError, OSError, ValueError):
-            reason = "the server cannot be reached"
-        raise InvalidRequest(f"Cannot fetch the URL: {reason}.", param=param, code="url_not_fetched")
+        async with _explained(timeout_s, param):
+            return await self._follow(url, max_bytes)
+
+    async def pieces(
+        self, url: str, max_bytes: int, timeout_s: float, *, param: str | None = None
+    ) -> AsyncGenerator[bytes]:
+        """As `fetch`, in pieces as they come; what is compressed stays so."""
+        async with _explained(timeout_s, param), self.open(url) as response:
+            _check_status(response)
+            size = 0
+            async for piece in response.content.iter_chunked(_PIECE_BYTES):
+                size += len(piece)
+                if size > max_bytes:
+                    raise _too_large(max_bytes)
+                yield piece
 
     async def post(
         self,
@@ -145,8 +151,7 @@ class Fetcher:
 
     async def _follow(self, text: str, max_bytes: int) -> Fetched:
         async with self.open(text) as response:
-            if response.status != 200:
-                raise Refused(f"the server answered {response.status}")
+            _check_status(response)
             data = await _http().read_body(response, max_bytes)
             return Fetched(response.content_type.lower(), data, str(response.url))
 
@@ -163,6 +168,30 @@ class Fetcher:
 def _http() -> ModuleType:
     """Loaded by the first URL: a tenth of an API worker's memory, and most servers are never sent one."""
     return importlib.import_module("tutti.serving.fetch_http")
+
+
+@contextlib.asynccontextmanager
+async def _explained(timeout_s: float, param: str | None) -> AsyncGenerator[None]:
+    try:
+        async with asyncio.timeout(timeout_s):
+            yield
+        return
+    except TimeoutError:
+        reason = f"no complete answer within {timeout_s:g} s"
+    except (Refused, _http().aiohttp.ClientPayloadError, zlib.error) as error:
+        reason = str(error) if isinstance(error, Refused) else "the answer is broken"
+    except (_http().aiohttp.ClientError, OSError, ValueError):
+        reason = "the server cannot be reached"
+    raise InvalidRequest(f"Cannot fetch the URL: {reason}.", param=param, code="url_not_fetched")
+
+
+def _check_status(response: "ClientResponse") -> None:
+    if response.status != 200:
+        raise Refused(f"the server answered {response.status}")
+
+
+def _too_large(max_bytes: int) -> Refused:
+    return Refused(f"it is larger than {max_bytes} bytes")
 
 
 def _not_posted(reason: str, param: str | None) -> InvalidRequest:

@@ -1,13 +1,14 @@
 """The way to an engine: HTTP, on the replica that a lease holds."""
 
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Protocol
 
 from tutti.base.clock import monotonic_s
 from tutti.base.errors import Unavailable
 from tutti.engines.base import Refusal
-from tutti.serving.wire import Broken, Client, Connection, NotConnected
+from tutti.serving.wire import JSON, Broken, Client, Connection, NotConnected
 
 _STALE_S = 0.1
 """A kept connection to an engine that has ended breaks at once: that request had not been begun."""
@@ -44,14 +45,20 @@ class HttpUpstream:
         async with self._answer(path, body) as answer:
             return await _whole(answer)
 
+    async def upload(self, path: str, content_type: str, body: Sequence[bytes | Path]) -> bytes:
+        async with self._answer(path, body, content_type) as answer:
+            return await _whole(answer)
+
     async def stream(self, path: str, body: bytes) -> AsyncIterator[bytes]:
         async with self._answer(path, body) as answer:
             while piece := await answer.read():
                 yield piece
 
     @asynccontextmanager
-    async def _answer(self, path: str, body: bytes) -> AsyncGenerator[Connection]:
-        answer = await self._open(path, body)
+    async def _answer(
+        self, path: str, body: bytes | Sequence[bytes | Path], content_type: str = JSON
+    ) -> AsyncGenerator[Connection]:
+        answer = await self._open(path, body, content_type)
         try:
             if answer.status >= 300:
                 raise Refusal(answer.status, await _whole(answer))
@@ -61,11 +68,11 @@ class HttpUpstream:
         finally:
             self._client.release(answer)  # aborts the work unless the whole answer has come
 
-    async def _open(self, path: str, body: bytes) -> Connection:
+    async def _open(self, path: str, body: bytes | Sequence[bytes | Path], content_type: str) -> Connection:
         while True:
             seat, began = self._seat, monotonic_s()
             try:
-                return await self._client.post(seat.address + path, body, seat.headers)
+                return await self._client.post(seat.address + path, body, seat.headers, content_type)
             except NotConnected:
                 await seat.move(sent=False)
             except Broken:

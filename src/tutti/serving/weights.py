@@ -10,7 +10,10 @@ from typing import Any, cast
 
 from tutti.serving.gguf import BadGguf, read_gguf
 
-SUFFIXES = frozenset({".gguf", ".safetensors", ".onnx", ".json", ".txt", ".model", ".jinja", ".tiktoken"})
+SUFFIXES = frozenset(
+    {".gguf", ".safetensors", ".onnx", ".npy", ".f32", ".json", ".txt", ".model", ".jinja", ".tiktoken"}
+    | {".ct2", ".ge2e"}  # Whisper for CTranslate2; an encoder of voices, of which only tensors are ever read
+)
 _COMPONENT = re.compile(r"[A-Za-z0-9_][\w.+=@ -]{0,199}", re.ASCII)
 _MAX_SAFETENSORS_HEADER = 100_000_000  # the format's own limit
 

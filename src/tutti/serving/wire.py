@@ -8,8 +8,9 @@ serving/fetch, never by this.
 import asyncio
 import ssl
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from functools import cache, lru_cache, partial
+from pathlib import Path
 from typing import NamedTuple, cast
 from urllib.parse import urlsplit
 
@@ -20,7 +21,9 @@ _KEEP_ALIVE_S = 2.0
 """Shorter than any engine's own (uvicorn: 5 s), so that no request meets a connection being closed."""
 _MOST_UNREAD = 1 << 18
 """Bytes kept of an answer that is read slower than it comes; then the engine has to wait."""
-_FIELDS = "content-type: application/json\r\naccept-encoding: identity\r\nuser-agent: tutti\r\n"
+JSON = "application/json"
+_FIELDS = "accept-encoding: identity\r\nuser-agent: tutti\r\n"
+_BLOCK_BYTES = 1 << 18
 
 
 class NotConnected(Exception):
@@ -48,6 +51,7 @@ class Connection(asyncio.Protocol):
         self._parser = httptools.HttpResponseParser(self)
         self._waiting: asyncio.Future[None] | None = None
         self._has_head = self._has_length = self._complete = self._lost = False
+        self._sent = self._full = False
         self._pieces: list[bytes] = []
         self._unread = 0
 
@@ -55,11 +59,15 @@ class Connection(asyncio.Protocol):
     def status(self) -> int:
         return self._parser.get_status_code()
 
-    async def ask(self, request: bytes) -> None:
+    async def ask(self, head: bytes, body: Sequence[bytes | Path]) -> None:
         """Sends it, and waits for the head of the answer. Raises Broken."""
-        self._has_head = self._has_length = self._complete = self.reusable = False
+        self._has_head = self._has_length = self._complete = self.reusable = self._sent = False
         self._take()
-        self._transport.write(request)
+        first, *rest = body
+        if isinstance(first, bytes):  # nearly always all there is: in one write
+            head, body = head + first, rest
+        self._transport.write(head)
+        await self._send(body)
         while not self._has_head:
             await self._more()
 
@@ -72,6 +80,17 @@ class Connection(asyncio.Protocol):
     def abort(self) -> None:
         self.reusable = False
         self._transport.abort()
+
+    async def _send(self, body: Sequence[bytes | Path]) -> None:
+        """Stops where the answer comes before the body was wanted whole."""
+        for piece in body:
+            async for block in _blocks(piece):
+                self._transport.write(block)
+                while self._full and not self._has_head:
+                    await self._more()
+                if self._has_head or self._lost:
+                    return
+        self._sent = True
 
     def _more(self) -> asyncio.Future[None]:
         if self._lost:
@@ -106,6 +125,13 @@ class Connection(asyncio.Protocol):
         if self._has_head and not self._has_length:
             self._complete = True  # such an answer goes on until the server closes the connection
 
+    def pause_writing(self) -> None:
+        self._full = True
+
+    def resume_writing(self) -> None:
+        self._full = False
+        self._wake()
+
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - the protocol's arguments
         self._lost, self.reusable = True, False
         self._wake()
@@ -127,7 +153,7 @@ class Connection(asyncio.Protocol):
 
     def on_message_complete(self) -> None:
         if self._has_head:
-            self._complete, self.reusable = True, self._parser.should_keep_alive()
+            self._complete, self.reusable = True, self._sent and self._parser.should_keep_alive()
 
 
 class Client:
@@ -136,13 +162,22 @@ class Client:
     def __init__(self) -> None:
         self._idle: defaultdict[Origin, dict[Connection, asyncio.TimerHandle]] = defaultdict(dict)
 
-    async def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> Connection:
-        """With the head of the answer; to be given back by `release`. Raises NotConnected or Broken."""
+    async def post(
+        self,
+        url: str,
+        body: bytes | Sequence[bytes | Path],
+        headers: Mapping[str, str],
+        content_type: str = JSON,
+    ) -> Connection:
+        """With the head of the answer; to be given back by `release`. Files are read as they are sent, which
+        nobody may change meanwhile. Raises NotConnected or Broken."""
         origin, host, path = _parts(url)
         connection = self._kept(origin) or await _connected(origin)
-        head = f"POST {path} HTTP/1.1\r\nhost: {host}\r\ncontent-length: {len(body)}\r\n{_FIELDS}"
+        pieces = [body] if isinstance(body, bytes) else body
+        fields = {"host": host, "content-length": str(_size(pieces)), "content-type": content_type, **headers}
+        head = f"POST {path} HTTP/1.1\r\n{_FIELDS}"
         try:
-            await connection.ask(b"%b%b\r\n%b" % (head.encode(), _encoded(headers), body))
+            await connection.ask(b"%b%b\r\n" % (head.encode(), _encoded(fields)), pieces)
         except BaseException:
             connection.abort()
             raise
@@ -176,6 +211,19 @@ class Client:
     def _expire(self, connection: Connection) -> None:
         del self._idle[connection.origin][connection]
         connection.abort()
+
+
+def _size(body: Sequence[bytes | Path]) -> int:
+    return sum(len(piece) if isinstance(piece, bytes) else piece.stat().st_size for piece in body)
+
+
+async def _blocks(piece: bytes | Path) -> AsyncIterator[bytes]:
+    if isinstance(piece, bytes):
+        yield piece
+        return
+    with piece.open("rb") as file:
+        while block := await asyncio.to_thread(file.read, _BLOCK_BYTES):
+            yield block
 
 
 async def _connected(origin: Origin) -> Connection:

@@ -57,7 +57,7 @@ class Embedder:
         self._tokenizer.enable_truncation(_max_tokens(folder))
         self._thread = ThreadPoolExecutor(1, "embedder")
         self.busy = 0
-        self.batches_done = 0
+        self.done = 0
 
     async def embed(self, texts: Sequence[str]) -> tuple[Vectors, int]:
         """A row for each text, and the tokens of all of them."""
@@ -81,7 +81,7 @@ class Embedder:
             ids[row, : len(encoding)] = encoding.ids
             mask[row, : len(encoding)] = 1
         found = self._session.run(["embedding"], {"input_ids": ids, "attention_mask": mask})[0]
-        self.batches_done += 1
+        self.done += 1
         return np.asarray(found, np.float32)
 
 
@@ -143,7 +143,7 @@ def application(embedder: Embedder) -> web.Application:
         return _answer({"results": results, "usage": {"prompt_tokens": tokens, "total_tokens": tokens}})
 
     async def progress(_: web.Request) -> web.Response:
-        return _answer({"busy": embedder.busy, "batches_done": embedder.batches_done})
+        return _answer({"busy": embedder.busy, "done": embedder.done})
 
     async def health(_: web.Request) -> web.Response:
         return _answer({"status": "ok"})

@@ -229,7 +229,7 @@ async def _used(client: Client) -> int:
 @pytest.mark.parametrize(
     ("said", "param"),
     [
-        ({"endpoint": "/v1/audio/transcriptions"}, "endpoint"),
+        ({"endpoint": "/v1/images/generations"}, "endpoint"),
         ({"endpoint": "/v1/nothing"}, "endpoint"),
         ({"endpoint": 7}, "endpoint"),
         ({"completion_window": "soon"}, "completion_window"),

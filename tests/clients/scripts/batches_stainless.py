@@ -41,7 +41,7 @@ while (other := client.batches.retrieve(other.id)).status != "CANCELLED":
     time.sleep(0.1)
 
 assert [it.id for it in client.batches.list()][:2] == [other.id, job.id]
-for said in ({"endpoint": "/v1/audio/transcriptions"}, {"completion_window": "soon"}):
+for said in ({"endpoint": "/v1/images/generations"}, {"completion_window": "soon"}):
     try:
         client.batches.create(**{"input_file_id": file.id, "endpoint": "/v1/chat/completions", **said})
     except together.BadRequestError as error:

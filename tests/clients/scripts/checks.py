@@ -59,7 +59,7 @@ def _waits(ask: Callable[[str], Any]) -> bool:
 
 
 def run(scope: dict[str, Any]) -> None:
-    for name, check in scope.items():
+    for name, check in list(scope.items()):
         if name.startswith(tuple(PREFIXES.split(","))):
             print(json.dumps({"check": name, "error": _error(check)}), flush=True)
 

@@ -83,9 +83,7 @@ def test_windows_that_are_none(text: str) -> None:
     assert error.value.param == "completion_window"
 
 
-@pytest.mark.parametrize(
-    "endpoint", ["/v1/audio/transcriptions", "/v1/images/generations", "", "/v1/batches"]
-)
+@pytest.mark.parametrize("endpoint", ["/v1/audio/speech", "/v1/images/generations", "", "/v1/batches"])
 def test_endpoints_that_are_not_served_in_batches(endpoint: str) -> None:
     check_endpoint(CHAT)
     with pytest.raises(InvalidRequest) as error:

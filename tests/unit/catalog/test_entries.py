@@ -22,19 +22,21 @@ def test_every_shipped_entry_says_what_it_is_and_where_from() -> None:
     assert len(models) > 50
     for model in models.values():
         check_model(model)
-        assert model.files or model.hub, model.name
-        for field in ("display_name", "organization", "license", "context_length"):
+        assert model.files or model.hub or "family" in model.options, model.name
+        for field in ("display_name", "organization", "license"):
             assert getattr(model, field), (model.name, field)
+        assert model.context_length or model.type in ("audio", "transcribe"), model.name
         assert model.created > 1_600_000_000, model.name
         assert model.files or model.memory_bytes > 100_000_000, model.name
 
 
 def test_the_embedded_models_need_no_hub() -> None:
-    embedded = [model for model in shipped_models().values() if model.files]
-    assert {model.type for model in embedded} == {"chat", "embedding", "rerank"}
+    models = [model for model in shipped_models().values() if model.files]
+    embedded = [model for model in models if model.files[0].sources[-1].wheels]
+    assert {model.type for model in embedded} >= {"chat", "embedding", "rerank", "audio"}
     for file in (file for model in embedded for file in model.files):
         assert file.sha256 and file.size_bytes
-        assert [bool(source.wheels) for source in file.sources] == [False, True]
+        assert [bool(source.wheels) for source in file.sources] in ([False, True], [True])
 
 
 def test_no_two_models_share_a_folder() -> None:

@@ -27,7 +27,27 @@ async def test_vectors_and_scores_come_back_in_order() -> None:
 def test_it_runs_the_worker_and_reads_its_progress() -> None:
     program = ENGINE.program(model("ours"), Place(Path("/w"), 9, 2))
     assert " ".join(program.argv).endswith("tutti.workers.embed --folder /w --port 9 --threads 2")
-    assert ENGINE.progress(b'{"busy":2,"batches_done":7}') == Progress(2, 7)
+    assert ENGINE.progress(b'{"busy":2,"done":7}') == Progress(2, 7)
+
+
+def test_each_kind_of_model_has_a_worker_of_its_own() -> None:
+    place = Place(Path("/w"), 9, 2)
+    voices = model("ours", type="audio", options={"family": "hibari"})
+    assert " ".join(ENGINE.program(voices, place).argv).endswith(
+        "tutti.workers.speech --folder /w --port 9 --threads 2 --family hibari"
+    )
+    listener = model("ours", type="transcribe")
+    assert "tutti.workers.transcribe" in ENGINE.program(listener, place).argv
+    assert ENGINE.slots(listener) > ENGINE.slots(voices)
+
+
+def test_a_gpu_is_taken_where_there_is_one_and_it_is_wanted() -> None:
+    place = Place(Path("/w"), 9, 2, gpus=(0, 1))
+    wanting = model("ours", type="transcribe", options={"gpu": True})
+    assert ENGINE.program(wanting, place).gpus == 1
+    assert ENGINE.program(wanting, Place(Path("/w"), 9, 2)).gpus == 0
+    assert ENGINE.program(model("ours", type="transcribe"), place).gpus == 0
+    assert [ENGINE.shares(it) for it in (wanting, model("ours"))] == [wanting.name, "cpu"]
 
 
 def test_a_refusal_of_the_request_is_the_callers_mistake() -> None:

@@ -101,6 +101,67 @@ async def test_a_request_has_its_path_host_headers_and_body() -> None:
     assert body == b'{"a":1}'
 
 
+# --- files --------------------------------------------------------------------------------------------------
+
+
+async def test_files_are_sent_in_their_place_and_again_for_each_request(tmp_path: Path) -> None:
+    file = tmp_path / "a"
+    file.write_bytes(b"0123456789" * 100_000)
+    seen: list[tuple[bytes, bytes]] = []
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        for _ in range(2):
+            seen.append(await heard(reader))
+            writer.write(HEAD + b"content-length: 2\r\n\r\nok")
+
+    async with serving(talk) as url:
+        client = Client()
+        for _ in range(2):
+            connection = await client.post(url, [b"<", file, b">"], {}, "multipart/form-data; boundary=x")
+            assert await whole(connection) == b"ok"
+            assert connection.reusable
+            client.release(connection)
+        client.close()
+    assert {body for _, body in seen} == {b"<" + file.read_bytes() + b">"}
+    assert b"\r\ncontent-type: multipart/form-data; boundary=x\r\n" in seen[0][0]
+
+
+async def test_an_answer_before_the_end_of_a_body_is_taken_and_ends_the_connection(tmp_path: Path) -> None:
+    file = tmp_path / "a"
+    with file.open("wb") as data:
+        data.truncate(50_000_000)
+    read_on = asyncio.Event()
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 413 X\r\ncontent-length: 2\r\n\r\nno")
+        await read_on.wait()
+
+    async with serving(talk) as url:
+        client = Client()
+        connection = await client.post(url, [file], {})
+        assert (connection.status, await whole(connection), connection.reusable) == (413, b"no", False)
+        client.release(connection)
+        read_on.set()
+
+
+async def test_a_server_that_leaves_while_it_is_sent_a_file_broke_off(tmp_path: Path) -> None:
+    file = tmp_path / "a"
+    with file.open("wb") as data:
+        data.truncate(50_000_000)
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.transport.abort()
+
+    async with serving(talk) as url:
+        with pytest.raises(Broken):
+            await Client().post(url, [b"<", file], {})
+
+
+# --- answers ------------------------------------------------------------------------------------------------
+
+
 @pytest.mark.parametrize(
     ("said", "expected"),
     [

@@ -38,7 +38,8 @@ class _End:
 
 
 class MultipartForm:
-    """Raises InvalidRequest wherever the body turns out not to be a form, or to end too early."""
+    """Raises InvalidRequest wherever the body turns out not to be a form, or to end too early. The values of
+    a field `name[]`, which may come several times, are joined by commas."""
 
     def __init__(self, content_type: str, body: AsyncIterator[bytes]) -> None:
         self.fields: dict[str, str] = {}
@@ -114,7 +115,10 @@ class _Reader:
         if self._field is None:
             self.events.append(_End())
             return
-        self._fields[self._field] = _text(self._text)
+        value = _text(self._text)
+        if self._field.endswith("[]") and self._field in self._fields:
+            value = f"{self._fields[self._field]},{value}"
+        self._fields[self._field] = value
         if len(self._fields) > MAX_FIELDS:
             raise InvalidRequest(f"The form has more than {MAX_FIELDS} fields.")
 

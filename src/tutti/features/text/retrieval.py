@@ -4,43 +4,32 @@ request takes turns with small ones."""
 import base64
 import math
 import struct
-from collections.abc import Awaitable, Callable, Generator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeVar
 
 import msgspec
 from fastapi import APIRouter, Request, Response
-from starlette.requests import ClientDisconnect
 
-from tutti.base.clock import monotonic_s, now
-from tutti.base.errors import InternalError, InvalidRequest, TuttiError
+from tutti.base.errors import InternalError, InvalidRequest
 from tutti.base.model import Model, ModelType
 from tutti.engines.base import EmbeddingDialect, Refusal, RerankDialect
+from tutti.features.metered import Tally, metered
 from tutti.features.text.retrieval_schemas import (
     EmbeddingsRequest,
     EmbeddingsResponse,
     RerankRequest,
     RerankResponse,
 )
-from tutti.http import metrics
-from tutti.http.context import Caller, caller, request_id
-from tutti.http.edge import CLIENT_GONE
+from tutti.http.context import caller, request_id
 from tutti.http.route import BodyRoute
 from tutti.http.stream import while_connected
 from tutti.serving.dispatch import Lease
-from tutti.serving.meter import Served
 from tutti.serving.platform import Platform
 
 BATCH = 64
 
 _Answer = TypeVar("_Answer")
 _Json = dict[str, Any]
-
-
-@dataclass
-class _Tally:
-    prompt_tokens: int = 0
 
 
 def router(platform: Platform) -> APIRouter:
@@ -56,7 +45,7 @@ def router(platform: Platform) -> APIRouter:
     async def embeddings(request: Request, body: EmbeddingsRequest) -> Response:
         """Generate vector embeddings for one or more text inputs."""
         model = await _model(platform, request, body.model, "make embeddings", "embedding")
-        with _metered(platform, caller(request), model, "embeddings") as tally:
+        with metered(platform.meter, caller(request), model, "embeddings") as tally:
             return _json(await while_connected(request, _embed(platform, body, model, tally)))
 
     @routes.post(
@@ -69,7 +58,7 @@ def router(platform: Platform) -> APIRouter:
     async def rerank(request: Request, body: RerankRequest) -> Response:
         """Rerank a list of documents by relevance to a query."""
         model = await _model(platform, request, body.model, "rerank", "rerank", "embedding")
-        with _metered(platform, caller(request), model, "rerank") as tally:
+        with metered(platform.meter, caller(request), model, "rerank") as tally:
             answer = await while_connected(request, _rerank(platform, body, model, tally))
             return _json({"id": request_id(request)} | answer)
 
@@ -83,7 +72,7 @@ def _json(body: _Json) -> Response:
 # --- embeddings ---------------------------------------------------------------------------------------------
 
 
-async def _embed(platform: Platform, body: EmbeddingsRequest, model: Model, tally: _Tally) -> _Json:
+async def _embed(platform: Platform, body: EmbeddingsRequest, model: Model, tally: Tally) -> _Json:
     texts = [body.input] if isinstance(body.input, str) else body.input
 
     async def embed(lease: Lease, batch: Sequence[str]) -> Sequence[bytes]:
@@ -135,7 +124,7 @@ def _floats(vector: bytes) -> tuple[float, ...]:
 # --- rerank -------------------------------------------------------------------------------------------------
 
 
-async def _rerank(platform: Platform, body: RerankRequest, model: Model, tally: _Tally) -> _Json:
+async def _rerank(platform: Platform, body: RerankRequest, model: Model, tally: Tally) -> _Json:
     async def rank(lease: Lease, batch: Sequence[str]) -> Sequence[float]:
         answer = await _reranking(lease, body.model).rerank(lease.upstream, model, body.query, batch)
         tally.prompt_tokens += answer.prompt_tokens
@@ -218,37 +207,3 @@ async def _model(platform: Platform, request: Request, name: str, verb: str, *ty
 def _check_finite(numbers: Sequence[float]) -> None:
     if not all(map(math.isfinite, numbers)):
         raise InternalError("The engine answered with numbers that are not finite.")
-
-
-@contextmanager
-def _metered(platform: Platform, who: Caller, model: Model, operation: str) -> Generator[_Tally]:
-    """Records the request when it ends, however it ends."""
-    began_s, began_at = monotonic_s(), now()
-    tally, status = _Tally(), 200
-    try:
-        yield tally
-    except BaseException as error:
-        status = error.status if isinstance(error, TuttiError) else _failed(error)
-        raise
-    finally:
-        latency_s = monotonic_s() - began_s
-        metrics.observe_served(model.name, tally.prompt_tokens, 0, latency_s, None)
-        platform.meter.record(
-            Served(
-                project_id=who.project_id,
-                key_id=who.key_id,
-                model=model.name,
-                operation=operation,
-                status=status,
-                prompt_tokens=tally.prompt_tokens,
-                completion_tokens=0,
-                latency_s=latency_s,
-                first_token_s=None,
-                created_at=began_at,
-            )
-        )
-
-
-def _failed(error: BaseException) -> int:
-    gone = isinstance(error, ClientDisconnect) or not isinstance(error, Exception)
-    return CLIENT_GONE if gone else InternalError.status

@@ -4,13 +4,14 @@ import asyncio
 import os
 import time
 from collections.abc import AsyncGenerator, Iterable
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from typing import Any
 
 import msgspec
 
 from tutti.workers.echo import chunks, media, text
 from tutti.workers.echo.options import Options
+from tutti.workers.echo.realtime import Session
 from tutti.workers.echo.server import Answer, Incoming
 from tutti.workers.echo.words import id_of, overlap, tokens_of, vector_of
 
@@ -25,6 +26,7 @@ class App:
         self._slots = asyncio.Semaphore(options.slots)
         self._busy = 0
         self._done = 0  # tokens and requests
+        self._sessions: dict[str, Session] = {}
         self._routes = {
             "/v1/chat/completions": self._chat,
             "/v1/completions": self._complete,
@@ -33,16 +35,19 @@ class App:
             "/v1/audio/speech": self._speech,
             "/v1/images/generations": self._images,
             "/tokenize": self._tokenize,
+            "/realtime": self._realtime,
         }
 
     async def answer(self, incoming: Incoming) -> Answer:
         if incoming.path == "/health":
             return Answer(b"{}")
         if incoming.path == "/progress":
-            return _json({"busy": self._busy, "done": self._done})
+            return _json({"busy": self._busy, "done": self._done, "sessions": len(self._sessions)})
         try:
-            if incoming.path == "/v1/audio/transcriptions":
+            if incoming.path in ("/v1/audio/transcriptions", "/v1/audio/translations"):
                 return await self._transcribe(incoming)
+            if incoming.path.startswith("/realtime/"):
+                return self._told(incoming)
             handler = self._routes.get(incoming.path)
             if handler is None:
                 raise text.Refused(404, "Not Found")
@@ -135,13 +140,60 @@ class App:
         return _json({"id": "echo-0", "model": self._options.model, "results": results, "usage": usage})
 
     async def _speech(self, body: Json) -> Answer:
-        async with self._working():
-            return Answer(media.speech(body["input"], body.get("voice") or ""), content_type="audio/wav")
+        """Each word of the text takes the time of a token."""
+        script = text.of_completion({"prompt": body["input"]}, self._options)
+        said, voice = "".join(script.tokens), body.get("voice") or ""
+        if voice == "nobody":
+            raise text.Refused(400, "There is no voice nobody: use any other.")
+        rate, form = body.get("sample_rate") or media.SAMPLE_RATE, body.get("response_format") or "wav"
+        encoding = body.get("response_encoding") or "pcm_s16le"
+        if form == "raw":
+            media.samples(media.tone("", voice, rate), encoding)  # refused before the answer begins
+            return Answer(self._spoken(script, said, voice, rate, encoding), content_type="audio/pcm")
+        wave = media.tone(said, voice, rate)
+        made = {"wav": lambda: media.wav(wave, rate), "mp3": lambda: media.silent_mp3(len(wave) / rate)}
+        if form not in made:
+            raise text.Refused(400, f"echo does not write {form}")
+        return await self._whole(script, made[form]())
+
+    async def _spoken(
+        self, script: text.Script, said: str, voice: str, rate: int, encoding: str
+    ) -> AsyncGenerator[bytes]:
+        frames: list[bytes] = []
+        for sentence in media.sentences_of(said):
+            frames += [b""] * (len(tokens_of(sentence)) - 1)
+            frames.append(media.samples(media.tone(sentence, voice, rate), encoding))
+        async with aclosing(self._paced(script, frames)) as pieces:
+            async for piece in pieces:
+                if piece:
+                    yield piece
 
     async def _transcribe(self, incoming: Incoming) -> Answer:
         form = media.form_fields(incoming.content_type, bytes(incoming.body))
-        async with self._working():
-            return _json({"text": media.transcript(form["file"])})
+        script = text.of_completion({"prompt": form.get("prompt", b"").decode()}, self._options)
+        heard = media.transcript(
+            form["file"], form.get("language", b"").decode(), speakers=form.get("diarize") == b"true"
+        )
+        return await self._whole(script, msgspec.json.encode(heard))
+
+    async def _realtime(self, body: Json) -> Answer:
+        return Answer(self._heard(Session(body)), content_type="application/x-ndjson")
+
+    def _told(self, incoming: Incoming) -> Answer:
+        session = self._sessions.get(incoming.path.removeprefix("/realtime/"))
+        if session is None:
+            raise text.Refused(404, "there is no such session")
+        session.take(msgspec.json.decode(incoming.body))
+        return _json({})
+
+    async def _heard(self, session: Session) -> AsyncGenerator[bytes]:
+        self._sessions[session.id] = session
+        try:
+            while True:
+                yield msgspec.json.encode(await session.events.get()) + b"\n"
+                self._done += 1
+        finally:
+            del self._sessions[session.id]
 
     async def _images(self, body: Json) -> Answer:
         width, height = (int(side) for side in (body.get("size") or "64x64").split("x"))

@@ -1,25 +1,50 @@
 """Sound and pictures made of arithmetic."""
 
+import re
 import struct
 import zlib
 from array import array
 from email.parser import BytesParser
 from email.policy import HTTP
 from math import pi, sin
+from typing import Any
 
 SAMPLE_RATE = 24_000
 _SECONDS_A_CHARACTER = 0.02
+_LANGUAGES = {"": "english", "en": "english", "de": "german"}
 
 
-def speech(text: str, voice: str) -> bytes:
-    """A WAV file (16-bit mono): a tone whose pitch is the voice and whose length is the text's."""
+def tone(text: str, voice: str, rate: int) -> "array[float]":
+    """Samples between -1 and 1: the pitch is the voice, the length is the text's."""
     pitch = 200 + zlib.crc32(voice.encode()) % 400
-    count = int(SAMPLE_RATE * _SECONDS_A_CHARACTER * max(1, len(text)))
-    wave = array("h", [int(12_000 * sin(2 * pi * pitch * index / SAMPLE_RATE)) for index in range(count)])
-    data = wave.tobytes()
-    head = struct.pack("<4sIHHIIHH", b"fmt ", 16, 1, 1, SAMPLE_RATE, 2 * SAMPLE_RATE, 2, 16)
+    count = int(rate * _SECONDS_A_CHARACTER * max(1, len(text)))
+    return array("f", [0.4 * sin(2 * pi * pitch * index / rate) for index in range(count)])
+
+
+def samples(wave: "array[float]", encoding: str) -> bytes:
+    """Raises ValueError for an encoding that only real engines know."""
+    if encoding == "pcm_f32le":
+        return wave.tobytes()
+    if encoding == "pcm_s16le":
+        return array("h", [int(32_767 * value) for value in wave]).tobytes()
+    raise ValueError(f"echo does not encode {encoding}")
+
+
+def wav(wave: "array[float]", rate: int) -> bytes:
+    """A WAV file (16-bit mono)."""
+    data = samples(wave, "pcm_s16le")
+    head = struct.pack("<4sIHHIIHH", b"fmt ", 16, 1, 1, rate, 2 * rate, 2, 16)
     body = b"WAVE" + head + struct.pack("<4sI", b"data", len(data)) + data
     return struct.pack("<4sI", b"RIFF", len(body)) + body
+
+
+def silent_mp3(seconds: float) -> bytes:
+    """Frames of 1152 samples (44.1 kHz, 128 kbit/s) with nothing in them."""
+    return (b"\xff\xfb\x90\xc4" + bytes(413)) * max(1, int(seconds * 44_100 / 1152))
+
+
+def sentences_of(text: str) -> list[str]:
+    return [one for one in re.split(r"(?<=[.!?])\s+", text.strip()) if one]
 
 
 def picture(prompt: str, width: int, height: int) -> bytes:
@@ -46,6 +71,24 @@ def form_fields(content_type: str, body: bytes) -> dict[str, bytes]:
     }
 
 
-def transcript(audio: bytes) -> str:
-    """What the fake engine hears: only how much there is."""
-    return f"echo of {len(audio)} bytes"
+def transcript(audio: bytes, language: str, *, speakers: bool) -> dict[str, Any]:
+    """What the fake engine hears: only how much there is. One word each half second, by speakers in turn."""
+    text = f"echo of {len(audio)} bytes"
+    words = [
+        {"word": word, "start": index / 2, "end": (index + 1) / 2}
+        | ({"speaker_id": f"SPEAKER_0{index % 2}"} if speakers else {})
+        for index, word in enumerate(text.split())
+    ]
+    heard = {
+        "text": text,
+        "language": _LANGUAGES.get(language, language),
+        "duration": len(words) / 2,
+        "segments": [{"id": 0, "start": 0.0, "end": len(words) / 2, "text": text}],
+        "words": words,
+    }
+    return heard | ({"speaker_segments": [_turn(*it) for it in enumerate(words)]} if speakers else {})
+
+
+def _turn(index: int, word: dict[str, Any]) -> dict[str, Any]:
+    times = {name: word[name] for name in ("start", "end", "speaker_id")}
+    return {"id": index, "text": word["word"], "words": [word], **times}

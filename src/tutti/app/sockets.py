@@ -1,0 +1,24 @@
+"""How WebSockets are served.
+
+No compression (audio does not shrink), and nobody is dropped for a late pong: a player that reads at the pace
+of speech has them wait behind megabytes. Features drop who is silent, or does not read at all.
+"""
+
+import asyncio
+import importlib
+from typing import Any
+
+MAX_FRAME_BYTES = 4 * 1024 * 1024
+
+
+def _protocol(**given: Any) -> asyncio.Protocol:
+    return importlib.import_module("tutti.app.websocket").WebSocket(**given)
+
+
+OPTIONS: dict[str, Any] = {
+    "ws": _protocol,
+    "ws_max_size": MAX_FRAME_BYTES,
+    "ws_ping_timeout": None,
+    "ws_per_message_deflate": False,
+}
+"""For uvicorn.Config."""

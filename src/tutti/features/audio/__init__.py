@@ -1,0 +1,1 @@
+"""Speech, transcription, translation, voices, and both by WebSocket."""

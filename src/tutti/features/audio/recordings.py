@@ -1,0 +1,69 @@
+"""Recordings on their way to an engine: each in a file while it is transcribed."""
+
+import asyncio
+import tempfile
+import time
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from tutti.base.errors import InvalidRequest, TooLarge
+from tutti.serving.platform import Platform
+
+_FETCH_S = 300.0
+_STALE_S = 24 * 3600.0
+"""Older than any request: what a process left behind that was killed."""
+
+
+@dataclass(frozen=True)
+class Recording:
+    """`filename` is the client's: only its ending means anything."""
+
+    path: Path
+    filename: str
+
+
+@asynccontextmanager
+async def received(
+    platform: Platform, data: AsyncIterator[bytes], filename: str
+) -> AsyncGenerator[Recording]:
+    """The file is there until this is left. Raises TooLarge, and InvalidRequest for an empty one."""
+    folder = platform.settings.data_dir / "audio"
+    await asyncio.to_thread(_make, folder)
+    with tempfile.NamedTemporaryFile(dir=folder, buffering=0) as file:
+        size = 0
+        async for block in data:
+            size += len(block)
+            if size > platform.settings.max_audio_bytes:
+                raise _too_large(platform)
+            await asyncio.to_thread(file.write, block)
+        if not size:
+            raise InvalidRequest("The file is empty.", param="file")
+        yield Recording(Path(file.name), filename)
+
+
+@asynccontextmanager
+async def fetched(platform: Platform, url: str) -> AsyncGenerator[Recording]:
+    """Raises InvalidRequest for whatever goes wrong with the URL."""
+    if not url.startswith(("http://", "https://")):
+        raise InvalidRequest(
+            "Send the recording as a part `file` with a file name, or its URL.", param="file"
+        )
+    most = platform.settings.max_audio_bytes
+    pieces = platform.fetcher.pieces(url, most, _FETCH_S, param="file")
+    async with aclosing(pieces), received(platform, pieces, urlsplit(url).path) as recording:
+        yield recording
+
+
+def _too_large(platform: Platform) -> TooLarge:
+    most = platform.settings.max_audio_bytes
+    return TooLarge(f"A recording may have at most {most} bytes.", param="file")
+
+
+def _make(folder: Path) -> None:
+    folder.mkdir(exist_ok=True)
+    for left in folder.iterdir():
+        if left.stat().st_mtime < time.time() - _STALE_S:
+            left.unlink(missing_ok=True)

@@ -1,0 +1,74 @@
+"""What all of audio has in common: the model that is asked, and a place on an engine for it."""
+
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing, asynccontextmanager
+from typing import cast
+
+from tutti.base.errors import InvalidRequest
+from tutti.base.model import Model
+from tutti.engines.audio import SpeechCall
+from tutti.engines.base import Refusal
+from tutti.http import metrics
+from tutti.serving.dispatch import Lease
+from tutti.serving.platform import Platform
+
+
+async def speaker(platform: Platform, name: str, project_id: str) -> Model:
+    """Raises NotFound, and InvalidRequest for a model that cannot speak."""
+    model = await platform.dispatch.resolve(name, project_id)
+    if model.type != "audio":
+        raise InvalidRequest(f"Model {name} is of type {model.type} and cannot speak.", param="model")
+    return model
+
+
+async def listener(platform: Platform, name: str, project_id: str) -> Model:
+    """Likewise for a model that cannot transcribe."""
+    model = await platform.dispatch.resolve(name, project_id)
+    if model.type != "transcribe":
+        raise InvalidRequest(f"Model {name} is of type {model.type} and cannot transcribe.", param="model")
+    return model
+
+
+def voice_of(model: Model, wanted: str | None) -> str:
+    """Whether there is such a voice is for the engine to say: some mix them, some make them up."""
+    if wanted:
+        return wanted
+    if not model.voices:
+        raise InvalidRequest(f"Name a voice: {model.name} has no list of them.", param="voice")
+    return model.voices[0]
+
+
+@asynccontextmanager
+async def leased(platform: Platform, model: Model) -> AsyncGenerator[Lease]:
+    """Whatever the engine refuses is an error of ours."""
+    async with platform.dispatch.lease(model) as lease:
+        metrics.observe_overhead(lease.queued_s)
+        try:
+            yield lease
+        except Refusal as refusal:
+            raise lease.engine.error(refusal) from refusal
+
+
+async def spoken(platform: Platform, call: SpeechCall) -> AsyncGenerator[bytes]:
+    """The audio as it is made. Closing this ends the work."""
+    async with leased(platform, call.model) as lease:
+        if lease.engine.speech is None:
+            raise InvalidRequest(f"The engine of {call.model.name} cannot speak.", param="model")
+        pieces = cast(AsyncGenerator[bytes], lease.engine.speech.speak(lease.upstream, call))
+        async with aclosing(pieces):
+            async for piece in pieces:
+                yield piece
+
+
+async def in_chunks(pieces: AsyncIterator[bytes], most: int, width: int) -> AsyncGenerator[bytes]:
+    """No longer than `most` bytes, and whole samples of `width` bytes each, but for what may be left over."""
+    rest = b""
+    most -= most % width
+    async for piece in pieces:
+        rest += piece
+        while len(rest) >= width:
+            size = min(most, len(rest) - len(rest) % width)
+            yield rest[:size]
+            rest = rest[size:]
+    if rest:
+        yield rest

@@ -1,0 +1,146 @@
+"""One WebSocket of either kind: events of JSON in and out, errors as the API's own event."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncGenerator, Generator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any, NoReturn
+
+import msgspec
+from starlette.types import Message
+from starlette.websockets import WebSocket, WebSocketDisconnect
+
+from tutti.base.clock import monotonic_s
+from tutti.base.errors import InvalidRequest, RateLimited, TuttiError
+from tutti.http.errors import from_exception
+from tutti.http.sockets import close_code, failure
+
+_UNREAD_S = 30.0
+"""A client that takes nothing for so long is dropped."""
+_MOST_MISTAKES = 16
+_BINARY = 1003
+
+
+class Places:
+    """For the sockets of this process."""
+
+    def __init__(self, most: int) -> None:
+        self._free = most
+
+    @contextmanager
+    def taken(self) -> Generator[None]:
+        """Raises RateLimited."""
+        if self._free <= 0:
+            raise RateLimited("Too many sessions are open.", code="too_many_sessions", retry_after_s=5)
+        self._free -= 1
+        try:
+            yield
+        finally:
+            self._free += 1
+
+
+class Ended(Exception):
+    """The session is over, and the client has been told why."""
+
+
+class Socket:
+    def __init__(self, websocket: WebSocket, idle_s: float) -> None:
+        self._websocket = websocket
+        self._path: str = websocket.scope["path"]
+        self._idle_s = idle_s
+        self._unread_s = min(_UNREAD_S, idle_s)
+        self._active_at = monotonic_s()
+        self._mistakes = 0
+
+    def active(self) -> None:
+        """Something went on: the client is not idle."""
+        self._active_at = monotonic_s()
+
+    async def receive(self, kind: Any) -> Any:
+        """The next event that is one: mistakes are answered. Raises Ended for a client that is silent or
+        makes too many, WebSocketDisconnect for one that has gone."""
+        while True:
+            text = await self._text()
+            try:
+                return msgspec.json.decode(text, type=kind)
+            except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
+                await self.mistake(InvalidRequest(f"The event cannot be read: {error}."))
+
+    async def mistake(self, error: TuttiError, **more: Any) -> None:
+        """Tells the client; the session goes on, but not for ever."""
+        self._mistakes += 1
+        if self._mistakes > _MOST_MISTAKES:
+            await self.fail(InvalidRequest("Too many events could not be read."))
+        await self.send_raw(failure(self._path, error, **more))
+
+    async def fail(self, error: TuttiError, code: int | None = None) -> NoReturn:
+        """Tells the client, and ends the session."""
+        await self.send_raw(failure(self._path, error))
+        await self._close(code or close_code(error))
+        raise Ended
+
+    async def send(self, event: Mapping[str, Any]) -> None:
+        await self.send_raw(msgspec.json.encode(event))
+
+    async def send_raw(self, event: bytes) -> None:
+        try:
+            async with asyncio.timeout(self._unread_s):
+                await self._websocket.send_text(event.decode())
+        except TimeoutError:
+            raise Ended from None
+
+    async def _text(self) -> str:
+        message = await self._message()
+        if message["type"] == "websocket.disconnect":
+            raise WebSocketDisconnect(message.get("code", 1005))
+        text = message.get("text")
+        if text is None:
+            await self.fail(InvalidRequest("Events are text, not binary."), _BINARY)
+        return text
+
+    async def _message(self) -> Message:
+        while (left_s := self._active_at + self._idle_s - monotonic_s()) > 0:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(left_s):
+                    return await self._websocket.receive()
+        return await self.fail(_idle(self._idle_s))
+
+    async def _close(self, code: int) -> None:
+        try:
+            async with asyncio.timeout(self._unread_s):
+                await self._websocket.close(code)
+        except TimeoutError:
+            raise Ended from None
+
+
+@asynccontextmanager
+async def session(websocket: WebSocket, idle_s: float) -> AsyncGenerator[Socket]:
+    """Accepts, and closes at the end; what is raised in between is told to the client first."""
+    await websocket.accept()
+    socket = Socket(websocket, idle_s)
+    try:
+        yield socket
+    except (Ended, WebSocketDisconnect):
+        return
+    except Exception as exc:
+        try:
+            await socket.fail(from_exception(exc))
+        except (Ended, WebSocketDisconnect):
+            return
+
+
+async def both(first: asyncio.Task[Any], second: asyncio.Task[Any]) -> None:
+    """Until one of them ends, and the other was cancelled; raises what it raised."""
+    try:
+        await asyncio.wait({first, second}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in (first, second):
+            task.cancel()
+        await asyncio.wait({first, second})
+    errors = [task.exception() for task in (first, second) if not task.cancelled()]
+    for error in filter(None, errors):
+        raise error
+
+
+def _idle(idle_s: float) -> TuttiError:
+    return InvalidRequest(f"Timeout: nothing came for {idle_s:g} s.", code="idle_timeout")

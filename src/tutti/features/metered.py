@@ -1,0 +1,63 @@
+"""Counts a request that is not about tokens alone, when it ends, however it ends."""
+
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from starlette.requests import ClientDisconnect
+
+from tutti.base.clock import monotonic_s, now
+from tutti.base.errors import InternalError, TuttiError
+from tutti.base.model import Model
+from tutti.http import metrics
+from tutti.http.context import Caller
+from tutti.http.edge import CLIENT_GONE
+from tutti.serving.meter import Meter, Served
+
+
+@dataclass
+class Tally:
+    prompt_tokens: int = 0
+    first_s: float | None = None
+    """Until the first piece of an answer that comes in pieces."""
+    _began_s: float = field(default_factory=monotonic_s)
+
+    @property
+    def elapsed_s(self) -> float:
+        return monotonic_s() - self._began_s
+
+    def piece(self) -> None:
+        if self.first_s is None:
+            self.first_s = self.elapsed_s
+
+
+@contextmanager
+def metered(meter: Meter, who: Caller, model: Model, operation: str) -> Generator[Tally]:
+    began_at, tally, status = now(), Tally(), 200
+    try:
+        yield tally
+    except BaseException as error:
+        status = error.status if isinstance(error, TuttiError) else _failed(error)
+        raise
+    finally:
+        latency_s = tally.elapsed_s
+        metrics.observe_served(model.name, tally.prompt_tokens, 0, latency_s, tally.first_s)
+        meter.record(
+            Served(
+                project_id=who.project_id,
+                key_id=who.key_id,
+                model=model.name,
+                operation=operation,
+                status=status,
+                prompt_tokens=tally.prompt_tokens,
+                completion_tokens=0,
+                latency_s=latency_s,
+                first_token_s=tally.first_s,
+                created_at=began_at,
+            )
+        )
+
+
+def _failed(error: BaseException) -> int:
+    gone = isinstance(error, ClientDisconnect) or not isinstance(error, Exception)
+    return CLIENT_GONE if gone else InternalError.status

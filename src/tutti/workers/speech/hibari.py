@@ -1,0 +1,46 @@
+# pyright: basic
+# hibari comes without types.
+"""hibari: 8 MB a voice, each its own model. `heart` is in the package, others are files of the folder."""
+
+from functools import partial
+from pathlib import Path
+
+from hibari import SAMPLE_RATE, Hibari
+from hibari.voices import VOICES, voice_path
+
+from tutti.workers.speech.model import Samples, Voice, unknown_voice
+
+
+class HibariModel:
+    rate_hz = SAMPLE_RATE
+
+    def __init__(self, folder: Path, threads: int) -> None:
+        """One thread a sentence: the network is too small to gain from more, sentences side by side do."""
+        self.at_once = threads
+        self._voices = {name: _voice(name, path) for name, path in _paths(folder).items()}
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(self._voices)
+
+    def voice(self, name: str) -> Voice:
+        if name not in self._voices:
+            raise unknown_voice(name, self.names)
+        return self._voices[name]
+
+
+def _paths(folder: Path) -> dict[str, str]:
+    paths = {
+        name: voice_path(name) if about.get("bundled") else str(folder / about["file"])
+        for name, about in VOICES.items()
+    }
+    return {name: path for name, path in paths.items() if Path(path).is_file()}
+
+
+def _voice(name: str, path: str) -> Voice:
+    return Voice(partial(_say, Hibari(name, model=path)), british=VOICES[name]["british"])
+
+
+def _say(model: Hibari, phonemes: str, speed: float) -> Samples:
+    """The same phonemes always sound the same: the noise in the voice has a fixed seed."""
+    return model.from_phonemes(phonemes, speed, seed=0)

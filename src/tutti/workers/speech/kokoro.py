@@ -1,0 +1,86 @@
+# pyright: basic
+# onnxruntime and hibari come without types.
+"""Kokoro-82M as ONNX: one network, and for each voice a table of style vectors, one for each length.
+
+The folder has one .onnx file, and voices as NAME.npy or NAME.f32 (nothing but the numbers). Voices are mixed
+by mixing their tables.
+"""
+
+import json
+import re
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import hibari.tts
+import numpy as np
+import onnxruntime
+
+from tutti.workers.speech.model import Refused, Samples, Voice, unknown_voice
+
+Styles = np.ndarray[Any, np.dtype[np.float32]]
+"""A row for each number of phonemes."""
+
+_STYLE = 256
+_MOST_MIXED = 16
+_TERM = re.compile(r"\s*(?P<name>\w+)\s*(\(\s*(?P<weight>\d{1,9}(\.\d{0,9})?)\s*\))?\s*", re.ASCII)
+
+
+class KokoroModel:
+    rate_hz = 24_000
+    at_once = 1
+
+    def __init__(self, folder: Path, threads: int) -> None:
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        self._session = onnxruntime.InferenceSession(str(next(folder.glob("*.onnx"))), options)
+        self._tokens, self._style, self._speed = (given.name for given in self._session.get_inputs())
+        self._ids: dict[str, int] = json.loads((Path(hibari.tts.ASSETS) / "vocab.json").read_text("utf-8"))
+        self._styles = {
+            path.stem: _styles(path) for path in sorted(folder.iterdir()) if path.suffix in (".npy", ".f32")
+        }
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(self._styles)
+
+    def voice(self, name: str) -> Voice:
+        """British where the name says so, as Kokoro's do: bf_emma, bm_george."""
+        terms = mixed(name)
+        for term in terms:
+            if term not in self._styles:
+                raise unknown_voice(term, self.names)
+        total = sum(terms.values())
+        styles = np.sum([self._styles[term] * (weight / total) for term, weight in terms.items()], axis=0)
+        return Voice(partial(self._say, styles), british=all(term.startswith("b") for term in terms))
+
+    def _say(self, styles: Styles, phonemes: str, speed: float) -> Samples:
+        ids = [self._ids[sign] for sign in phonemes if sign in self._ids]
+        if not ids:
+            return np.empty(0, np.float32)
+        given = {
+            self._tokens: np.array([[0, *ids, 0]], np.int64),
+            self._style: styles[min(len(ids), len(styles)) - 1][None],
+            self._speed: np.array([speed], np.float32),
+        }
+        return np.asarray(self._session.run(None, given)[0], np.float32).reshape(-1)
+
+
+def mixed(voice: str) -> dict[str, float]:
+    """The weights of `af_bella(2)+af_heart(1)`; 1 where there is none. Raises Refused."""
+    weights: dict[str, float] = {}
+    terms = voice.split("+", _MOST_MIXED)
+    for term in terms:
+        match = _TERM.fullmatch(term)
+        weight = float(match["weight"] or 1) if match else 0
+        if match is None or weight == 0 or len(terms) > _MOST_MIXED:
+            raise Refused(f"{voice[:100]!r} is neither a voice nor a mix such as a(2)+b(1).", "voice")
+        weights[match["name"]] = weights.get(match["name"], 0) + weight
+    return weights
+
+
+def _styles(path: Path) -> Styles:
+    """Of a .npy file, pickled objects are refused."""
+    numbers = np.load(path, allow_pickle=False) if path.suffix == ".npy" else np.fromfile(path, "<f4")
+    return np.asarray(numbers, np.float32).reshape(-1, _STYLE)

@@ -1,0 +1,32 @@
+# pyright: basic
+# PyAV's types say little.
+"""The samples that a live session is sent, at any rate and in any portions, as those that the models take."""
+
+import av
+import numpy as np
+from av.audio.resampler import AudioResampler
+
+from tutti.workers.transcribe.samples import RATE_HZ, Samples
+
+
+class Inlet:
+    def __init__(self, rate_hz: int) -> None:
+        self._rate_hz = rate_hz
+        self._half = b""  # a sample whose other byte has not come yet
+        self._resampler = AudioResampler(format="flt", layout="mono", rate=RATE_HZ)
+
+    def read(self, data: bytes) -> Samples:
+        """`data` is s16le."""
+        data = self._half + data
+        whole = len(data) // 2 * 2
+        self._half = data[whole:]
+        samples = np.frombuffer(data[:whole], "<i2")
+        if self._rate_hz == RATE_HZ:
+            return samples.astype(np.float32) / np.float32(32768)
+        return self._resampled(samples) if len(samples) else np.empty(0, np.float32)
+
+    def _resampled(self, samples: np.ndarray) -> Samples:
+        frame = av.AudioFrame.from_ndarray(samples[None].astype(np.int16), format="s16", layout="mono")
+        frame.sample_rate = self._rate_hz
+        blocks = [block.to_ndarray()[0] for block in self._resampler.resample(frame)]
+        return np.concatenate(blocks) if blocks else np.empty(0, np.float32)

@@ -1,0 +1,66 @@
+"""Live sessions over HTTP.
+
+POST /realtime with an Opening: the answer goes on as long as the session does, an event a line. Messages go
+to POST /realtime/{session}, which answers when there is room for them; 404: the session has ended.
+"""
+
+import asyncio
+import secrets
+from contextlib import suppress
+
+import msgspec
+from aiohttp import web
+
+from tutti.workers.transcribe.inbox import Gone
+from tutti.workers.transcribe.messages import Event, Message, Opened, Opening
+from tutti.workers.transcribe.recording import Transcriber
+from tutti.workers.transcribe.session import Session
+
+
+def live_routes(transcriber: Transcriber) -> list[web.RouteDef]:
+    sessions: dict[str, Session] = {}
+
+    async def opened(request: web.Request) -> web.StreamResponse:
+        opening = msgspec.json.decode(await request.read(), type=Opening)
+        session, name = Session(transcriber, opening), secrets.token_hex(12)
+        sessions[name] = session
+        running = asyncio.create_task(session.run())
+        try:
+            return await _tell(request, session, name)
+        finally:
+            del sessions[name]
+            running.cancel()
+            with suppress(asyncio.CancelledError):
+                await running
+
+    async def message(request: web.Request) -> web.Response:
+        session = sessions.get(request.match_info["session"])
+        if session is None:
+            return _gone()
+        try:
+            await session.inbox.put(msgspec.json.decode(await request.read(), type=Message))
+        except Gone:
+            return _gone()
+        return web.json_response({})
+
+    return [web.post("/realtime", opened), web.post("/realtime/{session}", message)]
+
+
+async def _tell(request: web.Request, session: Session, name: str) -> web.StreamResponse:
+    """Until the client leaves, or the session breaks off."""
+    response = web.StreamResponse(headers={"content-type": "application/x-ndjson"})
+    await response.prepare(request)
+    await response.write(_line(Opened(name)))
+    while event := await session.events.get():
+        await response.write(_line(event))
+    await response.write_eof()
+    return response
+
+
+def _line(event: Event) -> bytes:
+    return msgspec.json.encode(event) + b"\n"
+
+
+def _gone() -> web.Response:
+    body = {"message": "The session has ended.", "type": "invalid_request_error", "param": None, "code": None}
+    return web.json_response({"error": body}, status=404)

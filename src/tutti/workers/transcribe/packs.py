@@ -1,0 +1,71 @@
+"""A recording, cut at pauses into pieces that Whisper hears at once: it always listens to half a minute,
+however much of that is filled."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from tutti.workers.transcribe.samples import RATE_HZ, Samples, Tape
+from tutti.workers.transcribe.turns import Limits, Turn, Turns
+from tutti.workers.transcribe.voice import Voice
+
+MAX_PACK_S = 29
+_MAX_PAUSE = 4 * RATE_HZ  # Whisper makes things up in long silences
+_LIMITS = Limits(
+    threshold=0.35,
+    min_silence_duration_ms=400,
+    min_speech_duration_ms=100,
+    max_speech_duration_s=MAX_PACK_S - 2,
+    speech_pad_ms=200,
+)
+
+
+@dataclass
+class Pack:
+    """`samples` begin at `start` of the recording; `turns` are positions in the recording."""
+
+    start: int
+    samples: Samples
+    turns: list[Turn]
+
+    def of(self, turn: Turn) -> Samples:
+        return self.samples[turn.start - self.start : turn.end - self.start]
+
+
+@dataclass
+class Reading:
+    """`duration` is known when the packs are all read."""
+
+    voice: Voice
+    duration: int = 0
+    _turns: Turns = field(default_factory=lambda: Turns(_LIMITS))
+    _tape: Tape = field(default_factory=Tape)
+    _open: list[Turn] = field(default_factory=list[Turn])
+
+    def packs(self, blocks: Iterator[Samples]) -> Iterator[Pack]:
+        for block in blocks:
+            self._tape.append(block)
+            self.duration = self._tape.end
+            for probability in self.voice.hear(block):
+                yield from self._add(self._turns.feed(float(probability)))
+            self._tape.forget(self._open[0].start if self._open else self._turns.needed)
+        for probability in self.voice.finish():
+            yield from self._add(self._turns.feed(float(probability)))
+        yield from self._add(self._turns.finish())
+        if self._open:
+            yield self._close()
+
+    def _add(self, turn: Turn | None) -> Iterator[Pack]:
+        if turn is None:
+            return
+        if self._open and not self._fits(turn):
+            yield self._close()
+        self._open.append(turn)
+
+    def _fits(self, turn: Turn) -> bool:
+        length = turn.end - self._open[0].start
+        return length <= MAX_PACK_S * RATE_HZ and turn.start - self._open[-1].end <= _MAX_PAUSE
+
+    def _close(self) -> Pack:
+        turns, self._open = self._open, []
+        start, end = turns[0].start, min(turns[-1].end, self._tape.end)
+        return Pack(start, self._tape.between(start, end), turns)

@@ -1,0 +1,79 @@
+"""A whole recording to its transcript, piece by piece."""
+
+import asyncio
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+import onnxruntime
+
+from tutti.workers.transcribe.answers import Answer, answer
+from tutti.workers.transcribe.decode import decoded
+from tutti.workers.transcribe.packs import Pack, Reading
+from tutti.workers.transcribe.samples import RATE_HZ
+from tutti.workers.transcribe.speakers import Windows, tell_apart
+from tutti.workers.transcribe.voice import Voice
+from tutti.workers.transcribe.voices import WEIGHTS_FILE, Voices
+from tutti.workers.transcribe.whisper import Heard, Hearing, Segment, Whisper
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """`min_speakers` and `max_speakers` only matter to `diarize`."""
+
+    hearing: Hearing
+    words: bool = False
+    diarize: bool = False
+    min_speakers: int | None = None
+    max_speakers: int | None = None
+    max_duration_s: float | None = None
+
+
+class Transcriber:
+    """The models. The encoder of voices is read when somebody first wants to tell speakers apart."""
+
+    def __init__(self, whisper: Whisper, voice: onnxruntime.InferenceSession, folder: Path) -> None:
+        self.whisper = whisper
+        self.voice = voice
+        self._folder = folder
+        self._voices: Voices | None = None
+
+    @property
+    def can_diarize(self) -> bool:
+        return (self._folder / WEIGHTS_FILE).exists()
+
+    async def transcribe(self, path: Path, wanted: Wanted) -> Answer:
+        """Raises BadAudio. Whoever cancels it waits for one piece at most."""
+        reading = Reading(Voice(self.voice))
+        packs = reading.packs(decoded(path, wanted.max_duration_s))
+        hearing = replace(wanted.hearing, language=self.whisper.language(wanted.hearing.language))
+        segments: list[Segment] = []
+        windows = Windows()
+        with self.whisper.work.one():
+            while pack := await asyncio.to_thread(_next, packs):
+                work = partial(self._hear, pack, hearing, windows if wanted.diarize else None)
+                heard = await self.whisper.recordings.run(work)
+                segments.extend(heard.segments)
+                hearing = replace(hearing, language=heard.language)
+            speakers = await asyncio.to_thread(tell_apart, windows, wanted.min_speakers, wanted.max_speakers)
+        return answer(
+            hearing.task,
+            "en" if hearing.task == "translate" else hearing.language or "en",
+            reading.duration,
+            segments,
+            words=wanted.words,
+            diarize=wanted.diarize,
+            speakers=speakers,
+        )
+
+    def _hear(self, pack: Pack, hearing: Hearing, windows: Windows | None) -> Heard:
+        if windows is not None:
+            self._voices = self._voices or Voices(self._folder)
+            for turn in pack.turns:
+                windows.add(self._voices, turn, pack.of(turn))
+        return self.whisper.hear(pack.samples, hearing, pack.start / RATE_HZ)
+
+
+def _next(packs: Iterator[Pack]) -> Pack | None:
+    return next(packs, None)

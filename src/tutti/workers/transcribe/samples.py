@@ -1,0 +1,38 @@
+"""What sound is in this worker: mono, 16 kHz, 32-bit floats from -1 to 1. Positions are counts of samples."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+RATE_HZ = 16_000
+
+Samples = NDArray[np.float32]
+
+
+def seconds(position: int) -> float:
+    return round(position / RATE_HZ, 3)
+
+
+def position(seconds: float) -> int:
+    return round(seconds * RATE_HZ)
+
+
+class Tape:
+    """The part of a stream that is still needed, by its positions in the whole."""
+
+    def __init__(self) -> None:
+        self.start = 0
+        self._blocks: list[Samples] = []
+        self.end = 0
+
+    def append(self, block: Samples) -> None:
+        self._blocks.append(block)
+        self.end += len(block)
+
+    def forget(self, before: int) -> None:
+        """Frees whole blocks only."""
+        while self._blocks and self.start + len(self._blocks[0]) <= before:
+            self.start += len(self._blocks.pop(0))
+
+    def between(self, start: int, end: int) -> Samples:
+        whole = np.concatenate([np.empty(0, np.float32), *self._blocks])
+        return whole[max(start - self.start, 0) : max(end - self.start, 0)]

@@ -1,0 +1,109 @@
+# pyright: basic
+# scipy comes without types.
+"""Who speaks when: vectors of overlapping windows of speech, clustered; then for any moment the speaker whom
+the windows around it resemble most."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.cluster.hierarchy import fcluster, linkage
+
+from tutti.workers.transcribe.samples import RATE_HZ, Samples
+from tutti.workers.transcribe.turns import Turn
+from tutti.workers.transcribe.voices import FRAMES, HOP, Voices
+
+_STEP = 40  # frames from one window to the next: 0.4 s
+_MAX_CLUSTERED = 1500  # windows; the rest join the nearest speaker: the distances need the square of memory
+_SAME_WINDOWS = 0.28  # cosine distances within which it is the same voice: of single windows on average
+_SAME_VOICES = 0.06  # and of the means of many
+_LEAST_SHARE = 0.02  # of the speech: whoever has less is rather a mixture of others
+
+Array = NDArray[np.float32]
+
+
+@dataclass
+class Windows:
+    """`spans` in seconds of the recording; a row of `vectors` each."""
+
+    spans: list[tuple[float, float]] = field(default_factory=list[tuple[float, float]])
+    vectors: list[Array] = field(default_factory=list[Array])
+
+    def add(self, voices: Voices, turn: Turn, samples: Samples) -> None:
+        """The samples of a turn."""
+        rows = voices.spectrogram(samples)
+        starts = range(0, max(len(rows) - FRAMES, 0) + 1, _STEP)
+        windows = [
+            np.resize(rows[start:], (FRAMES, rows.shape[1]))
+            if len(rows) < FRAMES
+            else rows[start : start + FRAMES]
+            for start in starts
+        ]
+        self.vectors.extend(voices.vectors(windows))
+        begin, length = turn.start / RATE_HZ, FRAMES * HOP / RATE_HZ
+        self.spans.extend(
+            (begin + start * HOP / RATE_HZ, begin + start * HOP / RATE_HZ + length) for start in starts
+        )
+
+
+@dataclass(frozen=True)
+class Speakers:
+    """`centres`: the mean vector of each."""
+
+    spans: NDArray[np.float64]
+    likeness: Array
+    """Of each window to each speaker."""
+
+    def at(self, start_s: float, end_s: float) -> int:
+        """Who speaks in the middle of that time, or nearest to it."""
+        middle = (start_s + end_s) / 2
+        around = (self.spans[:, 0] <= middle) & (middle <= self.spans[:, 1])
+        if not around.any():
+            distance = np.maximum(self.spans[:, 0] - middle, middle - self.spans[:, 1])
+            around = distance == distance.min()
+        return int(self.likeness[around].sum(0).argmax())
+
+
+def tell_apart(windows: Windows, least: int | None, most: int | None) -> Speakers | None:
+    """None where nobody speaks."""
+    if not windows.vectors:
+        return None
+    vectors = np.stack(windows.vectors)
+    chosen = vectors[np.linspace(0, len(vectors) - 1, min(len(vectors), _MAX_CLUSTERED)).astype(int)]
+    centres = _centres(chosen, least or 1, most or len(chosen))
+    return Speakers(np.array(windows.spans), vectors @ centres.T)
+
+
+def _centres(vectors: Array, least: int, most: int) -> Array:
+    if len(vectors) == 1:
+        return vectors
+    tree = linkage(vectors, "average", metric="cosine")
+    labels = fcluster(tree, _SAME_WINDOWS, "distance")
+    if len(set(labels)) < least:
+        labels = fcluster(tree, least, "maxclust")
+    groups = [vectors[labels == label] for label in sorted(set(labels))]
+    return np.stack([_centre(group) for group in _merged(_large(groups, least), least, most)])
+
+
+def _large(groups: Sequence[Array], least: int) -> list[Array]:
+    """Without those that are too small to be a speaker."""
+    groups = sorted(groups, key=len, reverse=True)
+    enough = _LEAST_SHARE * sum(map(len, groups))
+    return [group for index, group in enumerate(groups) if index < least or len(group) >= max(enough, 2)]
+
+
+def _merged(groups: list[Array], least: int, most: int) -> list[Array]:
+    while len(groups) > max(least, 1):
+        centres = np.stack([_centre(group) for group in groups])
+        likeness = centres @ centres.T - 2 * np.eye(len(groups), dtype=np.float32)
+        one, other = sorted(np.unravel_index(likeness.argmax(), likeness.shape))
+        if likeness[one, other] < 1 - _SAME_VOICES and len(groups) <= most:
+            break
+        groups[one] = np.concatenate([groups[one], groups.pop(other)])
+    return groups
+
+
+def _centre(group: Array) -> Array:
+    mean = group.mean(0)
+    return mean / np.linalg.norm(mean)

@@ -1,0 +1,52 @@
+# pyright: basic
+# onnxruntime comes without types.
+"""How likely it is that somebody speaks, 31 times a second: Silero's model, which faster-whisper carries."""
+
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+from faster_whisper.utils import get_assets_path
+
+from tutti.workers.transcribe.samples import Samples
+
+FRAME = 512
+_CONTEXT = 64
+
+
+def load_voice() -> onnxruntime.InferenceSession:
+    """One serves any number of streams."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.enable_cpu_mem_arena = False
+    path = Path(get_assets_path()) / "silero_vad_v6.onnx"
+    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+
+
+class Voice:
+    """Of one stream: what the model remembers of it, and the samples that do not fill a frame yet."""
+
+    def __init__(self, session: onnxruntime.InferenceSession) -> None:
+        self._session = session
+        self._h = self._c = np.zeros((1, 1, 128), np.float32)
+        self._context = np.zeros(_CONTEXT, np.float32)
+        self._rest = np.empty(0, np.float32)
+
+    def hear(self, samples: Samples) -> Samples:
+        """The probability of each frame that is now complete."""
+        samples = np.concatenate([self._rest, samples])
+        count = len(samples) // FRAME
+        self._rest = samples[count * FRAME :]
+        return self._run(samples[: count * FRAME].reshape(count, FRAME)) if count else np.empty(0, np.float32)
+
+    def finish(self) -> Samples:
+        """The last frame, filled up with silence."""
+        return self.hear(np.zeros(-len(self._rest) % FRAME, np.float32))
+
+    def _run(self, frames: Samples) -> Samples:
+        contexts = np.vstack([self._context, frames[:-1, -_CONTEXT:]])
+        self._context = frames[-1, -_CONTEXT:].copy()
+        found, self._h, self._c = self._session.run(
+            None, {"input": np.hstack([contexts, frames]), "h": self._h, "c": self._c}
+        )
+        return np.asarray(found, np.float32).reshape(-1)

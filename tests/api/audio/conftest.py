@@ -1,0 +1,101 @@
+"""A server with the echo engine behind it, which speaks and transcribes."""
+
+import base64
+import json
+import struct
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import httpx
+import pytest
+import pytest_asyncio
+from tests.support.engines import Running, model, running
+from tests.support.platform import api
+from websockets.asyncio.client import ClientConnection, connect
+
+from tutti.engines.echo import Echo
+
+SPEECH = model(name="test/speech", type="audio", voices=("heart", "bella"))
+SLOW = model(name="test/slow-speech", type="audio", voices=("heart",), options={"tokens_per_s": 10.0})
+LISTENER = model(name="test/whisper", type="transcribe", capabilities=frozenset({"translate"}))
+CHAT = model(name="test/chat")
+MODELS = [SPEECH, SLOW, LISTENER, CHAT]
+AUTHORIZED = {"authorization": "Bearer any"}
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def engine() -> AsyncIterator[Running]:
+    async with running(Echo(), SPEECH) as engine:
+        yield engine
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def slow() -> AsyncIterator[Running]:
+    async with running(Echo(), SLOW) as slow:
+        yield slow
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def url(tmp_path_factory: pytest.TempPathFactory, engine: Running, slow: Running) -> AsyncIterator[str]:
+    addresses = {it.name: engine.address for it in MODELS} | {SLOW.name: slow.address}
+    limits: dict[str, Any] = {"max_audio_bytes": 100_000, "max_speech_chars": 2_000, "max_sockets": 60}
+    folder = tmp_path_factory.mktemp("data")
+    async with api(folder, MODELS, addresses, slots=64, socket_idle_s=2.0, **limits) as url:
+        yield url
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def client(url: str) -> AsyncIterator[httpx.AsyncClient]:
+    async with httpx.AsyncClient(base_url=url, headers=AUTHORIZED, timeout=20) as http:
+        yield http
+
+
+class Talk:
+    """A WebSocket that speaks JSON."""
+
+    def __init__(self, connection: ClientConnection) -> None:
+        self.connection = connection
+
+    async def send(self, kind: str, **fields: Any) -> None:
+        await self.connection.send(json.dumps({"type": kind, **fields}))
+
+    async def next(self) -> dict[str, Any]:
+        return json.loads(await self.connection.recv())
+
+    async def until(self, kind: str) -> list[dict[str, Any]]:
+        """All events up to one whose type ends so."""
+        events = [await self.next()]
+        while not events[-1]["type"].endswith(kind):
+            events.append(await self.next())
+        return events
+
+    async def closed(self) -> int:
+        await self.connection.wait_closed()
+        return self.connection.close_code or 0
+
+
+@asynccontextmanager
+async def talking(url: str, path: str, headers: Any = None) -> AsyncIterator[Talk]:
+    headers = AUTHORIZED if headers is None else headers
+    async with connect(url.replace("http", "ws") + path, additional_headers=headers) as connection:
+        yield Talk(connection)
+
+
+def audio_of(events: list[dict[str, Any]]) -> bytes:
+    return b"".join(base64.b64decode(it["delta"]) for it in events if "delta" in it)
+
+
+def wav_of(data: bytes) -> tuple[int, int]:
+    """Sample rate and number of frames of a 16-bit mono file, whose sizes must be right."""
+    assert data[:4] == b"RIFF" and struct.unpack("<I", data[4:8])[0] == len(data) - 8
+    rate = struct.unpack("<I", data[24:28])[0]
+    assert struct.unpack("<I", data[40:44])[0] == len(data) - 44
+    return rate, (len(data) - 44) // 2
+
+
+def sse_of(answer: httpx.Response) -> list[dict[str, Any]]:
+    assert answer.status_code == 200, answer.text
+    assert answer.headers["content-type"].startswith("text/event-stream")
+    events = [line for line in answer.text.split("\n\n") if line and not line.startswith(":")]
+    return [json.loads(line.removeprefix("data: ")) for line in events if line != "data: [DONE]"]

@@ -1,0 +1,67 @@
+"""Recordings by URL, in requests and in batches: a whole server that may fetch from the loopback address."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+from tests.api.audio.conftest import LISTENER
+from tests.support.whole import whole
+
+
+@pytest.fixture
+async def recordings() -> AsyncIterator[str]:
+    async def answer(request: web.Request) -> web.Response:
+        name = request.match_info["name"]
+        return web.Response(body=b"x" * int(name), status=200 if int(name) else 404)
+
+    app = web.Application()
+    app.router.add_get("/{name}.wav", answer)
+    async with TestServer(app, host="127.0.0.1") as server:
+        yield f"http://127.0.0.1:{server.port}"
+
+
+async def test_a_url_is_fetched_for_requests_and_for_batches(tmp_path: Path, recordings: str) -> None:
+    async with whole(tmp_path, max_audio_bytes=1000) as server:
+        await server.platform.catalog.add(LISTENER)
+
+        async def ask(url: str, **fields: Any) -> Any:
+            return await server.client.post(
+                "/v1/audio/transcriptions", json={"file": url, "model": LISTENER.name, **fields}
+            )
+
+        heard = await ask(f"{recordings}/7.wav", response_format="verbose_json", diarize=True)
+        assert heard.json()["text"] == "echo of 7 bytes"
+        assert heard.json()["speaker_segments"]
+        for wrong, why in (("0", "404"), ("1001", "larger")):
+            refused = await ask(f"{recordings}/{wrong}.wav")
+            assert (refused.status_code, refused.json()["error"]["code"]) == (400, "url_not_fetched")
+            assert why in refused.json()["error"]["message"]
+        lines = [
+            {"custom_id": name, "body": {"file": f"{recordings}/{name}.wav", "model": LISTENER.name}}
+            for name in ("3", "0")
+        ]
+        done = await _batch(server.client, lines)
+        assert [(it["custom_id"], it["response"]["body"]) for it in done] == [
+            ("3", {"text": "echo of 3 bytes"})
+        ]
+
+
+async def _batch(client: Any, lines: list[Any]) -> list[Any]:
+    """What came of the lines that could be answered."""
+    content = "\n".join(map(json.dumps, lines)).encode()
+    form = {"purpose": "batch-api", "file_name": "a.jsonl", "file_type": "jsonl"}
+    file = await client.post("/v1/files/upload", data=form, files={"file": ("a.jsonl", content)})
+    made = {"input_file_id": file.json()["id"], "endpoint": "/v1/audio/transcriptions"}
+    batch = (await client.post("/v1/batches", json=made)).json()
+    async with asyncio.timeout(60):
+        while batch["status"] not in ("COMPLETED", "FAILED"):
+            await asyncio.sleep(0.1)
+            batch = (await client.get(f"/v1/batches/{batch['id']}")).json()
+    assert batch["status"] == "COMPLETED", batch
+    output = await client.get(f"/v1/files/{batch['output_file_id']}/content")
+    return [json.loads(line) for line in output.text.splitlines()]
