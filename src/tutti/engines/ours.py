@@ -44,7 +44,7 @@ _WORKERS = {
 
 
 _ENVIRONMENT = {"GOMP_SPINCOUNT": "1000", "OPENBLAS_NUM_THREADS": "1"}
-"""Threads that wait for one another by spinning are ten times as slow on cores that they share with others."""
+"""Threads that spin while they wait for one another are ten times as slow on cores shared with others."""
 
 
 class _Work(msgspec.Struct):
