@@ -121,6 +121,7 @@ async def test_a_killed_api_worker_is_replaced_while_the_other_serves() -> None:
         assert set(counted) <= {"200", "broken"}
         assert counted["broken"] <= 16
         assert counted["200"] > 50
+        assert "tutti_api_worker_starts_total 3.0" in server.client.get("/metrics").text
 
 
 async def test_nothing_outlives_a_killed_controller() -> None:
