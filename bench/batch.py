@@ -21,7 +21,7 @@ import psutil
 
 from bench.load import chat, requests
 from bench.report import Claim, at_least, at_most, publish
-from bench.servers import KEY, Server, engine_of, tutti
+from bench.servers import KEY, Server, engine_of, new_data_dir, tutti
 from bench.tokens import MODEL, wait_loaded
 
 ROUNDS = 3
@@ -163,11 +163,7 @@ async def _beside(api: Api, run: str) -> tuple[list[float], float]:
 
 
 async def _with_a_model() -> list[Claim]:
-    models = Path(tempfile.gettempdir()) / "tutti-bench" / "models"
-    models.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory() as folder:
-        data_dir = Path(folder)
-        (data_dir / "models").symlink_to(models)  # downloaded once; all else is new, with no batch left in it
+    with new_data_dir() as data_dir:
         async with opened(data_dir, "--model", MODEL, wait_s=300) as api:
             return await _compared(api)
 

@@ -49,10 +49,9 @@ def chat(model: str, prompt: str, max_tokens: int, *, stream: bool) -> bytes:
 
 
 def opened_session() -> aiohttp.ClientSession:
-    """Connections are kept as long as it is open."""
     return aiohttp.ClientSession(
         headers={"authorization": f"Bearer {KEY}", "content-type": "application/json"},
-        connector=aiohttp.TCPConnector(limit=0),
+        connector=aiohttp.TCPConnector(limit=0, force_close=True),  # llama.cpp keeps none after a stream
         timeout=aiohttp.ClientTimeout(total=300),
     )
 

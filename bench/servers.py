@@ -21,6 +21,16 @@ LITELLM = ROOT / ".clients" / "litellm" / "bin" / "litellm"
 KEY = "bench"
 
 
+@contextmanager
+def new_data_dir() -> Iterator[Path]:
+    """With nothing in it, no job of another bench either, but the weights, which are downloaded once."""
+    models = Path(tempfile.gettempdir()) / "tutti-bench" / "models"
+    models.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "models").symlink_to(models)
+        yield Path(folder)
+
+
 @dataclass(frozen=True)
 class Server:
     """`url` ends in /v1; `pid` is the root of the process tree whose CPU time and memory are counted."""

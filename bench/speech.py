@@ -4,17 +4,15 @@ Requests alternate, so that both see the same noise. The first audio is what str
 the request to the samples of the first sentence.
 """
 
-import tempfile
 import time
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 from statistics import median
 
 import aiohttp
 import psutil
 
 from bench.report import Claim, at_most, publish
-from bench.servers import KEY, Server, engine_of, tutti
+from bench.servers import KEY, Server, engine_of, new_data_dir, tutti
 
 MODEL, VOICE, HZ = "maureesewilliams/hibari", "heart", 24_000
 SENTENCE = "Our platform can transcribe speech and answer questions about it in real time. "
@@ -24,21 +22,22 @@ Ask = Callable[[aiohttp.ClientSession, Server], Awaitable[float]]
 
 
 async def main() -> None:
-    data_dir = Path(tempfile.gettempdir()) / "tutti-bench"
     headers = {"authorization": f"Bearer {KEY}"}
-    async with (
-        tutti(data_dir, "--model", MODEL, wait_s=300) as server,
-        aiohttp.ClientSession(headers=headers) as session,
-    ):
-        engine = engine_of(server, "tutti.workers.speech")
-        await alternating(session, engine, server, 2, _whole)
-        firsts = [
-            await alternating(session, engine, server, FIRST_AUDIOS, _first_audio_s) for _ in range(ROUNDS)
-        ]
-        cpu_s = server.cpu_s()
-        factors = [await alternating(session, engine, server, 2, _whole) for _ in range(ROUNDS)]
-        cpu_s = server.cpu_s() - cpu_s
-        audio_s = ROUNDS * 2 * 2 * await _audio_s(session, engine)
+    with new_data_dir() as data_dir:
+        async with (
+            tutti(data_dir, "--model", MODEL, wait_s=300) as server,
+            aiohttp.ClientSession(headers=headers) as session,
+        ):
+            engine = engine_of(server, "tutti.workers.speech")
+            await alternating(session, engine, server, 2, _whole)
+            firsts = [
+                await alternating(session, engine, server, FIRST_AUDIOS, _first_audio_s)
+                for _ in range(ROUNDS)
+            ]
+            cpu_s = server.cpu_s()
+            factors = [await alternating(session, engine, server, 2, _whole) for _ in range(ROUNDS)]
+            cpu_s = server.cpu_s() - cpu_s
+            audio_s = ROUNDS * 2 * 2 * await _audio_s(session, engine)
     publish("speech", _claims(firsts, factors, cpu_s / audio_s), f"{MODEL}, {psutil.cpu_count()} cores")
 
 

@@ -1,20 +1,23 @@
 """How long until the server is ready, until the first token of the first request, and what it weighs idle."""
 
 import asyncio
-import tempfile
 import time
 from pathlib import Path
 
 from bench.load import chat, streams
 from bench.report import Claim, at_most, publish
-from bench.servers import tutti
+from bench.servers import new_data_dir, tutti
 
 MODEL = "HuggingFaceTB/SmolLM2-135M-Instruct"
 ROUNDS = 5
 
 
 async def main() -> None:
-    data_dir = Path(tempfile.gettempdir()) / "tutti-bench"
+    with new_data_dir() as data_dir:
+        await _measure(data_dir)
+
+
+async def _measure(data_dir: Path) -> None:
     async with tutti(data_dir, "--model", MODEL, wait_s=300) as server:
         await streams(server, chat(MODEL, "Hi", 1, stream=True), 1, concurrent=1)  # pulls the weights
     ready_s: list[float] = []

@@ -1,21 +1,19 @@
 """Tokens per second through Tutti against the bare engine: the same llama.cpp process, reached both ways.
 
 The same requests go to the same slots. Rounds alternate, and so does which way is first in a round, so that
-both see the same noise; each way keeps its connections from round to round.
+both see the same noise.
 """
 
 import json
-import tempfile
 from collections.abc import Awaitable, Callable
 from functools import partial
-from pathlib import Path
 
 import aiohttp
 import psutil
 
 from bench.load import chat, opened_session, streams
 from bench.report import Claim, at_least, publish
-from bench.servers import Server, engine_of, tutti
+from bench.servers import Server, engine_of, new_data_dir, tutti
 
 MODEL = "HuggingFaceTB/SmolLM2-135M-Instruct"
 ROUNDS = 6
@@ -40,26 +38,28 @@ async def _rate(session: aiohttp.ClientSession, server: Server, concurrent: int)
 
 async def main() -> None:
     claims: list[Claim] = []
-    data_dir = Path(tempfile.gettempdir()) / "tutti-bench"
-    async with (
-        tutti(data_dir, "--model", MODEL, wait_s=300) as server,
-        opened_session() as to_engine,
-        opened_session() as to_tutti,
-    ):
-        await wait_loaded(server)
-        bare, through = (
-            partial(_rate, to_engine, engine_of(server, "tutti.workers.llamacpp")),
-            partial(_rate, to_tutti, server),
-        )
-        for concurrent in TOKENS:
-            await through(concurrent)
-            ratios, rates = [], []
-            for number in range(ROUNDS):
-                rate = {way: await way(concurrent) for way in _in_turn(bare, through, number)}
-                ratios.append(rate[through] / rate[bare])
-                rates.append(rate[through])
-            claims.append(at_least(f"tokens/s, Tutti / bare engine, {concurrent} streams", "x", ratios, 0.97))
-            claims.append(Claim(f"tokens/s through Tutti, {concurrent} streams", "1/s", rates))
+    with new_data_dir() as data_dir:
+        async with (
+            tutti(data_dir, "--model", MODEL, wait_s=300) as server,
+            opened_session() as to_engine,
+            opened_session() as to_tutti,
+        ):
+            await wait_loaded(server)
+            bare, through = (
+                partial(_rate, to_engine, engine_of(server, "tutti.workers.llamacpp")),
+                partial(_rate, to_tutti, server),
+            )
+            for concurrent in TOKENS:
+                await through(concurrent)
+                ratios, rates = [], []
+                for number in range(ROUNDS):
+                    rate = {way: await way(concurrent) for way in _in_turn(bare, through, number)}
+                    ratios.append(rate[through] / rate[bare])
+                    rates.append(rate[through])
+                claims.append(
+                    at_least(f"tokens/s, Tutti / bare engine, {concurrent} streams", "x", ratios, 0.97)
+                )
+                claims.append(Claim(f"tokens/s through Tutti, {concurrent} streams", "1/s", rates))
     lengths = ", ".join(f"{tokens} ({count})" for count, tokens in TOKENS.items())
     notes = f"{MODEL}, tokens a stream (streams at once): {lengths}; {psutil.cpu_count()} cores"
     publish("tokens", claims, notes=notes)

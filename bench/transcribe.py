@@ -5,19 +5,17 @@ import asyncio
 import base64
 import io
 import json
-import tempfile
 import time
 import wave
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 
 import aiohttp
 import numpy as np
 import psutil
 
 from bench.report import Claim, at_most, publish
-from bench.servers import KEY, Server, engine_of, tutti
+from bench.servers import KEY, Server, engine_of, new_data_dir, tutti
 from bench.speech import MODEL as VOICE_MODEL
 from bench.speech import VOICE, alternating
 
@@ -33,24 +31,24 @@ MIN_SILENCE_S = 0.5
 
 
 async def main() -> None:
-    data_dir = Path(tempfile.gettempdir()) / "tutti-bench"
     models = ("--model", MODEL, "--model", VOICE_MODEL)
-    async with (
-        tutti(data_dir, *models, wait_s=600) as server,
-        aiohttp.ClientSession(headers={"authorization": f"Bearer {KEY}"}) as session,
-    ):
-        recording = await _speech(session, server, TEXT)
-        await _transcription_s(session, server, recording)
-        engine = engine_of(server, "tutti.workers.transcribe")
+    with new_data_dir() as data_dir:
+        async with (
+            tutti(data_dir, *models, wait_s=600) as server,
+            aiohttp.ClientSession(headers={"authorization": f"Bearer {KEY}"}) as session,
+        ):
+            recording = await _speech(session, server, TEXT)
+            await _transcription_s(session, server, recording)
+            engine = engine_of(server, "tutti.workers.transcribe")
 
-        async def factor(session: aiohttp.ClientSession, asked: Server) -> float:
-            return await _transcription_s(session, asked, recording) / (len(recording) / 2 / HZ)
+            async def factor(session: aiohttp.ClientSession, asked: Server) -> float:
+                return await _transcription_s(session, asked, recording) / (len(recording) / 2 / HZ)
 
-        factors = [await alternating(session, engine, server, 2, factor) for _ in range(ROUNDS)]
-        sentence = await _speech(session, server, SENTENCE)
-        cpu_s, began = server.cpu_s(), time.monotonic()
-        waits_s = [await _after_the_end_s(session, server, sentence) for _ in range(LIVE)]
-        load = (server.cpu_s() - cpu_s) / (time.monotonic() - began)
+            factors = [await alternating(session, engine, server, 2, factor) for _ in range(ROUNDS)]
+            sentence = await _speech(session, server, SENTENCE)
+            cpu_s, began = server.cpu_s(), time.monotonic()
+            waits_s = [await _after_the_end_s(session, server, sentence) for _ in range(LIVE)]
+            load = (server.cpu_s() - cpu_s) / (time.monotonic() - began)
     publish("transcribe", _claims(factors, waits_s, load), f"{MODEL}, {psutil.cpu_count()} cores")
 
 

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from sqlalchemy import delete
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.sql.dml import ReturningInsert
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -242,8 +241,7 @@ def _row(key_id: str, window: _Window) -> _Counts:
 
 def _add(database: Database, rows: list[_Counts]) -> ReturningInsert[str, int, int, int]:
     """One statement: adds the rows to the sums and returns these. Rows sorted by key cannot deadlock."""
-    insert = postgresql.insert if database.engine.dialect.name == "postgresql" else sqlite.insert
-    statement = insert(RateWindow).values([row._asdict() for row in rows])
+    statement = database.insert(RateWindow).values([row._asdict() for row in rows])
     return statement.on_conflict_do_update(
         index_elements=["key_id", "minute"],
         set_={

@@ -9,7 +9,6 @@ from itertools import islice
 from typing import Any
 
 import msgspec
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import SQLAlchemyError
 
 from tutti.base.ids import new_id
@@ -153,5 +152,4 @@ def _row(row_id: str, served: Served) -> dict[str, Any]:
 
 
 def _insert(database: Database) -> Any:
-    insert = postgresql.insert if database.engine.dialect.name == "postgresql" else sqlite.insert
-    return insert(UsageRow).on_conflict_do_nothing(index_elements=["id"])
+    return database.insert(UsageRow).on_conflict_do_nothing(index_elements=["id"])

@@ -1,18 +1,21 @@
 """Bytes too large for a row: a folder in the data directory, or an S3 bucket."""
 
 import asyncio
+import importlib
 import re
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from datetime import timedelta
+from functools import cached_property
 from pathlib import Path
-
-from obstore.exceptions import BaseError
-from obstore.store import LocalStore, S3Store
+from types import ModuleType
+from typing import TYPE_CHECKING
 
 from tutti.base.clock import now
 from tutti.base.errors import Unavailable
 from tutti.base.settings import Settings
+
+if TYPE_CHECKING:
+    from obstore.store import LocalStore, S3Store
 
 # At least two segments, none of which a file system or S3 could read as anything but a name.
 _KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._=@+-]*(/[A-Za-z0-9][A-Za-z0-9._=@+-]*)+")
@@ -26,13 +29,21 @@ class Blobs:
     FileNotFoundError, a store that cannot be reached Unavailable.
     """
 
-    def __init__(self, store: LocalStore | S3Store) -> None:
-        self._store = store
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
 
     @classmethod
     def open(cls, settings: Settings) -> "Blobs":
-        """S3 credentials come from the usual AWS_* environment variables."""
-        return cls(_s3(settings) if settings.blob_url else _folder(settings))
+        """S3 credentials come from the usual AWS_* environment variables. What is wrong with the settings of
+        a bucket is found at once."""
+        blobs = cls(settings)
+        if settings.blob_url:
+            _ = blobs._store
+        return blobs
+
+    @cached_property
+    def _store(self) -> "LocalStore | S3Store":
+        return _objects().open_store(self._settings)
 
     async def put(self, key: str, data: bytes | AsyncIterator[bytes]) -> None:
         """All or nothing: until it returns, readers see what was there before."""
@@ -77,8 +88,8 @@ class Blobs:
     async def delete_unfinished(self, older_than_s: float) -> None:
         """What processes that were killed had begun to write, so long ago. In a bucket only a lifecycle
         rule can do that: for uploads in parts that were never completed."""
-        if isinstance(self._store, LocalStore):
-            folder = Path(str(self._store.prefix))
+        if not self._settings.blob_url:
+            folder = _objects().folder(self._settings)
             await asyncio.to_thread(_delete_unfinished, folder, now() - older_than_s)
 
     async def list(self, prefix: str) -> list[str]:
@@ -107,23 +118,14 @@ def _checked(key: str) -> str:
     return key
 
 
-def _folder(settings: Settings) -> LocalStore:
-    return LocalStore(settings.data_dir / "blobs", mkdir=True, automatic_cleanup=True)
-
-
-def _s3(settings: Settings) -> S3Store:
-    endpoint = settings.blob_endpoint
-    return S3Store.from_url(
-        settings.blob_url,
-        config={"endpoint": endpoint} if endpoint else None,
-        client_options={"allow_http": endpoint.startswith("http://")},
-        retry_config={"max_retries": 3, "retry_timeout": timedelta(seconds=15)},
-    )
+def _objects() -> ModuleType:
+    """Loaded by the first object: an API worker that serves no files is smaller by that."""
+    return importlib.import_module("tutti.store.objects")
 
 
 @asynccontextmanager
 async def _reachable() -> AsyncGenerator[None]:
     try:
         yield
-    except BaseError as error:
+    except _objects().BaseError as error:
         raise Unavailable("The object store cannot be reached; try again.", retry_after_s=2) from error

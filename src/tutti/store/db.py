@@ -1,9 +1,10 @@
 """The SQL database: SQLite in the data directory, or PostgreSQL. Nothing above this file knows which."""
 
 import asyncio
+import importlib
 import sqlite3
 from collections.abc import AsyncGenerator, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +79,11 @@ class Database:
         async with self._polling.connect() as connection:
             return (await connection.execute(query, parameters)).all()
 
+    def insert(self, table: type[Any]) -> Any:
+        """A statement with `on_conflict_...`, which both databases have, each in a dialect of its own. Only
+        the dialect that is used is loaded."""
+        return importlib.import_module(f"sqlalchemy.dialects.{self.engine.dialect.name}").insert(table)
+
     async def close(self) -> None:
         await self.engine.dispose()
 
@@ -101,8 +107,9 @@ class _SqliteConnection(sqlite3.Connection):
     def close(self) -> None:
         """Closing on cancellation is not enough: SQLite keeps a closed connection, with its lock, while some
         traceback still holds a cursor. So the transaction has to be ended by itself."""
-        if self.in_transaction:
-            self.rollback()
+        with suppress(sqlite3.ProgrammingError):  # it is closed already
+            if self.in_transaction:
+                self.rollback()
         super().close()
 
 

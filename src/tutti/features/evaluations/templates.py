@@ -2,12 +2,12 @@
 
 import asyncio
 import contextlib
+import importlib
 import sys
 from collections.abc import AsyncGenerator, Mapping
 from typing import Any
 
 import msgspec
-from jinja2 import Environment, TemplateSyntaxError
 
 from tutti.base.errors import InvalidRequest
 from tutti.process.child import inherited_env
@@ -31,9 +31,10 @@ def check_template(source: str, param: str) -> None:
     """Raises InvalidRequest. It is compiled to source that is thrown away: nothing is evaluated."""
     if len(source) > MAX_TEMPLATE_LENGTH:
         raise _invalid(param, f"it is longer than {MAX_TEMPLATE_LENGTH} characters")
+    jinja2 = importlib.import_module("jinja2")  # by the first template: few servers are sent one
     try:
-        Environment(optimized=False).compile(source, raw=True)  # noqa: S701 - it makes no HTML
-    except TemplateSyntaxError as error:
+        jinja2.Environment(optimized=False).compile(source, raw=True)
+    except jinja2.TemplateSyntaxError as error:
         reason = f"line {error.lineno}: {error.message}"
     except (RecursionError, ValueError, OverflowError):
         reason = "it is nested too deeply, or has a number that is too long"
