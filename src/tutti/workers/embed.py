@@ -7,7 +7,6 @@ the cosine of the embeddings, moved from -1..1 to 0..1), GET /health and GET /pr
 model takes are cut. One thread computes, batch after batch; requests take turns with their batches.
 """
 
-import argparse
 import asyncio
 import json
 import subprocess
@@ -22,16 +21,15 @@ import msgspec
 import numpy as np
 import onnxruntime
 from aiohttp import web
-from aiohttp.typedefs import Handler
 from tokenizers import Encoding, Tokenizer
 
+from tutti.workers import http
 from tutti.workers.bert import GRAPH_FILE
 
 Vectors = np.ndarray[Any, np.dtype[np.float32]]
 
 _BATCH_TEXTS = 32
 _BATCH_TOKENS = 4096  # padding included: the memory of the largest batch is kept
-_MAX_BODY_BYTES = 64 * 1024 * 1024
 
 
 class EmbeddingsRequest(msgspec.Struct):
@@ -133,33 +131,17 @@ def application(embedder: Embedder) -> web.Application:
             for index, row in enumerate(vectors)
         ]
         usage = {"prompt_tokens": tokens, "total_tokens": tokens}
-        return _answer({"object": "list", "data": data, "usage": usage})
+        return http.answer({"object": "list", "data": data, "usage": usage})
 
     async def rerank(request: web.Request) -> web.Response:
         wanted = msgspec.json.decode(await request.read(), type=RerankRequest)
         vectors, tokens = await embedder.embed([wanted.query, *wanted.documents])
         scores = (_cosines(vectors[0], vectors[1:]) + 1) / 2
         results = [{"index": index, "relevance_score": float(score)} for index, score in enumerate(scores)]
-        return _answer({"results": results, "usage": {"prompt_tokens": tokens, "total_tokens": tokens}})
+        return http.answer({"results": results, "usage": {"prompt_tokens": tokens, "total_tokens": tokens}})
 
-    async def progress(_: web.Request) -> web.Response:
-        return _answer({"busy": embedder.busy, "done": embedder.done})
-
-    async def health(_: web.Request) -> web.Response:
-        return _answer({"status": "ok"})
-
-    app = web.Application(client_max_size=_MAX_BODY_BYTES, middlewares=[_errors])
-    app.add_routes([web.post("/v1/embeddings", embeddings), web.post("/v1/rerank", rerank)])
-    app.add_routes([web.get("/progress", progress), web.get("/health", health)])
-    return app
-
-
-@web.middleware
-async def _errors(request: web.Request, handler: Handler) -> web.StreamResponse:
-    try:
-        return await handler(request)
-    except msgspec.MsgspecError as error:
-        return _answer({"error": {"message": str(error), "type": "invalid_request_error"}}, status=400)
+    routes = [web.post("/v1/embeddings", embeddings), web.post("/v1/rerank", rerank)]
+    return http.application(routes, lambda: {"busy": embedder.busy, "done": embedder.done})
 
 
 def _cosines(query: Vectors, documents: Vectors) -> Vectors:
@@ -171,26 +153,9 @@ def _written(row: Vectors, encoding_format: str) -> str | list[float]:
     return b64encode(row.astype("<f4").tobytes()).decode() if encoding_format == "base64" else row.tolist()
 
 
-def _answer(body: Any, status: int = 200) -> web.Response:
-    return web.Response(body=msgspec.json.encode(body), status=status, content_type="application/json")
-
-
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="tutti.workers.embed")
-    parser.add_argument("--folder", type=Path, required=True)
-    parser.add_argument("--port", type=int, required=True)
-    parser.add_argument("--threads", type=int, default=1)
-    args = parser.parse_args()
-    app = application(Embedder(args.folder, args.threads))
-    web.run_app(
-        app,
-        host="127.0.0.1",
-        port=args.port,
-        print=None,
-        access_log=None,
-        handler_cancellation=True,
-        shutdown_timeout=0.1,
-    )
+    args = http.parser("tutti.workers.embed").parse_args()
+    http.run(application(Embedder(args.folder, args.threads)), args.port)
 
 
 if __name__ == "__main__":

@@ -115,7 +115,9 @@ async def test_a_broken_object_store_is_unavailable_and_nothing_is_recorded(
 ) -> None:
     id = await put(database)
     blobs = Blobs.open(settings)
-    (settings.data_dir / "blobs" / "proj-default").write_text("no folder")
+    folder = settings.data_dir / "blobs"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "proj-default").write_text("no folder")
     ledger = await Ledger.open(await claimed(database), blobs)
     with pytest.raises(Unavailable):
         await ledger.append([1], {"output": b"a"}, {})

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from scipy.signal import resample_poly
 
+from tutti.workers.http import Refused
 from tutti.workers.speech.encode import FORMS, RAW, Encoder, Form
-from tutti.workers.speech.model import Refused
 
 HZ = 24_000
 Sound = np.ndarray[Any, np.dtype[np.float32]]

@@ -9,9 +9,9 @@ import pytest
 from hibari.voices import VOICES, voice_path
 from onnx import TensorProto, helper
 
+from tutti.workers.http import Refused
 from tutti.workers.speech.hibari import HibariModel
 from tutti.workers.speech.kokoro import KokoroModel
-from tutti.workers.speech.model import Refused
 
 ROWS, STYLE = 5, 256
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tutti.workers.speech.model import Refused
+from tutti.workers.http import Refused
 from tutti.workers.speech.pieces import MOST_CHARACTERS, pieces, pronounced
 
 LONG = "A sentence without a single stop or comma " * 20

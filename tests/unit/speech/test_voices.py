@@ -2,8 +2,9 @@
 
 import pytest
 
+from tutti.workers.http import Refused
 from tutti.workers.speech.kokoro import mixed
-from tutti.workers.speech.model import MOST_PHONEMES, Refused
+from tutti.workers.speech.model import MOST_PHONEMES
 from tutti.workers.speech.phonemes import Phonemes, check_language
 
 

@@ -1,16 +1,7 @@
 """The endpoints whose requests a batch may hold."""
 
 from tutti.base.errors import InvalidRequest
-
-ENDPOINTS = (
-    "/v1/chat/completions",
-    "/v1/completions",
-    "/v1/embeddings",
-    "/v1/rerank",
-    "/v1/audio/transcriptions",
-    "/v1/audio/translations",
-)
-"""Each takes a JSON body; that of audio names a URL as its `file`. A new one is a path here."""
+from tutti.features.files.checks.batch import ENDPOINTS
 
 
 def check_endpoint(endpoint: str) -> None:

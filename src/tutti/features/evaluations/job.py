@@ -1,6 +1,5 @@
 """The job of an evaluation: reads the data, has every row judged, counts, and makes the result file."""
 
-import contextlib
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from functools import partial
@@ -217,8 +216,6 @@ def _all_failed(tally: Tally) -> Failed:
 
 async def _result_file(platform: Platform, job: EvaluationJob, ledger: Ledger) -> str:
     file_id = "file-" + job.id.rpartition("-")[2]
-    with contextlib.suppress(NotFound):
-        return (await files.find(platform, job.project_id, file_id)).id
     made = await files.make(
         platform,
         job.write,

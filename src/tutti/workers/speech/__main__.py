@@ -1,11 +1,9 @@
 """`python -m tutti.workers.speech --family hibari --folder MODEL --port 9000` serves POST /v1/audio/speech,
 GET /health and GET /progress."""
 
-import argparse
 from pathlib import Path
 
-from aiohttp import web
-
+from tutti.workers import http
 from tutti.workers.speech.hibari import HibariModel
 from tutti.workers.speech.kokoro import KokoroModel
 from tutti.workers.speech.model import SpeechModel
@@ -14,26 +12,11 @@ from tutti.workers.speech.speaker import Speaker
 
 
 def main() -> None:
-    args = _arguments()
-    speaker = Speaker(_model(args.family, args.folder, args.threads))
-    web.run_app(
-        application(speaker),
-        host="127.0.0.1",
-        port=args.port,
-        print=None,
-        access_log=None,
-        handler_cancellation=True,
-        shutdown_timeout=0.1,
-    )
-
-
-def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="tutti.workers.speech")
+    parser = http.parser("tutti.workers.speech")
     parser.add_argument("--family", choices=("hibari", "kokoro"), required=True)
-    parser.add_argument("--folder", type=Path, required=True)
-    parser.add_argument("--port", type=int, required=True)
-    parser.add_argument("--threads", type=int, default=1)
-    return parser.parse_args()
+    args = parser.parse_args()
+    speaker = Speaker(_model(args.family, args.folder, args.threads))
+    http.run(application(speaker), args.port)
 
 
 def _model(family: str, folder: Path, threads: int) -> SpeechModel:

@@ -10,7 +10,8 @@ from typing import cast
 import av
 import numpy as np
 
-from tutti.workers.speech.model import Refused, Samples
+from tutti.workers.http import Refused
+from tutti.workers.speech.model import Samples
 
 _IN_MEMORY_BYTES = 8 * 1024 * 1024
 _BLOCK_BYTES = 256 * 1024

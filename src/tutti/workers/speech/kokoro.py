@@ -16,7 +16,8 @@ import hibari.tts
 import numpy as np
 import onnxruntime
 
-from tutti.workers.speech.model import Refused, Samples, Voice, unknown_voice
+from tutti.workers.http import Refused
+from tutti.workers.speech.model import Samples, Voice, unknown_voice
 
 Styles = np.ndarray[Any, np.dtype[np.float32]]
 """A row for each number of phonemes."""

@@ -6,18 +6,12 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from tutti.workers.http import Refused
+
 Samples = np.ndarray[Any, np.dtype[np.float32]]
 
 MOST_PHONEMES = 400
 """Of one piece. Kokoro takes 510; longer ones are spoken no better and only come later."""
-
-
-class Refused(Exception):
-    """The request asks for what cannot be done; `param` names the field."""
-
-    def __init__(self, message: str, param: str) -> None:
-        super().__init__(message)
-        self.param = param
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,8 @@ from functools import cached_property
 
 from hibari.g2p import G2P
 
-from tutti.workers.speech.model import MOST_PHONEMES, Refused
+from tutti.workers.http import Refused
+from tutti.workers.speech.model import MOST_PHONEMES
 
 
 class Phonemes:

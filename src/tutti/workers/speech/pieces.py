@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from hibari import Hibari
 
-from tutti.workers.speech.model import Refused
+from tutti.workers.http import Refused
 
 MOST_CHARACTERS = 200
 """About 14 seconds of speech: with a slow model, too, progress shows and leaving is noticed soon."""

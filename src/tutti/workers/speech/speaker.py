@@ -9,8 +9,9 @@ from typing import Annotated, Literal, TypeVar
 
 import msgspec
 
+from tutti.workers.http import Refused
 from tutti.workers.speech.encode import FORMS, RAW, Encoder
-from tutti.workers.speech.model import Refused, SpeechModel, Voice
+from tutti.workers.speech.model import SpeechModel, Voice
 from tutti.workers.speech.phonemes import Phonemes, check_language
 from tutti.workers.speech.pieces import pieces, pronounced
 

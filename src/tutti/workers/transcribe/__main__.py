@@ -6,11 +6,7 @@
 - GET /health, GET /progress.
 """
 
-import argparse
-from pathlib import Path
-
-from aiohttp import web
-
+from tutti.workers import http
 from tutti.workers.transcribe.lanes import Work
 from tutti.workers.transcribe.recording import Transcriber
 from tutti.workers.transcribe.server import application
@@ -19,21 +15,9 @@ from tutti.workers.transcribe.whisper import Whisper
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="tutti.workers.transcribe")
-    parser.add_argument("--folder", type=Path, required=True)
-    parser.add_argument("--port", type=int, required=True)
-    parser.add_argument("--threads", type=int, default=1)
-    args = parser.parse_args()
+    args = http.parser("tutti.workers.transcribe").parse_args()
     whisper = Whisper(args.folder, args.threads, Work())
-    web.run_app(
-        application(Transcriber(whisper, load_voice(), args.folder)),
-        host="127.0.0.1",
-        port=args.port,
-        print=None,
-        access_log=None,
-        handler_cancellation=True,
-        shutdown_timeout=0.1,
-    )
+    http.run(application(Transcriber(whisper, load_voice(), args.folder)), args.port)
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from typing import Annotated, Literal, TypeVar
 import msgspec
 from aiohttp import BodyPartReader, web
 
+from tutti.workers.http import Refused
 from tutti.workers.transcribe.languages import LANGUAGES
 from tutti.workers.transcribe.recording import Wanted
 from tutti.workers.transcribe.whisper import FALLBACKS, Hearing
@@ -18,14 +19,6 @@ _MAX_FIELD = 64 * 1024
 
 T = TypeVar("T")
 Speakers = Annotated[int, msgspec.Meta(ge=1, le=100)]
-
-
-class BadRequest(Exception):
-    """`param` is the field that is wrong."""
-
-    def __init__(self, message: str, param: str | None = None) -> None:
-        super().__init__(message)
-        self.param = param
 
 
 class Fields(msgspec.Struct):
@@ -43,14 +36,14 @@ class Fields(msgspec.Struct):
 
 @asynccontextmanager
 async def form(request: web.Request) -> AsyncGenerator[tuple[Fields, Path]]:
-    """The file is there until the end of the block. Raises BadRequest."""
+    """The file is there until the end of the block. Raises Refused."""
     with tempfile.NamedTemporaryFile(prefix="tutti-audio-") as file:
         values: dict[str, str | list[str]] = {}
         found = False
         try:
             async for part in await request.multipart():
                 if not isinstance(part, BodyPartReader):
-                    raise BadRequest("A part of the form has parts itself.")
+                    raise Refused("A part of the form has parts itself.")
                 if part.name == "file":
                     found = True
                     while chunk := await part.read_chunk(_CHUNK):
@@ -58,9 +51,9 @@ async def form(request: web.Request) -> AsyncGenerator[tuple[Fields, Path]]:
                 else:
                     await _add(values, part)
         except ValueError as error:
-            raise BadRequest(f"The form cannot be read: {error}") from error
+            raise Refused(f"The form cannot be read: {error}") from error
         if not found:
-            raise BadRequest("The file is missing.", "file")
+            raise Refused("The file is missing.", "file")
         file.flush()
         yield _fields(values), Path(file.name)
 
@@ -77,17 +70,17 @@ def _fields(values: dict[str, str | list[str]]) -> Fields:
     try:
         return msgspec.convert(values, Fields, strict=False)
     except msgspec.ValidationError as error:
-        raise BadRequest(str(error)) from error
+        raise Refused(str(error)) from error
 
 
 def wanted(fields: Fields, task: Literal["transcribe", "translate"]) -> Wanted:
-    """Raises BadRequest."""
+    """Raises Refused."""
     language = None if fields.language in ("", "auto") else fields.language.lower()
     if language is not None and language not in LANGUAGES:
-        raise BadRequest(f"Whisper does not know the language {fields.language[:20]!r}.", "language")
+        raise Refused(f"Whisper does not know the language {fields.language[:20]!r}.", "language")
     least, most = fields.min_speakers, fields.max_speakers
     if least is not None and most is not None and least > most:
-        raise BadRequest("min_speakers is greater than max_speakers.", "min_speakers")
+        raise Refused("min_speakers is greater than max_speakers.", "min_speakers")
     words = "word" in fields.timestamp_granularities
     hearing = Hearing(
         task=task,

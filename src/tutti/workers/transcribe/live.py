@@ -11,6 +11,7 @@ from contextlib import suppress
 import msgspec
 from aiohttp import web
 
+from tutti.workers.http import Refused, answer, refusal
 from tutti.workers.transcribe.inbox import Gone
 from tutti.workers.transcribe.messages import Event, Message, Opened, Opening
 from tutti.workers.transcribe.recording import Transcriber
@@ -41,7 +42,7 @@ def live_routes(transcriber: Transcriber) -> list[web.RouteDef]:
             await session.inbox.put(msgspec.json.decode(await request.read(), type=Message))
         except Gone:
             return _gone()
-        return web.json_response({})
+        return answer({})
 
     return [web.post("/realtime", opened), web.post("/realtime/{session}", message)]
 
@@ -62,5 +63,4 @@ def _line(event: Event) -> bytes:
 
 
 def _gone() -> web.Response:
-    body = {"message": "The session has ended.", "type": "invalid_request_error", "param": None, "code": None}
-    return web.json_response({"error": body}, status=404)
+    return refusal(Refused("The session has ended."), status=404)

@@ -5,7 +5,7 @@ The model may also be named when the batch is made, and whether the lines fit it
 
 from tutti.features.files.checks.wrong import Json, Wrong, a_text, an_object, shown
 
-URLS = (
+ENDPOINTS = (
     "/v1/chat/completions",
     "/v1/completions",
     "/v1/embeddings",
@@ -13,6 +13,7 @@ URLS = (
     "/v1/audio/transcriptions",
     "/v1/audio/translations",
 )
+"""Each takes a JSON body; that of audio names a URL as its `file`. A new one is a path here."""
 _MAX_ID = 512
 
 
@@ -27,8 +28,8 @@ def check_batch(fields: Json) -> str:
         raise Wrong(f"`custom_id` must have 1 to {_MAX_ID} characters.", "custom_id")
     if fields.get("method") not in (None, "POST"):
         raise Wrong("`method` must be POST.", "method")
-    if fields.get("url") not in (None, *URLS):
-        raise Wrong(f"`url` is {shown(fields['url'])}, but must be one of {', '.join(URLS)}.", "url")
+    if fields.get("url") not in (None, *ENDPOINTS):
+        raise Wrong(f"`url` is {shown(fields['url'])}, but must be one of {', '.join(ENDPOINTS)}.", "url")
     if "body" not in fields:
         raise Wrong("The line has no `body`: give the request's fields.", "body")
     body = an_object(fields["body"], "body")
