@@ -1,0 +1,1 @@
+"""Where untrusted code runs: the sessions of the code interpreter."""
