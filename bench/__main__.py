@@ -1,9 +1,10 @@
-"""`python -m bench [gateway] [tokens] [startup] [batch] [soak] [speech] [transcribe]`: all without a name."""
+"""`python -m bench [gateway] [tokens] [startup] [batch] [soak] [speech] [transcribe]
+[interpreter]`: all without a name."""
 
 import asyncio
 import sys
 
-from bench import batch, gateway, soak, speech, startup, tokens, transcribe
+from bench import batch, gateway, interpreter, soak, speech, startup, tokens, transcribe
 
 BENCHES = {
     "gateway": gateway.main,
@@ -13,6 +14,7 @@ BENCHES = {
     "soak": soak.main,
     "speech": speech.main,
     "transcribe": transcribe.main,
+    "interpreter": interpreter.main,
 }
 
 

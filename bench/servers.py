@@ -132,19 +132,16 @@ async def litellm_proxy(folder: Path, engine: Server) -> AsyncIterator[Server]:
 
 
 def install_litellm() -> None:
-    """LiteLLM lives in an environment of its own, from requirements/litellm.txt."""
-    if LITELLM.exists():
-        return
-    uv = str(Path(sys.executable).with_name("uv"))
-    home = str(LITELLM.parent.parent)
-    subprocess.run([uv, "venv", "--quiet", home], check=True)
-    install = [
-        uv,
-        "pip",
-        "install",
-        "--quiet",
-        "--require-hashes",
-        "-r",
-        str(ROOT / "requirements/litellm.txt"),
-    ]
-    subprocess.run([*install, "--python", f"{home}/bin/python"], check=True)
+    peer_environment("litellm")
+
+
+def peer_environment(name: str) -> Path:
+    """The programs of a peer, which lives in an environment of its own, from requirements/<name>.txt."""
+    home = ROOT / ".clients" / name
+    if not home.exists():
+        uv = str(Path(sys.executable).with_name("uv"))
+        subprocess.run([uv, "venv", "--quiet", str(home)], check=True)
+        lock = ("--require-hashes", "-r", str(ROOT / "requirements" / f"{name}.txt"))
+        install = (uv, "pip", "install", "--quiet", *lock, "--python", f"{home}/bin/python")
+        subprocess.run(install, check=True)
+    return home / "bin"

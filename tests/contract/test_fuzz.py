@@ -80,13 +80,16 @@ OPERATIONS = [
     "GET /evaluation/model-list",
     "GET /evaluation/{id}",
     "GET /evaluation/{id}/status",
+    "POST /tci/execute",
+    "GET /tci/sessions",
 ]
 
 
 @pytest.fixture(scope="module")
 def document() -> Iterator[schemathesis.BaseSchema]:
     models = {it.name: it for it in MODELS.values()}
-    with running_server(list(models.values()), early_headers_s=1, max_speech_chars=500) as server:
+    limits = {"early_headers_s": 1, "max_speech_chars": 500, "interpreter_time_s": 1}
+    with running_server(list(models.values()), interpreter=True, **limits) as server:
         yield schemathesis.openapi.from_url(f"{server.url}/openapi.json")
 
 

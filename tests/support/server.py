@@ -16,6 +16,7 @@ from typing import Any
 import httpx
 import msgspec
 import psutil
+from tests.support import environment
 from tests.support.weights import lend
 
 from tutti.base.model import Model
@@ -69,18 +70,21 @@ def running_server(
     ready: bool = True,
     key: str = "any",
     lent: Sequence[str] | None = None,
+    interpreter: bool = False,
     **settings: Any,
 ) -> Iterator[Server]:
     """`models` are loaded at start: names of the catalogue, paths, or entries, which are put into a catalogue
     file; `catalog` may hold more entries that are not loaded. Waits for /readyz unless `ready` is False.
     Weights are kept in $TUTTI_TEST_CACHE between runs; with `lent`, only those are there and what the server
-    adds is not kept."""
+    adds is not kept. `interpreter`: with the environment that the code interpreter needs."""
     with tempfile.TemporaryDirectory(prefix="tutti-", ignore_cleanup_errors=True) as folder:
         data_dir = Path(folder)
         if lent is None:
             _share_weights(data_dir)
         else:
             lend(data_dir, *lent)
+        if interpreter:
+            environment.lend(data_dir)
         with started(data_dir, models, **settings) as process:
             url = _url(process, data_dir)
             client = httpx.Client(base_url=url, headers={"authorization": f"Bearer {key}"}, timeout=60)

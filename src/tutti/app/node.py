@@ -9,6 +9,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from tutti.app.banner import announce
 from tutti.app.jobworkers import JobWorkers
 from tutti.app.reservation import CannotStart
+from tutti.app.sandboxhosts import SandboxHosts
 from tutti.app.workers import worker_env
 from tutti.base.errors import TuttiError
 from tutti.base.settings import Settings
@@ -19,7 +20,7 @@ from tutti.parts.engines import ENGINES
 from tutti.process.supervisor import Supervisor
 from tutti.serving.catalog import Catalog
 from tutti.serving.entries import BrokenCatalogue
-from tutti.serving.fleet import Fleet
+from tutti.serving.fleet import Fleet, node_id
 from tutti.serving.sources.base import PullFailed
 from tutti.store.db import Database, database_url
 from tutti.store.migrate import migrate
@@ -44,6 +45,7 @@ async def run(settings: Settings, workers: Supervisor, asked: asyncio.Event, ins
         catalog = Catalog(settings, database)
         fleet = await Fleet.open(settings, database, catalog, ENGINES, Local())
         jobs = JobWorkers(settings, database, worker_env(settings))
+        sandboxes = SandboxHosts(node_id(settings), database, worker_env(settings), settings.hang_timeout_s)
         try:
             names = await _preload(settings, catalog, fleet)
             open_to_all = not await has_keys(database)
@@ -54,7 +56,7 @@ async def run(settings: Settings, workers: Supervisor, asked: asyncio.Event, ins
             return await _drain(workers, jobs, fleet, insisted)
         finally:
             jobs.kill()
-            await asyncio.gather(jobs.stop(), fleet.stop())
+            await asyncio.gather(jobs.stop(), sandboxes.stop(), fleet.stop())
 
 
 async def _preload(settings: Settings, catalog: Catalog, fleet: Fleet) -> list[str]:

@@ -8,6 +8,7 @@ from tutti.parts.engines import ENGINES
 from tutti.serving.catalog import Catalog
 from tutti.serving.dispatch import Dispatch
 from tutti.serving.fetch import Fetcher
+from tutti.serving.interpreter import Interpreter
 from tutti.serving.meter import Meter
 from tutti.serving.platform import Platform
 from tutti.store.blobs import Blobs
@@ -44,4 +45,7 @@ async def open_platform(
         dispatch = Dispatch(settings, database, catalog, ENGINES, background=background)
         await dispatch.start()
         parts.push_async_callback(dispatch.close)
-        yield Platform(settings, database, Blobs.open(settings), catalog, dispatch, meter, Fetcher())
+        interpreter = Interpreter(settings, database)
+        parts.callback(interpreter.close)
+        blobs = Blobs.open(settings)
+        yield Platform(settings, database, blobs, catalog, dispatch, meter, Fetcher(), interpreter)

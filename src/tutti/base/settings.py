@@ -43,7 +43,9 @@ class Settings(BaseSettings):
         3.0, gt=0, description="A stream that waits longer than this gets headers and SSE comments early."
     )
     hang_timeout_s: float = Field(
-        60.0, gt=0, description="A busy engine that makes no progress for this long is restarted."
+        60.0,
+        gt=0,
+        description="A busy engine that makes no progress for this long is restarted; the interpreter too.",
     )
     drain_timeout_s: float = Field(
         30.0, ge=0, description="After SIGTERM, how long running requests may take to finish."
@@ -76,6 +78,42 @@ class Settings(BaseSettings):
     )
     socket_idle_s: float = Field(
         300.0, gt=0, description="A WebSocket whose client says nothing for this long is closed."
+    )
+    interpreter_driver: str = Field(
+        "",
+        pattern="^(|bubblewrap|runsc|podman|docker)$",
+        description="How the code interpreter's sandboxes are made: bubblewrap, runsc, podman or docker; "
+        "empty: the first of them that works here.",
+    )
+    interpreter_unsafe_subprocess: bool = Field(
+        False,
+        description="Where no sandbox works, run code WITHOUT one: it can do whatever this server can.",
+    )
+    interpreter_network: list[str] = Field(
+        default_factory=list[str],
+        description="Projects (ids, or * for all) whose code may reach the internet; nobody's reaches this "
+        "network.",
+    )
+    interpreter_sessions: int = Field(
+        64, ge=1, le=10_000, description="Sessions of the code interpreter at once; one more gets a 429."
+    )
+    interpreter_warm: int = Field(
+        2, ge=0, le=64, description="Sessions that are started before anybody asks for them."
+    )
+    interpreter_session_s: float = Field(3600.0, gt=0, description="How long a session lasts.")
+    interpreter_memory_bytes: int = Field(
+        1024**3, ge=64 * 1024**2, description="Memory that a session may take; above it, it is ended."
+    )
+    interpreter_processes: int = Field(64, ge=8, description="Processes and threads that a session may have.")
+    interpreter_disk_bytes: int = Field(
+        256 * 1024**2, ge=1024**2, description="What a session may keep in files; they are in memory too."
+    )
+    interpreter_output_bytes: int = Field(
+        8 * 1024**2, ge=1024, description="Output of one execution: there it is cut, and its code stopped."
+    )
+    interpreter_time_s: float = Field(120.0, gt=0, description="How long one execution may take.")
+    interpreter_cpu_s: float = Field(
+        120.0, gt=0, description="CPU time that one execution may take, all its processes together."
     )
     hub_url: str = Field("https://huggingface.co", description="A hub that speaks Hugging Face's protocol.")
     hub_token: str = Field("", description="Token for gated repositories.", repr=False)

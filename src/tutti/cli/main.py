@@ -32,6 +32,7 @@ MOUNTS = (
     Mount("pull", "tutti.cli.pull:pull", "Download a model.", _RUN),
     Mount("rm", "tutti.cli.pull:rm", "Delete a downloaded model.", _RUN),
     Mount("local", "tutti.cli.pull:local", "List the models on this machine.", _RUN),
+    Mount("env", "tutti.cli.env:app", "Make, list and delete the environments of users' code.", _RUN),
     Mount("keys", "tutti.cli.keys:app", "Create, list and revoke API keys.", _RUN),
     Mount("chat", "tutti.cli.chat:chat", "Talk to a model at a prompt.", _USE),
     Mount("chat.completions", "tutti.cli.text:chat_completions", "Answer a list of messages.", _USE),
@@ -42,6 +43,7 @@ MOUNTS = (
     Mount("batches", "tutti.cli.batches:app", "Submit and manage batches of requests.", _USE),
     Mount("files", "tutti.cli.files:app", "Check, upload, list, download and delete files.", _USE),
     Mount("evals", "tutti.cli.evals:app", "Have a model judge the rows of a file.", _USE),
+    Mount("tci", "tutti.cli.tci:app", "Execute code in a sandbox.", _USE),
     Mount("models", "tutti.cli.models:app", "List and describe models.", _USE),
     Mount("usage", "tutti.cli.usage:usage", "Show what has been used.", _USE),
 )

@@ -1,7 +1,7 @@
 """Counts a request that is not about tokens alone, when it ends, however it ends."""
 
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 
 from starlette.requests import ClientDisconnect
@@ -31,8 +31,13 @@ class Tally:
             self.first_s = self.elapsed_s
 
 
+def metered(meter: Meter, who: Caller, model: Model, operation: str) -> AbstractContextManager[Tally]:
+    return metered_as(meter, who, model.name, operation)
+
+
 @contextmanager
-def metered(meter: Meter, who: Caller, model: Model, operation: str) -> Generator[Tally]:
+def metered_as(meter: Meter, who: Caller, name: str, operation: str) -> Generator[Tally]:
+    """`name` stands where others have a model's."""
     began_at, tally, status = now(), Tally(), 200
     try:
         yield tally
@@ -41,12 +46,12 @@ def metered(meter: Meter, who: Caller, model: Model, operation: str) -> Generato
         raise
     finally:
         latency_s = tally.elapsed_s
-        metrics.observe_served(model.name, tally.prompt_tokens, 0, latency_s, tally.first_s)
+        metrics.observe_served(name, tally.prompt_tokens, 0, latency_s, tally.first_s)
         meter.record(
             Served(
                 project_id=who.project_id,
                 key_id=who.key_id,
-                model=model.name,
+                model=name,
                 operation=operation,
                 status=status,
                 prompt_tokens=tally.prompt_tokens,

@@ -10,6 +10,7 @@ from tutti.features.audio import schemas as audio_schemas
 from tutti.features.batches import routes as batches
 from tutti.features.evaluations import routes as evaluations
 from tutti.features.files import routes as files
+from tutti.features.interpreter import routes as interpreter
 from tutti.features.models import jobs_routes as jobs
 from tutti.features.models import project_routes as project_models
 from tutti.features.models import routes as models
@@ -31,6 +32,7 @@ FEATURES: tuple[Router, ...] = (
     files.router,
     batches.router,
     evaluations.router,
+    interpreter.router,
 )
 """Mounted at /v1."""
 

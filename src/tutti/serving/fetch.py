@@ -15,30 +15,22 @@ import socket
 import zlib
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv6Address, IPv6Network
 from types import ModuleType
 from typing import TYPE_CHECKING
 
 from yarl import URL
 
 from tutti.base.errors import InvalidRequest, Unavailable
+from tutti.base.internet import Address, forms, is_plain_host, is_public, literal
 
 if TYPE_CHECKING:
     from aiohttp import ClientResponse
-
-Address = IPv4Address | IPv6Address
 
 MAX_REDIRECTS = 5
 MAX_URL_LENGTH = 8192
 _PIECE_BYTES = 1 << 18
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _FORBIDDEN = re.compile(r"[\x00-\x20\x7f-\xa0\\]|\s")
-_NAME = re.compile(
-    r"(?=.{1,253}\.?$)([a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?\.)*[a-z]([a-z0-9-]{0,61}[a-z0-9])?\.?"
-)
-_UNICAST = IPv6Network("2000::/3")
-_NAT64 = IPv6Network("64:ff9b::/96")
-_PROTOCOLS = ipaddress.IPv4Network("192.0.0.0/24")
 
 
 @dataclass(frozen=True)
@@ -61,13 +53,6 @@ class Posted:
 
 class Refused(Exception):
     """Why a fetch failed, in words that are safe to show to the client."""
-
-
-def is_public(address: Address) -> bool:
-    """True for addresses of the public internet (older Pythons' `is_global` has holes, closed here)."""
-    if address.is_multicast or not address.is_global:
-        return False
-    return address not in _PROTOCOLS if isinstance(address, IPv4Address) else address in _UNICAST
 
 
 class Fetcher:
@@ -120,9 +105,9 @@ class Fetcher:
     def check(self, url: str, *, param: str | None = None) -> None:
         """Raises InvalidRequest for a URL that would be refused whatever its host resolves to."""
         try:
-            literal = _literal(parse_url(url).raw_host or "")
-            if literal is not None:
-                self._check((literal,))
+            address = literal(parse_url(url).raw_host or "")
+            if address is not None:
+                self._check((address,))
         except Refused as error:
             raise InvalidRequest(f"The URL cannot be used: {error}.", param=param) from None
 
@@ -161,7 +146,7 @@ class Fetcher:
         return addresses
 
     def _check(self, addresses: Sequence[Address]) -> None:
-        if not addresses or not all(self._allow(form) for a in addresses for form in _forms(a)):
+        if not addresses or not all(self._allow(form) for a in addresses for form in forms(a)):
             raise Refused("its host is not a public address")
 
 
@@ -225,21 +210,9 @@ def _checked(url: URL) -> URL:
         raise Refused("only http and https are allowed")
     if "@" in url.raw_authority:
         raise Refused("a user name or password is not allowed")
-    if not url.port or not _is_plain_host(url.raw_host or ""):
+    if not url.port or not is_plain_host(url.raw_host or ""):
         raise Refused("its host or port is not valid")
     return url
-
-
-def _is_plain_host(host: str) -> bool:
-    """A DNS name, or an address in its standard spelling: no octal, hexadecimal or short forms, no zones."""
-    return _literal(host) is not None or _NAME.fullmatch(host) is not None
-
-
-def _literal(host: str) -> Address | None:
-    try:
-        return None if "%" in host else ipaddress.ip_address(host)
-    except ValueError:
-        return None
 
 
 # --- addresses ----------------------------------------------------------------------------------------------
@@ -247,22 +220,11 @@ def _literal(host: str) -> Address | None:
 
 async def _addresses(url: URL) -> Sequence[Address]:
     host = url.raw_host or ""
-    literal = _literal(host)
-    if literal is not None:
-        return (literal,)
+    address = literal(host)
+    if address is not None:
+        return (address,)
     try:
         found = await asyncio.get_running_loop().getaddrinfo(host, url.port, type=socket.SOCK_STREAM)
     except (socket.gaierror, UnicodeError):
         raise Refused("its host name is not known") from None
     return tuple(dict.fromkeys(ipaddress.ip_address(info[4][0]) for info in found))
-
-
-def _forms(address: Address) -> Sequence[Address]:
-    """The addresses that packets to this one may end up at: IPv6 also carries IPv4 inside."""
-    if isinstance(address, IPv4Address):
-        return (address,)
-    if address.ipv4_mapped is not None:
-        return (address.ipv4_mapped,)
-    if address in _NAT64:
-        return (IPv4Address(int(address) & 0xFFFFFFFF),)
-    return (address,) if address.sixtofour is None else (address, address.sixtofour)

@@ -11,7 +11,8 @@ import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 from yarl import URL
 
-from tutti.serving.fetch import Address, Refused
+from tutti.base.internet import Address
+from tutti.serving.fetch import Refused
 
 _CHUNK_BYTES = 64 * 1024
 

@@ -58,7 +58,7 @@ class Fleet:
         driver: Driver,
         pace: Pace = PACE,
     ) -> "Fleet":
-        rows = Rows(database, _node_id(settings))
+        rows = Rows(database, node_id(settings))
         budget_bytes = settings.memory_budget_bytes or default_budget_bytes()
         gpus = [gpu.index for gpu in await list_gpus()]
         await rows.register(_node_row(rows.node_id, budget_bytes))
@@ -189,7 +189,7 @@ def _node_row(node_id: str, budget_bytes: int) -> NodeRow:
     )
 
 
-def _node_id(settings: Settings) -> str:
+def node_id(settings: Settings) -> str:
     """Kept in the data directory, which one controller owns at a time."""
     path = settings.data_dir / "node"
     if not path.exists():

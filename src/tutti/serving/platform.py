@@ -6,6 +6,7 @@ from tutti.base.settings import Settings
 from tutti.serving.catalog import Catalog
 from tutti.serving.dispatch import Dispatch
 from tutti.serving.fetch import Fetcher
+from tutti.serving.interpreter import Interpreter
 from tutti.serving.meter import Meter
 from tutti.store.blobs import Blobs
 from tutti.store.db import Database
@@ -20,3 +21,4 @@ class Platform:
     dispatch: Dispatch
     meter: Meter
     fetcher: Fetcher
+    interpreter: Interpreter

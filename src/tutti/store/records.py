@@ -129,6 +129,22 @@ class Replica(Record):
     used_at: Mapped[float]
 
 
+class SandboxHost(Record):
+    """The process of a node that keeps the code interpreter's sessions. API workers write a row that is
+    `wanted`; from then on it is the controller's, and the process's own. No row: nobody has asked for it."""
+
+    __tablename__ = "sandbox_hosts"
+    node_id: Mapped[str] = mapped_column(String(64), primary_key=True)
+    state: Mapped[str] = mapped_column(String(16))
+    """wanted | preparing | ready | failed"""
+    detail: Mapped[str] = mapped_column(Text, default="")
+    """What it is doing, for people, or why it failed."""
+    address: Mapped[str] = mapped_column(Text, default="")
+    token: Mapped[str] = mapped_column(String(64), default="")
+    """Whoever has it may run code in any project's sessions."""
+    changed_at: Mapped[float]
+
+
 class JobRow(Record):
     """A piece of durable work. Only whoever holds `lock_token` may write it, until `leased_until`; see
     jobs/queue. `args` is the kind's versioned struct, `state` what a later attempt goes on from."""

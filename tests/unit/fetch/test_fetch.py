@@ -11,7 +11,8 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from tutti.base.errors import InvalidRequest, Unavailable
-from tutti.serving.fetch import Address, Fetcher, Posted, is_public
+from tutti.base.internet import Address, is_public
+from tutti.serving.fetch import Fetcher, Posted
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 Serve = Callable[[Handler], Awaitable[str]]

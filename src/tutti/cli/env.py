@@ -1,0 +1,89 @@
+"""`tutti env`: the Python environments that users' code runs in. No server is needed."""
+
+import asyncio
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from tutti.base.settings import Settings
+from tutti.cli.output import note, write, write_table
+from tutti.sandboxes.environment import (
+    NotMade,
+    Progress,
+    environment_folder,
+    environments_folder,
+    is_being_made,
+    is_made,
+    make,
+    read_progress,
+    remove,
+)
+
+DataDir = Annotated[
+    Path | None, typer.Option("--data-dir", help="As of `tutti serve` (TUTTI_DATA_DIR).", show_default=False)
+]
+app = typer.Typer(
+    help="The Python environments that users' code runs in.", no_args_is_help=True, add_completion=False
+)
+
+
+@app.command("make")
+def make_(data_dir: DataDir = None) -> None:
+    """Make the interpreter's environment now, so that its first user does not wait for it."""
+    with Console(stderr=True).status("waiting") as status:
+
+        def show(progress: Progress) -> None:
+            status.update(str(progress))
+
+        try:
+            folder = asyncio.run(make(_data_dir(data_dir), show))
+        except NotMade as error:
+            note(error.message)
+            raise typer.Exit(1) from error
+    write(f"{folder}\n")
+
+
+@app.command("list")
+def list_(data_dir: DataDir = None) -> None:
+    """List the environments on this machine. Those of earlier versions are `old`: remove them."""
+    current = environment_folder(_data_dir(data_dir))
+    folders = sorted(environments_folder(_data_dir(data_dir)).glob("[!.]*"))
+    write_table(
+        ("NAME", "SIZE", "STATE", "FOLDER"),
+        [(it.name, f"{_size_bytes(it) / 1e6:,.0f} MB", _state(it, current), it) for it in folders],
+    )
+
+
+@app.command("rm")
+def rm(
+    name: Annotated[str, typer.Argument(help="The environment's name, as listed.")], data_dir: DataDir = None
+) -> None:
+    """Delete an environment; refused while a server uses it. The current one is made again when needed."""
+    folders = environments_folder(_data_dir(data_dir)).glob("[!.]*")
+    folder = next((it for it in folders if it.name == name), None)
+    if folder is None:
+        note(f"there is no environment {name!r}")
+        raise typer.Exit(1)
+    try:
+        remove(folder)
+    except BlockingIOError as error:
+        note(f"{name} is in use: stop the server, or what makes it, first")
+        raise typer.Exit(1) from error
+    write(f"{name} is gone from this machine\n")
+
+
+def _data_dir(given: Path | None) -> Path:
+    flags: dict[str, Any] = {} if given is None else {"data_dir": given}
+    return Settings(**flags).data_dir
+
+
+def _state(folder: Path, current: Path) -> str:
+    if is_made(folder):
+        return "complete" if folder == current else "old"
+    return str(read_progress(folder)) if is_being_made(folder) else "partial"
+
+
+def _size_bytes(folder: Path) -> int:
+    return sum(it.lstat().st_size for it in folder.rglob("*") if not it.is_dir())

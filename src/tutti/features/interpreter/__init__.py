@@ -1,0 +1,1 @@
+"""The code interpreter: Python code of clients, in sessions that keep their state."""

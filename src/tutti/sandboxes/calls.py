@@ -1,0 +1,32 @@
+"""What API workers and sandbox hosts say to one another."""
+
+from typing import Any
+
+import msgspec
+
+from tutti.sandboxes.session import InputFile
+
+LEAVING = "interpreter_leaving"
+"""Code of the refusal of a host that has no new sessions any more."""
+
+
+class Call(msgspec.Struct, frozen=True):
+    """One execution, in a new session where none is named."""
+
+    project_id: str
+    code: str
+    session_id: str | None = None
+    files: tuple[InputFile, ...] = ()
+
+
+class Refused(msgspec.Struct, frozen=True):
+    """The body of an answer that is not a 200: a TuttiError, by its status."""
+
+    message: str
+    code: str | None = None
+    retry_after_s: float | None = None
+
+
+def failed(reason: str) -> dict[str, Any]:
+    """FailedExecution of the API."""
+    return {"data": None, "errors": [reason]}

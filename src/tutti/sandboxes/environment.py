@@ -1,0 +1,141 @@
+"""The Python environment that users' code runs in: `<data_dir>/environments/interpreter-<hash of its lock>`.
+
+It is made once (`workers/environment`, a program), and is only read after that. A new lock or another
+Python means another folder; old ones stay until `tutti env rm`. `share/matplotlib` in it has the list of
+fonts, which belongs into the cache folder of matplotlib in a sandbox.
+"""
+
+import asyncio
+import fcntl
+import hashlib
+import os
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import BinaryIO, Literal
+
+import msgspec
+
+from tutti.base.errors import Unavailable
+from tutti.process.child import Child
+
+LOCK = Path(__file__).with_name("interpreter.txt")
+_LOOK_S = 0.2
+_RETRY_S = 60.0
+
+
+class Progress(msgspec.Struct, frozen=True):
+    """`packages` of `total` are downloaded, then installed. At first `total` is that of the lock: one or two
+    of them may be for other machines."""
+
+    state: Literal["waiting", "downloading", "installing", "done", "failed"] = "waiting"
+    packages: int = 0
+    total: int = 0
+    error: str = ""
+
+    def __str__(self) -> str:
+        match self.state:
+            case "downloading":
+                return f"{self.packages} of {self.total} packages are downloaded"
+            case "installing":
+                return f"{self.packages} of {self.total} packages are installed"
+            case "failed":
+                return f"it could not be made: {self.error}"
+            case _:
+                return self.state
+
+
+Report = Callable[[Progress], None]
+
+
+class NotMade(Unavailable):
+    """There is no environment, and why."""
+
+
+def environments_folder(data_dir: Path) -> Path:
+    return data_dir.absolute() / "environments"
+
+
+def environment_folder(data_dir: Path) -> Path:
+    """Where the environment of this version is, or will be."""
+    made_of = (LOCK.read_bytes(), sys.version.encode(), sys.base_prefix.encode())
+    return (
+        environments_folder(data_dir) / f"interpreter-{hashlib.sha256(b'|'.join(made_of)).hexdigest()[:16]}"
+    )
+
+
+def is_made(folder: Path) -> bool:
+    return (folder / "complete").exists()
+
+
+def read_progress(folder: Path) -> Progress:
+    """What whoever makes it says last, in this process or another."""
+    try:
+        said = msgspec.json.decode(_beside(folder, "progress").read_bytes(), type=Progress)
+    except (OSError, msgspec.MsgspecError):
+        return Progress()
+    if said.state != "installing":
+        return said
+    return msgspec.structs.replace(said, packages=_count_installed(folder))  # pip does not say
+
+
+async def make(data_dir: Path, report: Report = lambda _: None) -> Path:
+    """The folder, at once where it is there, else in a minute or more. Several may ask for it at once:
+    one makes it. Raises NotMade."""
+    folder = environment_folder(data_dir)
+    if is_made(folder):
+        return folder
+    argv = (sys.executable, "-m", "tutti.workers.environment", str(folder), str(LOCK))
+    child = await Child.start(argv, os.environ)  # all of it: the machine's own index, proxy and certificates
+    ending = asyncio.create_task(child.wait())
+    try:
+        while not (await asyncio.wait([ending], timeout=_LOOK_S))[0]:
+            report(read_progress(folder))
+    finally:
+        child.kill()
+        await ending
+    report(read_progress(folder))
+    if ending.result() or not is_made(folder):
+        raise NotMade(f"The interpreter's environment: {read_progress(folder)}.", retry_after_s=_RETRY_S)
+    return folder
+
+
+def hold(folder: Path) -> BinaryIO:
+    """Keeps the environment from being removed, until what is returned is closed."""
+    return _locked(folder, fcntl.LOCK_SH)
+
+
+def is_being_made(folder: Path) -> bool:
+    try:
+        _locked(folder, fcntl.LOCK_SH | fcntl.LOCK_NB).close()
+    except BlockingIOError:
+        return True
+    return False
+
+
+def remove(folder: Path) -> None:
+    """Raises BlockingIOError while somebody makes or holds it. The lock stays: others may wait for it."""
+    with _locked(folder, fcntl.LOCK_EX | fcntl.LOCK_NB):
+        (folder / "complete").unlink(missing_ok=True)  # first: what is half deleted is no environment
+        shutil.rmtree(folder)
+        for what in ("progress", "log"):
+            _beside(folder, what).unlink(missing_ok=True)
+
+
+def _locked(folder: Path, how: int) -> BinaryIO:
+    lock = _beside(folder, "lock").open("ab")
+    try:
+        fcntl.flock(lock, how)
+    except OSError:
+        lock.close()
+        raise
+    return lock
+
+
+def _count_installed(folder: Path) -> int:
+    return sum(1 for _ in folder.glob("lib/python*/site-packages/*.dist-info"))
+
+
+def _beside(folder: Path, what: str) -> Path:
+    return folder.with_name(f".{folder.name}.{what}")

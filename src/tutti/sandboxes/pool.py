@@ -1,0 +1,111 @@
+"""Sessions that are started before anybody asks for them, so that nobody waits for one to start."""
+
+import asyncio
+import os
+from collections import defaultdict, deque
+from contextlib import AsyncExitStack
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from tutti.base.errors import TuttiError
+from tutti.sandboxes.base import CannotSandbox, Driver, Limits, Spec
+from tutti.sandboxes.egress import Egress
+from tutti.sandboxes.session import Session, SessionDied
+from tutti.sandboxes.uids import Uids
+
+_STARTS_AT_ONCE = max(2, os.cpu_count() or 1)
+"""More would only slow one another down."""
+_REFILL_AFTER_S = 0.1
+"""So that starting a spare one does not slow down what the taker does first."""
+_FIRST = "pass"
+"""The first execution in a session takes ten times as long as others: nobody waits for this one."""
+
+
+class Pool:
+    """Every session that it hands out comes back to `end`. There are spare ones of each kind that was ever
+    asked for: with the network or without."""
+
+    def __init__(self, driver: Driver, environment: Path, limits: Limits, *, most: int, spare: int) -> None:
+        self._driver = driver
+        self._environment = environment
+        self._limits = limits
+        self._wanted = spare
+        self._uids = Uids(2 * (most + 2 * spare)) if os.geteuid() == 0 else None
+        self._held: dict[Session, AsyncExitStack] = {}
+        self._spare: defaultdict[bool, deque[Session]] = defaultdict(deque)
+        self._filling: dict[bool, asyncio.Task[None]] = {}
+        self._starts = asyncio.Semaphore(_STARTS_AT_ONCE)
+
+    async def fill(self, *, network: bool = False) -> None:
+        """Starts what is missing. Raises CannotSandbox."""
+        spare = self._spare[network]
+        while len(spare) < self._wanted:
+            spare.append(await self._start(network=network))
+
+    async def take(self, *, network: bool = False) -> Session:
+        """Raises CannotSandbox."""
+        spare = self._spare[network]
+        while spare:
+            session = spare.popleft()
+            if session.dead is None:
+                self._refill(network=network)
+                return session
+            await self.end(session)
+        session = await self._start(network=network)
+        self._refill(network=network)
+        return session
+
+    async def end(self, session: Session) -> None:
+        """Its user id is free again when the last of its processes is gone."""
+        await self._held.pop(session).aclose()
+
+    async def close(self) -> None:
+        filling = list(self._filling.values())
+        for task in filling:
+            task.cancel()
+        await asyncio.gather(*filling, return_exceptions=True)
+        await asyncio.gather(*(self.end(session) for spare in self._spare.values() for session in spare))
+        self._spare.clear()
+
+    def _refill(self, *, network: bool) -> None:
+        task = self._filling.get(network)
+        if task is None or task.done():
+            self._filling[network] = asyncio.create_task(self._try_fill(network=network))
+
+    async def _try_fill(self, *, network: bool) -> None:
+        await asyncio.sleep(_REFILL_AFTER_S)
+        try:
+            await self.fill(network=network)
+        except (TuttiError, OSError):
+            return  # whoever asks for a session next is told why there is none
+
+    async def _start(self, *, network: bool) -> Session:
+        async with self._starts, AsyncExitStack() as held:
+            uid, proxy = self._uid(held), await self._proxy(held) if network else None
+            session = await Session.start(self._driver, Spec(self._environment, self._limits, uid, proxy))
+            held.push_async_callback(session.close)
+            await _warm(session)
+            self._held[session] = held.pop_all()
+        return session
+
+    def _uid(self, held: AsyncExitStack) -> int | None:
+        if self._uids is None:
+            return None
+        uid = self._uids.take()
+        held.callback(self._uids.give, uid)
+        return uid
+
+    async def _proxy(self, held: AsyncExitStack) -> Path:
+        """One for each session: what it may carry is bounded for each. Its socket is not in the data folder,
+        since the path of a socket has at most 107 bytes."""
+        path = Path(held.enter_context(TemporaryDirectory(prefix="tutti-egress-"))) / "socket"
+        egress = await Egress.start(path)
+        held.push_async_callback(egress.close)
+        return path
+
+
+async def _warm(session: Session) -> None:
+    try:
+        await session.execute(_FIRST)
+    except SessionDied as error:
+        raise CannotSandbox(f"A sandbox started, but then: {error.reason}") from error

@@ -1,0 +1,115 @@
+"""What the kernel does not limit here: the memory, CPU time, processes, files and sockets of a whole sandbox,
+looked at every quarter of a second."""
+
+import asyncio
+import contextlib
+import os
+from collections.abc import Callable, Sequence
+
+from tutti.sandboxes.base import Box, Limits, spelled
+from tutti.sandboxes.box import read
+
+_LOOK_S = 0.25
+_CLOSE_LOOK_S = 0.05
+"""Once half of the memory is used."""
+_FILES = 100_000
+"""In home, /tmp and their folders: a file system in memory does not count what empty files take."""
+_SOCKETS = 512
+"""What they hold belongs to no process."""
+_TICKS_PER_S = os.sysconf("SC_CLK_TCK")
+_PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+
+
+class Watch:
+    """`kill` and `stop` are told the reason: `stop` for what an interrupt can end."""
+
+    def __init__(
+        self, box: Box, limits: Limits, kill: Callable[[str], None], stop: Callable[[str], None]
+    ) -> None:
+        self._box = box
+        self._limits = limits
+        self._kill = kill
+        self._stop = stop
+        self._cpu = _Cpu()
+        self._cpu_before_s = 0.0
+
+    def execution_begins(self) -> None:
+        """CPU time counts from here on, also that of what goes on after the execution."""
+        self._cpu_before_s = self._cpu.total_s
+
+    async def run(self) -> None:
+        while True:  # noqa: ASYNC110 (there is nothing that could be waited for)
+            await asyncio.sleep(_CLOSE_LOOK_S if self._look() else _LOOK_S)
+
+    def _look(self) -> bool:
+        """Whether to look again soon."""
+        pids, limits = self._box.pids(), self._limits
+        if not self._cpu.count(pids):
+            return False  # who does nothing takes nothing
+        if self._cpu.total_s - self._cpu_before_s > limits.cpu_s:
+            self._stop(f"The code used more than its {limits.cpu_s:g} s of CPU time.")
+        if len(pids) > 2 * limits.processes:
+            self._kill(f"The session had more than its {limits.processes} processes.")
+        if self._box.files() > _FILES:
+            self._kill(f"The session made more than {_FILES} files.")
+        if pids and _sockets(pids[0]) > _SOCKETS:
+            self._kill(f"The session opened more than {_SOCKETS} sockets.")
+        used = sum(map(_rss_bytes, pids))
+        if used > limits.memory_bytes:
+            used = sum(map(_pss_bytes, pids))
+        if used > limits.memory_bytes:
+            self._kill(f"The session used more than its {spelled(limits.memory_bytes)} of memory.")
+        return used > limits.memory_bytes // 2
+
+
+class _Cpu:
+    """CPU time, added up in two ways, of which the larger counts: what processes say of themselves and of
+    their children that ended, and what each was seen to use: a process may keep quiet about its children."""
+
+    def __init__(self) -> None:
+        self.total_s = 0.0
+        self._seen: dict[int, int] = {}
+        self._seen_ticks = self._last = 0
+
+    def count(self, pids: Sequence[int]) -> bool:
+        """Whether anything was used since the last time."""
+        times = {pid: _cpu_ticks(pid) for pid in pids}
+        said = sum(own + ended for own, ended in times.values())
+        seen = {pid: own for pid, (own, _) in times.items()}
+        self._seen_ticks += sum(max(0, own - self._seen.get(pid, 0)) for pid, own in seen.items())
+        self._seen = seen
+        self.total_s = max(self.total_s, self._seen_ticks / _TICKS_PER_S, said / _TICKS_PER_S)
+        last, self._last = self._last, said
+        return said != last
+
+
+def _cpu_ticks(pid: int) -> tuple[int, int]:
+    """Its own, and those of its children that have ended."""
+    with contextlib.suppress(OSError, IndexError, ValueError):
+        fields = read(f"/proc/{pid}/stat").rpartition(b")")[2].split()
+        user, system, children_user, children_system = map(int, fields[11:15])
+        return user + system, children_user + children_system
+    return 0, 0
+
+
+def _rss_bytes(pid: int) -> int:
+    """More than its share: pages that several processes use count for each."""
+    with contextlib.suppress(OSError, IndexError, ValueError):
+        return int(read(f"/proc/{pid}/statm").split()[1]) * _PAGE_BYTES
+    return 0
+
+
+def _pss_bytes(pid: int) -> int:
+    with contextlib.suppress(OSError, ValueError):
+        for line in read(f"/proc/{pid}/smaps_rollup").splitlines():
+            if line.startswith(b"Pss:"):
+                return int(line.split()[1]) * 1024
+    return _rss_bytes(pid)
+
+
+def _sockets(pid: int) -> int:
+    """Of its network; 0 where that is ours, too."""
+    with contextlib.suppress(OSError, ValueError):
+        if os.stat(f"/proc/{pid}/ns/net").st_ino != os.stat("/proc/self/ns/net").st_ino:  # noqa: PTH116 (as `read`)
+            return int(read(f"/proc/{pid}/net/sockstat").split(maxsplit=3)[2])
+    return 0

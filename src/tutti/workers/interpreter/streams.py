@@ -1,0 +1,53 @@
+"""sys.stdout and sys.stderr of the code."""
+
+import io
+import sys
+from collections.abc import Callable
+
+from tutti.workers.interpreter.descriptors import NAMES
+
+Write = Callable[[str, str], None]
+
+
+class _Bytes(io.RawIOBase):
+    """What `sys.stdout.buffer` is: some libraries write bytes."""
+
+    def __init__(self, text: "Stream") -> None:
+        self._text = text
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: bytes | bytearray | memoryview) -> int:  # pyright: ignore[reportIncompatibleMethodOverride]
+        content = bytes(data)
+        self._text.write(content.decode("utf-8", "replace"))
+        return len(content)
+
+
+class Stream(io.TextIOBase):
+    encoding = "utf-8"
+    errors = "replace"
+
+    def __init__(self, name: str, write: Write) -> None:
+        self.name = f"<{name}>"
+        self.buffer = _Bytes(self)
+        self._name = name
+        self._write = write
+
+    def writable(self) -> bool:
+        return True
+
+    def fileno(self) -> int:
+        return 1 + NAMES.index(self._name)
+
+    def write(self, text: str) -> int:
+        if not isinstance(text, str):  # pyright: ignore[reportUnnecessaryIsInstance] # code passes anything
+            raise TypeError(f"write() argument must be str, not {type(text).__name__}")
+        self._write(self._name, text)
+        return len(text)
+
+
+def install(write: Write) -> None:
+    """Also over what the code may have put there."""
+    sys.stdout, sys.stderr = (Stream(name, write) for name in NAMES)
+    sys.__stdout__, sys.__stderr__ = sys.stdout, sys.stderr

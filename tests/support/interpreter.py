@@ -1,0 +1,52 @@
+"""The code interpreter through the API."""
+
+from typing import Any
+
+import httpx
+import psutil
+from tests.support.server import Server
+
+Json = dict[str, Any]
+
+
+def execute(client: httpx.Client, code: str, session_id: str | None = None, **fields: Any) -> Json:
+    """The whole body of an answer with status 200."""
+    body = {"language": "python", "code": code, **fields}
+    if session_id is not None:
+        body["session_id"] = session_id
+    response = client.post("/v1/tci/execute", json=body)
+    assert response.status_code == 200, response.text
+    return response.json()
+
+
+def done(client: httpx.Client, code: str, session_id: str | None = None, **fields: Any) -> Json:
+    """The data of a SuccessfulExecution."""
+    answer = execute(client, code, session_id, **fields)
+    assert answer["errors"] is None, answer
+    assert answer["data"]["status"] == "success"
+    return answer["data"]
+
+
+def failure(client: httpx.Client, code: str, session_id: str | None = None) -> str:
+    """The error of a FailedExecution."""
+    answer = execute(client, code, session_id)
+    assert answer["data"] is None, answer
+    (error,) = answer["errors"]
+    return error
+
+
+def stdout(data: Json) -> str:
+    assert {it["type"] for it in data["outputs"]} <= {"stdout"}, data["outputs"]
+    return "".join(it["data"] for it in data["outputs"])
+
+
+def sessions(client: httpx.Client) -> list[Json]:
+    response = client.get("/v1/tci/sessions")
+    assert response.status_code == 200, response.text
+    return response.json()["data"]["sessions"]
+
+
+def host(server: Server) -> psutil.Process | None:
+    """The process that keeps the sessions."""
+    name = "tutti.app.sandboxhost"
+    return next((it for it in server.tree() if it.cmdline()[1:3] == ["-m", name]), None)

@@ -1,0 +1,122 @@
+"""Several sandbox hosts behind one database: what an API worker makes of them."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+
+import pytest
+from tests.support import environment
+
+from tutti.app.platform import open_database
+from tutti.base.clock import now
+from tutti.base.errors import RateLimited
+from tutti.base.settings import Settings
+from tutti.sandboxes import host, rows
+from tutti.sandboxes.base import Limits
+from tutti.sandboxes.bubblewrap import Bubblewrap
+from tutti.sandboxes.calls import Call
+from tutti.sandboxes.pool import Pool
+from tutti.sandboxes.sessions import Sessions
+from tutti.serving.interpreter import Interpreter
+from tutti.store.db import Database
+from tutti.store.records import Node
+
+
+@pytest.fixture
+async def database(tmp_path: Path) -> AsyncIterator[Database]:
+    """With two live nodes."""
+    async with open_database(Settings(data_dir=tmp_path)) as database:
+        async with database.begin() as session:
+            for id in ("a", "b"):
+                at = now() + 3600
+                session.add(Node(id=id, address="", state="ready", memory_budget_bytes=0, seen_at=at))
+        yield database
+
+
+@pytest.fixture
+async def interpreter(tmp_path: Path, database: Database) -> AsyncIterator[Interpreter]:
+    interpreter = Interpreter(Settings(data_dir=tmp_path, load_wait_s=1), database)
+    yield interpreter
+    interpreter.close()
+
+
+@asynccontextmanager
+async def hosting(database: Database, node_id: str, most: int = 8) -> AsyncIterator[Sessions]:
+    folder = await asyncio.to_thread(environment.made)
+    pool = Pool(Bubblewrap(), folder, Limits(), most=most, spare=0)
+    async with AsyncExitStack() as stack:
+        stack.push_async_callback(pool.close)
+        sessions = Sessions(pool, most=most, lifetime_s=60)
+        stack.push_async_callback(sessions.close)
+        address = await stack.enter_async_context(host.serving(sessions, f"token-{node_id}", 1 << 20))
+        await rows.write(database, node_id, "ready", address=address, token=f"token-{node_id}")
+        yield sessions
+        await rows.remove(database, node_id)
+
+
+async def opened(interpreter: Interpreter) -> str:
+    return json.loads(await interpreter.execute(Call("p", "x = 42")))["data"]["session_id"]
+
+
+async def said(interpreter: Interpreter, session_id: str) -> dict:
+    return json.loads(await interpreter.execute(Call("p", "print(x)", session_id)))
+
+
+async def listed(interpreter: Interpreter) -> set[str]:
+    return {it["id"] for it in json.loads(await interpreter.sessions("p"))["data"]["sessions"]}
+
+
+async def test_a_session_is_found_wherever_it_is(database: Database, interpreter: Interpreter) -> None:
+    async with hosting(database, "a") as a:
+        first = await opened(interpreter)
+        async with hosting(database, "b") as b:  # an API worker that knows of a alone finds b's all the same
+            other = Interpreter(Settings(), database)
+            while not b.listed("p"):
+                await opened(other)
+            second = b.listed("p")[0].id
+            other.close()
+            for id in (first, second):
+                assert (await said(interpreter, id))["data"]["outputs"][0]["data"] == "42\n"
+            everybodys = {it.id for it in (*a.listed("p"), *b.listed("p"))}
+            assert await listed(interpreter) == everybodys
+        assert "There is no session" in (await said(interpreter, second))["errors"][0]
+        assert (await said(interpreter, first))["data"]["outputs"][0]["data"] == "42\n"
+        assert await listed(interpreter) == everybodys - {second} - {it.id for it in b.listed("p")}
+
+
+async def test_where_all_are_full_that_is_a_429(database: Database, interpreter: Interpreter) -> None:
+    async with hosting(database, "a", most=1) as a, hosting(database, "b", most=1) as b:
+        for _ in range(2):
+            await opened(interpreter)
+        assert len(a.listed("p")) == len(b.listed("p")) == 1
+        with pytest.raises(RateLimited, match="in use"):
+            await opened(interpreter)
+
+
+async def test_a_host_that_leaves_gets_no_new_session_and_another_is_waited_for(
+    database: Database, interpreter: Interpreter
+) -> None:
+    async with hosting(database, "a") as sessions:
+        await opened(interpreter)
+        sessions.leave()
+        waiting = asyncio.create_task(opened(interpreter))
+        await asyncio.sleep(0.3)
+        assert not waiting.done()
+        async with hosting(database, "b"):
+            assert (await waiting).startswith("ses_")
+
+
+async def test_whoever_has_the_port_of_a_dead_host_is_not_taken_for_it(
+    database: Database, interpreter: Interpreter
+) -> None:
+    async with hosting(database, "a"):
+        (view,) = await rows.hosts(database, 0.0)
+        await rows.write(database, "a", "ready", address=view.address, token="another")
+        assert await listed(interpreter) == set()
+        waiting = asyncio.create_task(opened(interpreter))
+        await asyncio.sleep(0.3)
+        assert not waiting.done()
+        await rows.write(database, "a", "ready", address=view.address, token=view.token)
+        assert (await waiting).startswith("ses_")
