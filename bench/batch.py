@@ -25,7 +25,9 @@ from bench.servers import KEY, Server, engine_of, new_data_dir, tutti
 from bench.tokens import MODEL, wait_loaded
 
 ROUNDS = 3
-LINES, TOKENS, SLOTS = 64, 32, 8
+PAIRS = 7
+"""Rounds of batch and script. They are short and many, since the machine is faster at some times than at others."""
+LINES, TOKENS, SLOTS = 32, 32, 8
 ASKED, PAUSE_S, LIVE_TOKENS = 6, 1.5, 32
 ECHO_LINES = 5000
 MILLION = 1_000_000
@@ -64,7 +66,7 @@ class Api:
     async def until(self, id: str, true: Callable[[Any], bool]) -> sqlite3.Row:
         """The batch's row."""
         while not true(row := self.row(id)):
-            await asyncio.sleep(0.05)
+            await asyncio.sleep(0.25)
         return row
 
     def row(self, id: str) -> sqlite3.Row:
