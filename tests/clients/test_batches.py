@@ -3,19 +3,17 @@
 import json
 import os
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from subprocess import PIPE
+from subprocess import PIPE, Popen
 
 import pytest
-from tests.support.clients import node_client, python_client
+from tests.support.clients import environment, program, python_client, run
 from tests.support.server import Server, running_server
 
-SCRIPTS = Path(__file__).parent / "scripts"
-PYTHON_SCRIPTS = {
+SCRIPTS = {
     "together-1": "batches_v1.py",
     "together-2": "batches_stainless.py",
     "together-3": "batches_stainless.py",
@@ -61,27 +59,10 @@ def slow(tmp_path: Path) -> Path:
     return path
 
 
-def run(server: Server, client: str, argv: Sequence[str | Path]) -> str:
-    """What it printed."""
-    base = server.url if client == "together-3" else f"{server.url}/v1"
-    env = {
-        **os.environ,
-        "TOGETHER_BASE_URL": base,
-        "TOGETHER_API_KEY": "any",
-        "TOGETHER_TELEMETRY_DISABLED": "1",
-        "TOGETHER_DISABLE_VERSION_CHECK": "1",
-        "OPENAI_BASE_URL": base,
-        "OPENAI_API_KEY": "any",
-    }
-    done = subprocess.run(argv, env=env, capture_output=True, text=True, timeout=100)
-    assert done.returncode == 0, done.stdout + done.stderr + server.output[-3000:]
-    return done.stdout
-
-
-@pytest.mark.parametrize("client", PYTHON_SCRIPTS)
+@pytest.mark.parametrize("client", SCRIPTS)
 def test_batches_in_python(client: str, server: Server, data: Path, slow: Path) -> None:
-    script = SCRIPTS / PYTHON_SCRIPTS[client]
-    assert run(server, client, [python_client(client), script, data, slow]).endswith("done\n")
+    argv = [*program(client, SCRIPTS[client]), data, slow]
+    assert run(argv, server, client).endswith("done\n")
 
 
 def uploaded(server: Server, file: Path) -> str:
@@ -91,13 +72,8 @@ def uploaded(server: Server, file: Path) -> str:
 
 
 def test_batches_on_node(server: Server, data: Path, slow: Path) -> None:
-    folder = node_client()
-    if folder is None:
-        pytest.skip("Node is not on this machine")
-    script = folder / "batches.cjs"
-    script.write_bytes((SCRIPTS / "batches.cjs").read_bytes())
-    argv: list[str | Path] = ["node", script, uploaded(server, data), uploaded(server, slow)]
-    assert run(server, "together-node", argv).endswith("done\n")
+    argv = [*program("together-node", "batches.cjs"), uploaded(server, data), uploaded(server, slow)]
+    assert run(argv, server, "together-node").endswith("done\n")
 
 
 def wait(server: Server, id: str, status: str) -> None:
@@ -109,43 +85,43 @@ def wait(server: Server, id: str, status: str) -> None:
 
 def test_the_command_line_of_3_x(server: Server, data: Path, slow: Path, tmp_path: Path) -> None:
     tg = [python_client("together-3").with_name("tg"), "batches"]
-    submitted = run(server, "together-3", [*tg, "submit", data, "chat.completions", "--json"])
+    submitted = run([*tg, "submit", data, "chat.completions", "--json"], server, "together-3")
     id = json.loads(submitted)["job"]["id"]
     wait(server, id, "COMPLETED")
-    assert "Completed" in run(server, "together-3", [*tg, "get", id])
+    assert "Completed" in run([*tg, "get", id], server, "together-3")
     target = tmp_path / "out.jsonl"
-    run(server, "together-3", [*tg, "download", id, "--output", target])
+    run([*tg, "download", id, "--output", target], server, "together-3")
     assert json.loads(target.read_text())["custom_id"] == "good"
     assert json.loads((tmp_path / "out.errors.jsonl").read_text())["custom_id"] == "wrong"
-    assert id in run(server, "together-3", [*tg, "list", "--json"])
+    assert id in run([*tg, "list", "--json"], server, "together-3")
     body = {"input_file_id": uploaded(server, slow), "endpoint": "/v1/chat/completions"}
     other = server.client.post("/v1/batches", json=body).json()["id"]
-    assert "Cancelled" in run(server, "together-3", [*tg, "cancel", other])
+    assert "Cancelled" in run([*tg, "cancel", other], server, "together-3")
     wait(server, other, "CANCELLED")
 
 
 def test_our_own_command_line(server: Server, data: Path, slow: Path, tmp_path: Path) -> None:
     tutti = [sys.executable, "-m", "tutti", "batches"]
-    batch = json.loads(run(server, "", [*tutti, "submit", data, "chat.completions", "--wait", "--json"]))
+    batch = json.loads(run([*tutti, "submit", data, "chat.completions", "--wait", "--json"], server))
     assert batch["status"] == "COMPLETED"
     id = batch["id"]
-    assert f"tutti batches download {id}" in run(server, "", [*tutti, "retrieve", id])
-    assert "hello there" in run(server, "", [*tutti, "download", id])
+    assert f"tutti batches download {id}" in run([*tutti, "retrieve", id], server)
+    assert "hello there" in run([*tutti, "download", id], server)
     target = tmp_path / "out.jsonl"
-    run(server, "", [*tutti, "download", id, "-o", target])
+    run([*tutti, "download", id, "-o", target], server)
     assert json.loads(target.read_text())["custom_id"] == "good"
     assert json.loads((tmp_path / "out.errors.jsonl").read_text())["custom_id"] == "wrong"
     other = interrupted(server, [*tutti, "submit", slow, "chat.completions", "--wait"])
-    run(server, "", [*tutti, "cancel", other])
+    run([*tutti, "cancel", other], server)
     wait(server, other, "CANCELLED")
-    listed = run(server, "", [*tutti, "list"])
+    listed = run([*tutti, "list"], server)
     assert id in listed and other in listed
 
 
 def interrupted(server: Server, argv: Sequence[str | Path]) -> str:
     """The id of the batch that it waited for when Ctrl-C was pressed."""
-    env = {**os.environ, "TOGETHER_BASE_URL": server.url}
-    with subprocess.Popen(argv, env=env, stdout=PIPE, stderr=PIPE, text=True) as process:
+    env = {**os.environ, **environment(server.url)}
+    with Popen(argv, env=env, stdout=PIPE, stderr=PIPE, text=True) as process:
         assert process.stderr is not None
         id = process.stderr.readline().split()[-1]
         assert process.stderr.readline() == "tutti: VALIDATING\n"

@@ -1,28 +1,26 @@
 """The official clients, unmodified, each from its own environment as a child process."""
 
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
-from tests.support.clients import node_client, python_client
+from tests.support import clients
+from tests.support.clients import available, check_errors, program
 from tests.support.server import Server, running_server
 
 from tutti.base.model import Model
 
-SCRIPTS = Path(__file__).parent / "scripts"
-PYTHON_SCRIPTS = {
+SCRIPTS = {
     "together-1": "together_v1.py",
     "together-2": "together_stainless.py",
     "together-3": "together_stainless.py",
     "openai": "openai_python.py",
+    "together-node": "together.mjs",
 }
-CLIENTS = (*PYTHON_SCRIPTS, "together-node")
 ECHO = (
     Model(name="test/chat", type="chat", engine="echo", capabilities=frozenset({"tools", "json"})),
     Model(name="test/embedding", type="embedding", engine="echo"),
@@ -48,10 +46,10 @@ class Served:
 def echoed() -> Iterator[Mapping[str, Future[dict[str, str]]]]:
     """What the checks of each client came to, all run at once: most of their time goes into starting and
     waiting. Each has a slow model of its own to be refused by."""
-    slow = [Model(name=slow_of(it), type="chat", engine="echo", options={"slots": 1}) for it in CLIENTS]
-    with running_server([*ECHO, *slow], max_queue=0) as server, ThreadPoolExecutor(len(CLIENTS)) as at_once:
+    slow = [Model(name=slow_of(it), type="chat", engine="echo", options={"slots": 1}) for it in SCRIPTS]
+    with running_server([*ECHO, *slow], max_queue=0) as server, ThreadPoolExecutor(len(SCRIPTS)) as at_once:
         served = Served(server, _new_key(server), tuple(model.name for model in ECHO))
-        yield {it: at_once.submit(run, it, served, "check_,retry_") for it in CLIENTS if program(it)}
+        yield {it: at_once.submit(run, it, served, "check_,retry_") for it in SCRIPTS if available(it)}
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +58,7 @@ def real() -> Iterator[Served]:
         yield Served(server, _new_key(server), REAL)
 
 
-@pytest.mark.parametrize("client", CLIENTS)
+@pytest.mark.parametrize("client", SCRIPTS)
 def test_every_text_operation(client: str, echoed: Mapping[str, Future[dict[str, str]]]) -> None:
     """Once the server has a key, every other key is refused; retry-after is obeyed."""
     if client not in echoed:
@@ -70,11 +68,9 @@ def test_every_text_operation(client: str, echoed: Mapping[str, Future[dict[str,
     _all_well(done)
 
 
-@pytest.mark.parametrize("client", CLIENTS)
+@pytest.mark.parametrize("client", SCRIPTS)
 def test_every_text_operation_on_real_models(client: str, real: Served) -> None:
     """One after the other, since what is said in a batch need not be what is said alone."""
-    if not program(client):
-        pytest.skip("Node is not on this machine")
     _all_well(run(client, real, "check_"))
 
 
@@ -89,32 +85,9 @@ def slow_of(client: str) -> str:
 
 def run(client: str, served: Served, prefixes: str) -> dict[str, str]:
     """The error of each check, empty where it passed."""
-    base = served.server.url if client == "together-3" else f"{served.server.url}/v1"
-    env = {
-        **os.environ,
-        "TOGETHER_BASE_URL": base,
-        "TOGETHER_API_KEY": served.key,
-        "OPENAI_BASE_URL": base,
-        "OPENAI_API_KEY": served.key,
-        "SLOW_MODEL": slow_of(client),
-    }
-    argv = [*program(client), *served.models, prefixes]
-    done = subprocess.run(argv, env=env, capture_output=True, text=True, timeout=280)
-    assert done.returncode == 0, done.stderr
-    lines = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
-    return {line["check"]: line["error"] for line in lines}
-
-
-def program(client: str) -> list[str]:
-    """Empty where there is no Node."""
-    if client in PYTHON_SCRIPTS:
-        return [str(python_client(client)), str(SCRIPTS / PYTHON_SCRIPTS[client])]
-    folder = node_client()
-    if folder is None:
-        return []
-    script = folder / "together.mjs"
-    script.write_bytes((SCRIPTS / "together.mjs").read_bytes())
-    return ["node", str(script)]
+    argv = [*program(client, SCRIPTS[client]), *served.models, prefixes]
+    slow = slow_of(client)
+    return check_errors(clients.run(argv, served.server, client, key=served.key, SLOW_MODEL=slow))
 
 
 def _new_key(server: Server) -> str:

@@ -1,23 +1,20 @@
 """Evaluations as the official clients do them: uploaded, created, waited for, read."""
 
 import json
-import os
-import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.support.clients import node_client, python_client
+from tests.support.clients import program, python_client, run
 from tests.support.server import Server, running_server
 
-SCRIPTS = Path(__file__).parent / "scripts"
 ROWS = [
     {"number": 2, "answer": "yes [[this]]", "other": "-"},
     {"number": 8, "answer": "no [[this]]", "other": "-"},
 ]
-PYTHON_SCRIPTS = {
+SCRIPTS = {
     "together-1": "evals_v1.py",
     "together-2": "evals_stainless.py",
     "together-3": "evals_stainless.py",
@@ -39,24 +36,9 @@ def data(tmp_path: Path) -> Path:
     return path
 
 
-def run(server: Server, client: str, argv: Sequence[str | Path]) -> str:
-    """What it printed."""
-    env = {
-        **os.environ,
-        "TOGETHER_BASE_URL": server.url if client in ("", "together-3") else f"{server.url}/v1",
-        "TOGETHER_API_KEY": "any",
-        "TOGETHER_TELEMETRY_DISABLED": "1",
-        "TOGETHER_DISABLE_VERSION_CHECK": "1",
-    }
-    done = subprocess.run(argv, env=env, capture_output=True, text=True, timeout=100)
-    assert done.returncode == 0, done.stdout + done.stderr + server.output[-3000:]
-    return done.stdout
-
-
-@pytest.mark.parametrize("client", PYTHON_SCRIPTS)
+@pytest.mark.parametrize("client", SCRIPTS)
 def test_evaluations_in_python(client: str, server: Server, data: Path) -> None:
-    script = SCRIPTS / PYTHON_SCRIPTS[client]
-    assert run(server, client, [python_client(client), script, data]).endswith("done\n")
+    assert run([*program(client, SCRIPTS[client]), data], server, client).endswith("done\n")
 
 
 def uploaded(server: Server, data: Path) -> str:
@@ -73,12 +55,8 @@ def wait(server: Server, id: str) -> None:
 
 
 def test_evaluations_on_node(server: Server, data: Path) -> None:
-    folder = node_client()
-    if folder is None:
-        pytest.skip("Node is not on this machine")
-    script = folder / "evals.mjs"
-    script.write_bytes((SCRIPTS / "evals.mjs").read_bytes())
-    assert run(server, "together-node", ["node", script, uploaded(server, data)]).endswith("done\n")
+    argv = [*program("together-node", "evals.mjs"), uploaded(server, data)]
+    assert run(argv, server, "together-node").endswith("done\n")
 
 
 def test_the_command_line_of_3_x(server: Server, data: Path) -> None:
@@ -86,10 +64,10 @@ def test_the_command_line_of_3_x(server: Server, data: Path) -> None:
     options = ["--judge-model", "echo", "--judge-model-source", "serverless", "--json"]
     options += ["--judge-system-template", "Judge.", "--input-data-file-path", str(data)]
     options += ["--model-a-field", "answer", "--model-b-field", "other"]
-    id = json.loads(run(server, "together-3", [*tg, "create", "--type", "compare", *options]))["workflow_id"]
+    id = json.loads(run([*tg, "create", "--type", "compare", *options], server, "together-3"))["workflow_id"]
     wait(server, id)
-    assert json.loads(run(server, "together-3", [*tg, "retrieve", id, "--json"]))["results"]["A_wins"] == 2
-    assert "Winning Model" in run(server, "together-3", [*tg, "list"])
+    assert json.loads(run([*tg, "retrieve", id, "--json"], server, "together-3"))["results"]["A_wins"] == 2
+    assert "Winning Model" in run([*tg, "list"], server, "together-3")
 
 
 def test_our_own_command_line(server: Server, data: Path) -> None:
@@ -104,9 +82,9 @@ def test_our_own_command_line(server: Server, data: Path) -> None:
     ]
     labels = ["--labels", "yes,no", "--pass-labels", "yes", "--model-field", "answer"]
     argv = [*tutti, "create", "--type", "classify", *options, *labels, "--wait", "--json"]
-    found = json.loads(run(server, "", argv))
+    found = json.loads(run(argv, server))
     assert (found["status"], found["results"]["pass_percentage"]) == ("completed", 50)
-    assert "50.0% pass" in run(server, "", [*tutti, "list"])
+    assert "50.0% pass" in run([*tutti, "list"], server)
 
 
 def test_the_command_line_of_1_5(server: Server, data: Path) -> None:
@@ -114,5 +92,5 @@ def test_the_command_line_of_1_5(server: Server, data: Path) -> None:
     options = ["--judge-model", "echo", "--judge-model-source", "serverless", "--labels", "yes,no"]
     options += ["--judge-system-template", "Judge.", "--pass-labels", "yes", "--model-field", "answer"]
     options += ["--input-data-file-path", uploaded(server, data)]
-    created = run(server, "together-1", [*together, "create", "--type", "classify", *options])
-    assert json.loads(created)["workflow_id"] in run(server, "together-1", [*together, "list"])
+    created = run([*together, "create", "--type", "classify", *options], server, "together-1")
+    assert json.loads(created)["workflow_id"] in run([*together, "list"], server, "together-1")

@@ -5,9 +5,7 @@ granted (an import made in an earlier sample, the function of the reader) stands
 """
 
 import contextlib
-import os
 import re
-import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -15,7 +13,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from tests.support.clients import node_client, python_client
+from tests.support.clients import node_client, python_client, run
 from tests.support.server import Server
 
 SEEDS = Path(__file__).parents[3] / "shared" / "seeds"
@@ -90,19 +88,11 @@ def sample(seed: str, number: int) -> str:
     return "\n".join(line[indent:] for line in lines)
 
 
-def run(argv: list[str], server: Server, cwd: Path, *, v1: bool = False) -> str:
-    base = f"{server.url}/v1" if v1 else server.url
-    env = {**os.environ, "TOGETHER_BASE_URL": base, "TOGETHER_API_KEY": "a-key", "NO_COLOR": "1"}
-    done = subprocess.run(argv, env=env, cwd=cwd, capture_output=True, text=True, timeout=280)
-    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
-    return done.stdout
-
-
-def run_until_it_succeeds(argv: list[str], server: Server, cwd: Path, tries: int) -> str:
+def run_until_it_succeeds(argv: list[str], server: Server, client: str, cwd: Path, tries: int) -> str:
     for _ in range(tries - 1):
         with contextlib.suppress(AssertionError):
-            return run(argv, server, cwd)
-    return run(argv, server, cwd)
+            return run(argv, server, client, cwd=cwd)
+    return run(argv, server, client, cwd=cwd)
 
 
 def python_sample(seed: str, number: int, server: Server, folder: Path) -> str:
@@ -111,7 +101,7 @@ def python_sample(seed: str, number: int, server: Server, folder: Path) -> str:
     script.write_text(f"{code}\n{CHECKS.get((seed, number), '')}\n")
     client = "openai" if "from openai" in code else "together-3"
     argv = [str(python_client(client)), str(script)]
-    return run_until_it_succeeds(argv, server, folder, TRIES.get((seed, number), 1))
+    return run_until_it_succeeds(argv, server, client, folder, TRIES.get((seed, number), 1))
 
 
 def typescript_sample(seed: str, number: int, server: Server, _: Path) -> str:
@@ -120,19 +110,20 @@ def typescript_sample(seed: str, number: int, server: Server, _: Path) -> str:
         return NO_NODE
     script = folder / f"seed-{seed}-{number}.mjs"
     script.write_text(sample(seed, number))
-    return run(["node", str(script)], server, folder, v1=True)
+    return run(["node", str(script)], server, "together-node", cwd=folder)
 
 
 def curl_sample(seed: str, number: int, server: Server, folder: Path) -> str:
     command = sample(seed, number).replace(HOST, f"{server.url}/v1")
-    return run(["bash", "-c", command], server, folder)
+    return run(["bash", "-c", command], server, cwd=folder)
 
 
 def cli_sample(seed: str, number: int, server: Server, folder: Path, *, ours: bool = False) -> str:
-    python = Path(sys.executable) if ours else python_client("together-1")
+    client = "" if ours else "together-1"
+    python = Path(sys.executable) if ours else python_client(client)
     program = python.with_name("tutti" if ours else "together")
     commands = re.sub(r"(?m)^together ", f"{program} ", sample(seed, number))
-    return run(["bash", "-ec", commands], server, folder, v1=True)
+    return run(["bash", "-ec", commands], server, client, cwd=folder, NO_COLOR="1")
 
 
 HOW: Mapping[str, Callable[[str, int, Server, Path], str]] = {

@@ -1,10 +1,11 @@
-"""The official clients, each unmodified in an environment of its own under .clients/.
+"""The official clients, each unmodified in an environment of its own under .clients/, and how they are run.
 
 `python -m tests.support.clients` makes all of them; `... --lock` pins them and all that they need anew.
 An environment is made again when its lock changes.
 """
 
 import hashlib
+import json
 import os
 import shutil
 import subprocess
@@ -12,7 +13,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import pytest
 from filelock import FileLock
+from tests.support.server import Server
 
 PYTHON_CLIENTS = {
     "together-1": "together==1.5.35",
@@ -21,6 +24,7 @@ PYTHON_CLIENTS = {
     "openai": "openai==3.52.0",
 }
 REPOSITORY = Path(__file__).parents[2]
+SCRIPTS = REPOSITORY / "tests" / "clients" / "scripts"
 LOCKS = REPOSITORY / "tests" / "clients" / "locks"
 ROOT = REPOSITORY / ".clients"
 
@@ -46,6 +50,60 @@ def node_client() -> Path | None:
                 shutil.copy(lock, folder)
             _run(["npm", "ci", "--no-audit", "--no-fund", "--ignore-scripts"], cwd=folder)
     return folder
+
+
+def available(client: str) -> bool:
+    return client in PYTHON_CLIENTS or node_client() is not None
+
+
+def program(client: str, script: str) -> list[str]:
+    """The command that runs a script of tests/clients/scripts; without the Node that it needs the test is
+    skipped."""
+    if client in PYTHON_CLIENTS:
+        return [str(python_client(client)), str(SCRIPTS / script)]
+    folder = node_client()
+    if folder is None:
+        pytest.skip("Node is not on this machine")
+    return ["node", shutil.copy(SCRIPTS / script, folder)]
+
+
+def environment(url: str, client: str = "", key: str = "any") -> dict[str, str]:
+    """What a user of this client sets to reach the server at `url`, which has no /v1. No client: our own
+    command line."""
+    base = url if client == "together-3" else f"{url}/v1"
+    return {
+        "TOGETHER_BASE_URL": base,
+        "TOGETHER_API_BASE_URL": base,
+        "TOGETHER_API_KEY": key,
+        "TOGETHER_TELEMETRY_DISABLED": "1",
+        "TOGETHER_DISABLE_VERSION_CHECK": "1",
+        "OPENAI_BASE_URL": base,
+        "OPENAI_API_KEY": key,
+    }
+
+
+def run(
+    argv: Sequence[str | Path],
+    server: Server,
+    client: str = "",
+    *,
+    key: str = "any",
+    status: int = 0,
+    cwd: Path | None = None,
+    timeout_s: float = 280.0,
+    **variables: str,
+) -> str:
+    """What it printed; after a failure that is asked for with `status`, also what it complained of."""
+    env = {**os.environ, **environment(server.url, client, key), **variables}
+    done = subprocess.run(argv, env=env, cwd=cwd, capture_output=True, text=True, timeout=timeout_s)
+    assert done.returncode == status, done.stdout + done.stderr + server.output[-3000:]
+    return done.stdout + done.stderr if status else done.stdout
+
+
+def check_errors(printed: str) -> dict[str, str]:
+    """By check of `scripts/checks.py`; empty where it passed."""
+    lines = [json.loads(line) for line in printed.splitlines() if line.startswith("{")]
+    return {line["check"]: line["error"] for line in lines}
 
 
 class _once:

@@ -1,19 +1,32 @@
-"""An ASGI application on a real socket of the loopback address, in the test's own loop."""
+"""HTTP servers on a real socket of the loopback address, in the test's own loop."""
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
 import uvicorn
+from aiohttp import web
+from aiohttp.test_utils import TestServer
 
 from tutti.app.sockets import OPTIONS
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+@asynccontextmanager
+async def answered_by(handle: Handler) -> AsyncIterator[str]:
+    """The base URL of a server that has every request answered by `handle`."""
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", handle)
+    async with TestServer(app, host="127.0.0.1") as running:
+        yield f"http://127.0.0.1:{running.port}"
 
 
 @asynccontextmanager
 async def serve(app: Any) -> AsyncIterator[str]:
-    """The base URL, without a trailing slash."""
+    """The base URL of an ASGI application, without a trailing slash."""
     listener = socket.socket()
     listener.bind(("127.0.0.1", 0))
     config = uvicorn.Config(

@@ -1,7 +1,10 @@
-"""The server's application on a real socket, over real parts, with replicas that the test starts itself."""
+"""The server's application on a real socket, over real parts, with replicas that the test starts itself, and
+a job worker beside it."""
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +12,17 @@ import msgspec
 from tests.support.http import serve
 
 from tutti.app.api import application
+from tutti.app.platform import open_database, open_platform
 from tutti.base.clock import now
 from tutti.base.model import Model
 from tutti.base.settings import Settings
+from tutti.http import server
+from tutti.jobs.worker import Pace, Worker
+from tutti.parts.features import FEATURES
+from tutti.parts.jobs import JOB_KINDS
 from tutti.serving.catalog import Catalog
+from tutti.serving.fetch import Fetcher
+from tutti.serving.platform import Platform
 from tutti.store.db import Database, database_url
 from tutti.store.migrate import migrate
 from tutti.store.records import Node, Replica
@@ -33,6 +43,31 @@ async def api(
     await _fill(chosen, added, addresses or {}, slots)
     async with application(chosen) as app, serve(app) as url:
         yield url
+
+
+@asynccontextmanager
+async def job_worker(folder: Path, fetcher: Fetcher | None = None) -> AsyncIterator[None]:
+    """Beside an `api` with the same folder. Without a fetcher it has that of the server."""
+    settings = Settings(data_dir=folder, models=[])
+    async with (
+        open_database(settings) as database,
+        open_platform(settings, database, background=True) as platform,
+        working(platform if fetcher is None else replace(platform, fetcher=fetcher), Pace(lease_s=3)),
+    ):
+        yield
+
+
+@asynccontextmanager
+async def working(platform: Platform, pace: Pace) -> AsyncIterator[None]:
+    """A job worker of every kind; at the end it is waited for."""
+    inside = server.inside([router(platform) for router in FEATURES], platform.settings)
+    worker = Worker(platform.database, [kind(platform, inside) for kind in JOB_KINDS], pace)
+    task = asyncio.create_task(worker.run())
+    try:
+        yield
+    finally:
+        worker.stop()
+        await task
 
 
 async def _fill(

@@ -1,10 +1,14 @@
 """What clients do to upload a file, over httpx."""
 
+import asyncio
 import hashlib
 from collections.abc import AsyncIterable
 from typing import Any
 
 import httpx
+
+from tutti.store.db import Database
+from tutti.store.records import File
 
 LINES = b"".join(b'{"text": "line %d"}\n' % number for number in range(1000))
 
@@ -21,6 +25,10 @@ def fields(**fields: Any) -> dict[str, Any]:
 def anyone() -> httpx.AsyncClient:
     """Without a key; `verify` only saves the time in which certificates would be read."""
     return httpx.AsyncClient(verify=False, timeout=120)
+
+
+def with_key(url: str) -> httpx.AsyncClient:
+    return httpx.AsyncClient(base_url=url, headers={"authorization": "Bearer any"}, verify=False, timeout=120)
 
 
 async def announce(client: httpx.AsyncClient, **said: str) -> httpx.Response:
@@ -46,3 +54,14 @@ async def upload(client: httpx.AsyncClient, data: bytes = LINES, **said: str) ->
 
 async def files(client: httpx.AsyncClient, **query: Any) -> list[dict[str, Any]]:
     return (await client.get("/v1/files", params=query)).json()["data"]
+
+
+async def has_begun(database: Database, file_id: str) -> None:
+    """Returns once the server knows how much is being put."""
+    async with asyncio.timeout(20):
+        while True:
+            async with database.read() as session:
+                file = await session.get(File, file_id)
+            if file is not None and file.size_bytes:
+                return
+            await asyncio.sleep(0.01)

@@ -10,6 +10,7 @@ from typing import Any
 
 import httpx
 from tests.support.http import serve
+from tests.support.platform import working
 from tests.support.weights import lend
 
 from tutti.app.platform import open_database, open_platform
@@ -17,10 +18,9 @@ from tutti.base.settings import Settings
 from tutti.compute.local import Local
 from tutti.http import server
 from tutti.http.limits import Limits
-from tutti.jobs.worker import Pace, Worker
+from tutti.jobs.worker import Pace
 from tutti.parts.engines import ENGINES
 from tutti.parts.features import FEATURES
-from tutti.parts.jobs import JOB_KINDS
 from tutti.serving.fetch import Fetcher
 from tutti.serving.fleet import Fleet
 from tutti.serving.platform import Platform
@@ -61,15 +61,7 @@ async def whole(folder: Path, lent: Sequence[str] = (), **settings: Any) -> Asyn
         parts.push_async_callback(limits.close)
         routers = [router(platform) for router in FEATURES]
         app = server.build(routers, settings=chosen, database=database, limits=limits)
-        inside = server.inside(routers, chosen)
-        worker = Worker(database, [kind(platform, inside) for kind in JOB_KINDS], Pace(backoff_s=0.2))
-        working = asyncio.create_task(worker.run())
-        parts.push_async_callback(_stop, worker, working)
+        await parts.enter_async_context(working(platform, Pace(backoff_s=0.2)))
         url = await parts.enter_async_context(serve(app))
         client = httpx.AsyncClient(base_url=url, headers={"authorization": "Bearer any"}, timeout=60)
         yield Whole(platform, await parts.enter_async_context(client))
-
-
-async def _stop(worker: Worker, working: asyncio.Task[None]) -> None:
-    worker.stop()
-    await working

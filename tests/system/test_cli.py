@@ -2,10 +2,7 @@
 
 import json
 import os
-import pty
-import re
 import resource
-import select
 import signal
 import subprocess
 import sys
@@ -16,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from tests.support.server import Server, running_server
+from tests.support.terminal import Terminal, at_terminal
 
 from tutti.base.model import Model
 
@@ -129,53 +127,11 @@ def test_help_is_quick(tutti: Run) -> None:
 # --- tutti chat ---------------------------------------------------------------------------------------------
 
 
-class Terminal:
-    """A person at `tutti chat`: types, and waits for what appears."""
-
-    def __init__(self, descriptor: int, process: subprocess.Popen[bytes]) -> None:
-        self._descriptor = descriptor
-        self.process = process
-        self.seen = ""
-
-    def type(self, text: str) -> None:
-        os.write(self._descriptor, text.encode())
-
-    def wait_for(self, pattern: str, within_s: float = 20.0) -> None:
-        """Forgets all up to the match, so that the next wait sees only what came later."""
-        give_up_at = time.monotonic() + within_s
-        while (match := re.search(pattern, self.seen)) is None:
-            assert time.monotonic() < give_up_at, f"no {pattern!r} in {self.seen!r}"
-            if select.select([self._descriptor], [], [], 0.1)[0]:
-                raw = os.read(self._descriptor, 65_536).decode(errors="replace")
-                self.seen += re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", raw)
-        self.seen = self.seen[match.end() :]
-
-
 @contextmanager
 def chatting(server: Server, home: Path, *args: str) -> Iterator[Terminal]:
-    ours, theirs = pty.openpty()
     argv = [sys.executable, "-m", "tutti", "chat", *args]
-    process = subprocess.Popen(
-        argv,
-        env={**environment(server, home), "PROMPT_TOOLKIT_NO_CPR": "1"},
-        stdin=theirs,
-        stdout=theirs,
-        stderr=theirs,
-        start_new_session=True,
-        preexec_fn=_control_terminal,
-    )
-    os.close(theirs)
-    try:
-        yield Terminal(ours, process)
-    finally:
-        process.kill()
-        process.wait()
-        os.close(ours)
-
-
-def _control_terminal() -> None:
-    """So that Ctrl-C typed at the terminal is a signal to the child."""
-    os.close(os.open(os.ttyname(0), os.O_RDWR))
+    with at_terminal(argv, {**environment(server, home), "PROMPT_TOOLKIT_NO_CPR": "1"}) as terminal:
+        yield terminal
 
 
 def test_chat_talks_at_a_terminal_and_keeps_what_was_typed(server: Server, tmp_path: Path) -> None:
@@ -192,7 +148,7 @@ def test_chat_talks_at_a_terminal_and_keeps_what_was_typed(server: Server, tmp_p
         terminal.type(f"/save {saved}\r")
         terminal.wait_for(">>>")
         terminal.type("\x04")
-        assert terminal.process.wait(10) == 0
+        assert terminal.end(within_s=10) == 0
     turns = json.loads(saved.read_text())["messages"]
     assert [turn["role"] for turn in turns] == ["user", "assistant"]
     with chatting(server, tmp_path, "--model", "test/chat") as terminal:
@@ -216,7 +172,7 @@ def test_ctrl_c_stops_the_answer_and_not_the_chat(server: Server, tmp_path: Path
         terminal.type(f"/save {saved}\r")
         terminal.wait_for(">>>")
         terminal.type("\x04")
-        assert terminal.process.wait(10) == 0
+        assert terminal.end(within_s=10) == 0
     turns = json.loads(saved.read_text())["messages"]
     assert [turn["role"] for turn in turns] == ["user", "assistant", "user", "assistant"]
     assert 1 < len(turns[1]["content"].split()) < 400

@@ -1,21 +1,17 @@
 """What a person sees at a terminal who starts the server for the first time, until Ctrl-C."""
 
-import contextlib
 import os
-import pty
 import re
-import select
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import psutil
 import pytest
 from tests.support.hub import Fault, Hub, sha256
 from tests.support.processes import gone
+from tests.support.terminal import Terminal, at_terminal
 from tests.support.weights import noise
 
 from tutti.base.settings import Settings
@@ -33,56 +29,17 @@ sources = [{{ hub = "{REPO}@main:weights.txt" }}]
 """
 
 
-@dataclass
-class Screen:
-    """All that was written to the terminal."""
-
-    terminal: int
-    process: subprocess.Popen[bytes]
-    seen: str = field(default="")
-
-    def wait_for(self, text: str, within_s: float = 60) -> None:
-        give_up_at = time.monotonic() + within_s
-        while text not in self.seen:
-            assert time.monotonic() < give_up_at, f"no {text!r} in {self.seen!r}"
-            self.read(0.1)
-
-    def read(self, within_s: float) -> None:
-        if select.select([self.terminal], [], [], within_s)[0]:
-            with contextlib.suppress(OSError):  # nobody has the other end open any more
-                self.seen += os.read(self.terminal, 65_536).decode(errors="replace")
-
-
 @pytest.fixture(scope="module")
-def screen(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Screen]:
+def screen(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Terminal]:
     folder = tmp_path_factory.mktemp("first")
     (folder / "models.toml").write_text(ENTRY)
     slow = {"weights.txt": Fault(bytes_per_s=2_000_000)}
     with Hub(repos={REPO: {"weights.txt": WEIGHTS}}, faults=slow) as hub:
         argv = [sys.executable, "-m", "tutti", "serve", "--port", "0", "--model", "first/model"]
         argv += ["--catalog", str(folder / "models.toml"), "--hub-url", hub.url]
-        ours, theirs = pty.openpty()
-        process = subprocess.Popen(
-            argv,
-            env={"PATH": os.environ["PATH"], "HOME": str(folder), "TERM": "xterm", "COLUMNS": "120"},
-            stdin=theirs,
-            stdout=theirs,
-            stderr=theirs,
-            start_new_session=True,
-            preexec_fn=_control_terminal,
-        )
-        os.close(theirs)
-        screen = Screen(ours, process)
-        screen.wait_for("from openai")
-        yield screen
-        process.kill()
-        process.wait()
-        os.close(ours)
-
-
-def _control_terminal() -> None:
-    """So that Ctrl-C typed at the terminal is a signal to the child."""
-    os.close(os.open(os.ttyname(0), os.O_RDWR))
+        with at_terminal(argv, {"PATH": os.environ["PATH"], "HOME": str(folder)}) as screen:
+            screen.wait_for("from openai", within_s=60)
+            yield screen
 
 
 def test_without_any_flag_it_listens_on_the_loopback_with_the_small_chat_model() -> None:
@@ -92,8 +49,8 @@ def test_without_any_flag_it_listens_on_the_loopback_with_the_small_chat_model()
     assert told["data_dir"] == Path("~/.tutti").expanduser()
 
 
-def test_one_bar_shows_how_the_pull_gets_on(screen: Screen) -> None:
-    before = screen.seen[: screen.seen.index("Tutti is ready")]
+def test_one_bar_shows_how_the_pull_gets_on(screen: Terminal) -> None:
+    before = screen.written[: screen.written.index("Tutti is ready")]
     drawn = [it for it in before.split("\r\x1b[2K") if "first/model" in it]
     assert len(drawn) > 2
     assert {it.count("first/model") for it in drawn} == {1}
@@ -102,28 +59,25 @@ def test_one_bar_shows_how_the_pull_gets_on(screen: Screen) -> None:
     assert len(set(done)) > 2
 
 
-def test_the_banner_names_the_url_and_the_key_and_three_lines_to_try(screen: Screen) -> None:
-    banner = screen.seen[screen.seen.index("Tutti is ready") :]
+def test_the_banner_names_the_url_and_the_key_and_three_lines_to_try(screen: Terminal) -> None:
+    banner = screen.written[screen.written.index("Tutti is ready") :]
     assert re.search(r"http://127\.0\.0\.1:\d+/v1", banner)
     assert "API key" in banner
     assert [name for name in ("curl ", "from together", "from openai") if name not in banner] == []
 
 
-def test_the_line_for_curl_works_as_it_is_printed(screen: Screen) -> None:
-    line = re.search(r"^ *(curl .*)$", screen.seen.replace("\r", ""), re.MULTILINE)
+def test_the_line_for_curl_works_as_it_is_printed(screen: Terminal) -> None:
+    line = re.search(r"^ *(curl .*)$", screen.written.replace("\r", ""), re.MULTILINE)
     assert line is not None
     answer = subprocess.run(["bash", "-c", f"{line[1]} -sf"], capture_output=True, text=True, timeout=60)
     assert answer.returncode == 0, answer.stderr
     assert '"chat.completion"' in answer.stdout
 
 
-async def test_ctrl_c_ends_it_well_and_leaves_nothing(screen: Screen) -> None:
+async def test_ctrl_c_ends_it_well_and_leaves_nothing(screen: Terminal) -> None:
     children = [it.pid for it in psutil.Process(screen.process.pid).children(recursive=True)]
-    os.write(screen.terminal, b"\x03")
-    give_up_at = time.monotonic() + 30
-    while screen.process.poll() is None and time.monotonic() < give_up_at:
-        screen.read(0.05)
-    assert screen.process.poll() == 0
+    screen.type("\x03")
+    assert screen.end(within_s=30) == 0
     assert len(children) >= 4  # an API worker and an engine, each under its shepherd
     await gone(children)
-    assert "Traceback" not in screen.seen
+    assert "Traceback" not in screen.written

@@ -18,7 +18,7 @@ from tests.support.platform import api
 from tests.support.processes import gone
 from tests.support.s3 import s3_server
 from tests.support.server import Server, running_server
-from tests.support.uploads import LINES, announce, files, put, sha256, upload
+from tests.support.uploads import LINES, announce, files, put, sha256, upload, with_key
 
 MIB = 1024 * 1024
 LARGE_BYTES = int(os.environ.get("TUTTI_TEST_UPLOAD_BYTES", 128 * MIB))
@@ -35,8 +35,7 @@ def server() -> Iterator[Server]:
 
 @pytest.fixture
 async def client(server: Server) -> AsyncIterator[httpx.AsyncClient]:
-    headers = {"authorization": "Bearer any"}
-    async with httpx.AsyncClient(base_url=server.url, headers=headers, verify=False, timeout=120) as client:
+    async with with_key(server.url) as client:
         yield client
 
 
@@ -236,11 +235,7 @@ async def test_an_object_store_that_goes_away_loses_nothing(
         for name, value in s3.credentials.items():
             monkeypatch.setenv(name, value)
         where = {"blob_url": f"s3://{s3.bucket}", "blob_endpoint": s3.endpoint}
-        headers = {"authorization": "Bearer any"}
-        async with (
-            api(tmp_path / "data", [], **where) as url,
-            httpx.AsyncClient(base_url=url, headers=headers, verify=False, timeout=60) as client,
-        ):
+        async with api(tmp_path / "data", [], **where) as url, with_key(url) as client:
             half = hashlib.sha256(BLOCK * 24).hexdigest()
             location = (await announce(client, checksum=half)).headers["location"]
 

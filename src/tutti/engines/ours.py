@@ -5,7 +5,8 @@
   sentence_bert_config.json, modules.json and 1_Pooling/config.json. The first start makes a graph of them. A
   model of type rerank ranks by similarity: (1 + cosine) / 2, so 0.5 means unrelated.
 - audio (workers/speech): English voices. `Model.options`: family = "hibari" (an .onnx file a voice; that of
-  `heart` comes with the package) or "kokoro" (one .onnx file, and for each voice a .npy or .f32 file).
+  `heart` comes with the package), "kokoro" (one .onnx file, and for each voice a .npy or .f32 file) or
+  "orpheus" (one .gguf file, and the decoder of SNAC as one .onnx file); gpu = true as below.
 - transcribe (workers/transcribe): Whisper for CTranslate2, its model.bin as model.ct2, and as voices.ge2e the
   weights of Resemblyzer, to tell speakers apart. `Model.options`: gpu = true takes a whole GPU where the
   machine has one.

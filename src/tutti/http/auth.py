@@ -46,6 +46,13 @@ _OF_DIGEST = (
     .where(ApiKey.digest == bindparam("digest"), ApiKey.revoked_at.is_(None))
 )
 """After the digest, what a Caller is made of."""
+_DEFAULT = Caller(
+    key_id="key-default",
+    key_name="default",
+    project_id=DEFAULT_PROJECT_ID,
+    organization_id=DEFAULT_ORGANIZATION_ID,
+)
+"""Who calls with any key, as long as none was made."""
 _BEARER = re.compile(rb"bearer +([^\s]+) *", re.IGNORECASE)
 
 
@@ -58,7 +65,6 @@ class Authenticator:
         self._secret = server_secret(settings)
         self._loopback = is_loopback(settings.host)
         self._locked = False
-        self._looked_at = -_CACHE_S
         self._cache: OrderedDict[str, tuple[float, asyncio.Task[Caller | None]]] = OrderedDict()
 
     async def authenticate(self, authorization: bytes | None) -> Caller:
@@ -67,24 +73,12 @@ class Authenticator:
         if match is None:
             raise Unauthenticated("An API key is needed: send the header `Authorization: Bearer <key>`.")
         try:
-            caller = await self._caller(match[1])
+            caller = await self._cached(digest(self._secret, match[1]))
         except (SQLAlchemyError, OSError) as error:
             raise Unavailable("The database cannot be reached.", retry_after_s=1) from error
         if caller is None:
             raise Unauthenticated("The API key is not valid.", code="invalid_api_key")
         return caller
-
-    async def _caller(self, key: bytes) -> Caller | None:
-        caller = await self._cached(digest(self._secret, key))
-        if caller is None and self._loopback and not await self._has_keys():
-            return self._caller_without_key()
-        return caller
-
-    async def _has_keys(self) -> bool:
-        if not self._locked and monotonic_s() - self._looked_at >= _CACHE_S:
-            self._locked = await has_keys(self._database)
-            self._looked_at = monotonic_s()
-        return self._locked
 
     async def _cached(self, key_digest: str) -> Caller | None:
         # The look-up itself is cached, not its result: requests that arrive together share it, and one whose
@@ -100,21 +94,19 @@ class Authenticator:
 
     async def _look_up(self, key_digest: str) -> Caller | None:
         caller = await _find(self._database, key_digest)
-        return caller and replace(
+        if caller is None and not await self._is_open():
+            return None
+        caller = caller or _DEFAULT
+        return replace(
             caller,
             requests_per_minute=caller.requests_per_minute or self._settings.requests_per_minute,
             tokens_per_minute=caller.tokens_per_minute or self._settings.tokens_per_minute,
         )
 
-    def _caller_without_key(self) -> Caller:
-        return Caller(
-            key_id="key-default",
-            key_name="default",
-            project_id=DEFAULT_PROJECT_ID,
-            organization_id=DEFAULT_ORGANIZATION_ID,
-            requests_per_minute=self._settings.requests_per_minute,
-            tokens_per_minute=self._settings.tokens_per_minute,
-        )
+    async def _is_open(self) -> bool:
+        """Whether any key will do. Once a key was made none does, for ever."""
+        self._locked = self._locked or not self._loopback or await has_keys(self._database)
+        return not self._locked
 
 
 class Auth:

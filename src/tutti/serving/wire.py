@@ -48,6 +48,7 @@ class Connection(asyncio.Protocol):
         self.reusable = False
         """The answer has come to its end, and the server keeps the connection."""
         self._transport: asyncio.Transport
+        self._loop = asyncio.get_running_loop()
         self._parser = httptools.HttpResponseParser(self)
         self._waiting: asyncio.Future[None] | None = None
         self._has_head = self._has_length = self._complete = self._lost = False
@@ -95,7 +96,7 @@ class Connection(asyncio.Protocol):
     def _more(self) -> asyncio.Future[None]:
         if self._lost:
             raise Broken("the connection ended before the answer did")
-        self._waiting = asyncio.get_running_loop().create_future()
+        self._waiting = self._loop.create_future()  # once a token: asking for the loop is a system call
         return self._waiting
 
     def _take(self) -> bytes:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 _KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._=@+-]*(/[A-Za-z0-9][A-Za-z0-9._=@+-]*)+")
 _PREFIX = re.compile(r"([A-Za-z0-9][A-Za-z0-9._=@+-]*/)+")
 _PART_BYTES = 8 * 1024 * 1024
+_PARTS_AT_ONCE = 2  # each of an upload's is held in memory, and a client puts four uploads at once
 _READ_BYTES = 256 * 1024
 
 
@@ -48,7 +49,9 @@ class Blobs:
     async def put(self, key: str, data: bytes | AsyncIterator[bytes]) -> None:
         """All or nothing: until it returns, readers see what was there before."""
         async with _reachable():
-            await self._store.put_async(_checked(key), data, chunk_size=_PART_BYTES, max_concurrency=4)
+            await self._store.put_async(
+                _checked(key), data, chunk_size=_PART_BYTES, max_concurrency=_PARTS_AT_ONCE
+            )
 
     async def get(self, key: str) -> bytes:
         async with _reachable():

@@ -8,21 +8,19 @@ from typing import Any
 
 import pytest
 from aiohttp import web
-from aiohttp.test_utils import TestServer
 from tests.api.audio.conftest import LISTENER
+from tests.support.http import answered_by
 from tests.support.whole import whole
 
 
 @pytest.fixture
 async def recordings() -> AsyncIterator[str]:
     async def answer(request: web.Request) -> web.Response:
-        name = request.match_info["name"]
-        return web.Response(body=b"x" * int(name), status=200 if int(name) else 404)
+        size_bytes = int(request.path.removeprefix("/").removesuffix(".wav"))
+        return web.Response(body=b"x" * size_bytes, status=200 if size_bytes else 404)
 
-    app = web.Application()
-    app.router.add_get("/{name}.wav", answer)
-    async with TestServer(app, host="127.0.0.1") as server:
-        yield f"http://127.0.0.1:{server.port}"
+    async with answered_by(answer) as url:
+        yield url
 
 
 async def test_a_url_is_fetched_for_requests_and_for_batches(tmp_path: Path, recordings: str) -> None:

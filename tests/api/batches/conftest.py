@@ -4,7 +4,6 @@ import asyncio
 import json
 import time
 from collections.abc import AsyncIterator, Iterable, Mapping
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +11,9 @@ import httpx
 import pytest
 import pytest_asyncio
 from tests.support.engines import Running, model, running
-from tests.support.platform import api
+from tests.support.platform import api, job_worker
 
-from tutti.app.platform import open_database, open_platform
-from tutti.base.settings import Settings
 from tutti.engines.echo import Echo
-from tutti.http import server
-from tutti.jobs.worker import Pace, Worker
-from tutti.parts.features import FEATURES
-from tutti.parts.jobs import JOB_KINDS
 
 CHAT = model(name="test/chat", context_length=8192)
 SHARING = model(name="test/sharing", context_length=8192, options={"shares": "cpu"})
@@ -57,23 +50,6 @@ async def working(url: str, folder: Path) -> AsyncIterator[str]:
     async with job_worker(folder):
         await asyncio.sleep(0.8)  # until it would hear clients' requests
         yield url
-
-
-@asynccontextmanager
-async def job_worker(folder: Path) -> AsyncIterator[None]:
-    settings = Settings(data_dir=folder, models=[])
-    async with (
-        open_database(settings) as database,
-        open_platform(settings, database, background=True) as platform,
-    ):
-        inside = server.inside([router(platform) for router in FEATURES], settings)
-        worker = Worker(database, [kind(platform, inside) for kind in JOB_KINDS], Pace(lease_s=3))
-        task = asyncio.create_task(worker.run())
-        try:
-            yield
-        finally:
-            worker.stop()
-            await task
 
 
 class Client:

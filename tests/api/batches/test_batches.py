@@ -9,7 +9,8 @@ from typing import Any
 
 import httpx
 import pytest
-from tests.api.batches.conftest import CHAT, CHATS, SHARING, Client, chat, client_of, job_worker
+from tests.api.batches.conftest import CHAT, CHATS, SHARING, Client, chat, client_of
+from tests.support.platform import job_worker
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

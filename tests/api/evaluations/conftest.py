@@ -3,8 +3,6 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +10,9 @@ import httpx
 import pytest
 import pytest_asyncio
 from tests.support.engines import Running, model, running
-from tests.support.platform import api
+from tests.support.platform import api, job_worker
 
-from tutti.app.platform import open_database, open_platform
-from tutti.base.settings import Settings
 from tutti.engines.echo import Echo
-from tutti.http import server
-from tutti.jobs.worker import Pace, Worker
-from tutti.parts.features import FEATURES
-from tutti.parts.jobs import JOB_KINDS
 from tutti.serving.fetch import Fetcher
 
 CHAT = model(name="test/chat", context_length=8192)
@@ -50,26 +42,8 @@ async def url(folder: Path, engine: Running) -> AsyncIterator[str]:
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def working(url: str, folder: Path) -> AsyncIterator[str]:
     """A worker works them off, and takes this machine's servers for external ones."""
-    async with job_worker(folder):
+    async with job_worker(folder, Fetcher(allow=lambda address: address.is_loopback)):
         yield url
-
-
-@asynccontextmanager
-async def job_worker(folder: Path) -> AsyncIterator[None]:
-    settings = Settings(data_dir=folder, models=[])
-    async with (
-        open_database(settings) as database,
-        open_platform(settings, database, background=True) as platform,
-    ):
-        platform = replace(platform, fetcher=Fetcher(allow=lambda address: address.is_loopback))
-        inside = server.inside([router(platform) for router in FEATURES], settings)
-        worker = Worker(database, [kind(platform, inside) for kind in JOB_KINDS], Pace(lease_s=3))
-        task = asyncio.create_task(worker.run())
-        try:
-            yield
-        finally:
-            worker.stop()
-            await task
 
 
 class Client:

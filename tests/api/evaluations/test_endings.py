@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.api.evaluations.conftest import DATA, Client, asked, job_worker, judge, writer
+from tests.api.evaluations.conftest import DATA, Client, asked, judge, writer
+from tests.support.platform import job_worker
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

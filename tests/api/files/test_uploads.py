@@ -1,6 +1,5 @@
 """The ways to upload a file, and that a broken upload leaves nothing."""
 
-import asyncio
 import json
 import re
 from collections.abc import AsyncIterator
@@ -8,7 +7,7 @@ from collections.abc import AsyncIterator
 import httpx
 import pytest
 from tests.api.files.conftest import Projects
-from tests.support.uploads import LINES, announce, anyone, fields, files, put, sha256, upload
+from tests.support.uploads import LINES, announce, anyone, fields, files, has_begun, put, sha256, upload
 
 from tutti.base.clock import now
 from tutti.base.settings import Settings
@@ -17,7 +16,6 @@ from tutti.http.keys import server_secret
 from tutti.http.signed import SignedUrls
 from tutti.store.blobs import Blobs
 from tutti.store.db import Database
-from tutti.store.records import File
 
 one_kind = pytest.mark.parametrize("kind", ["sqlite"], scope="session")
 """For what has nothing to do with the database or the object store."""
@@ -302,17 +300,6 @@ async def test_what_is_left_of_a_file_is_not_taken_for_the_file(
     assert len(await files(client)) == 1
     assert (await put(location, LINES)).status_code == 200
     assert len(await files(client)) == 2
-
-
-async def has_begun(database: Database, file_id: str) -> None:
-    """Returns once the server knows how much is being put."""
-    async with asyncio.timeout(20):
-        while True:
-            async with database.read() as session:
-                file = await session.get(File, file_id)
-            if file is not None and file.size_bytes:
-                return
-            await asyncio.sleep(0.01)
 
 
 async def test_a_file_that_is_too_large_is_refused(

@@ -14,7 +14,7 @@ from unittest.mock import patch
 
 import pytest
 from aiohttp import web
-from aiohttp.test_utils import TestServer
+from tests.support.http import answered_by
 
 from tutti.__main__ import main
 
@@ -77,10 +77,5 @@ def _ran(args: Sequence[str], stdin: bytes, environment: Mapping[str, str]) -> R
 @pytest.fixture
 async def scripted(tmp_path: Path) -> AsyncIterator[Scripted]:
     server = Scripted(tmp_path)
-    app = web.Application()
-    app.router.add_route("*", "/{path:.*}", server.handle)
-    running = TestServer(app, host="127.0.0.1")
-    await running.start_server()
-    server.url = f"http://127.0.0.1:{running.port}"
-    yield server
-    await running.close()
+    async with answered_by(server.handle) as server.url:
+        yield server

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 from tests.support.engines import At, Canned, chat, collect, model, text_of
+from tests.support.http import answered_by
 
 from tutti.base.errors import LoadFailed
 from tutti.base.model import Model
@@ -82,19 +83,13 @@ async def served(seen: list[dict[str, Any]]) -> AsyncIterator[str]:
 
     async def answer(request: web.Request) -> web.Response:
         body = json.loads(await request.read())
-        seen.append({"path": request.path, "key": request.headers.get("authorization"), **body})
+        seen.append(
+            {"asked": f"{request.method} {request.path}", "key": request.headers.get("authorization"), **body}
+        )
         return web.Response(body=ANSWER, content_type="application/json")
 
-    app = web.Application()
-    app.router.add_post("/v1/chat/completions", answer)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    try:
-        yield f"http://127.0.0.1:{runner.addresses[0][1]}/v1"
-    finally:
-        await runner.cleanup()
+    async with answered_by(answer) as url:
+        yield f"{url}/v1"
 
 
 async def test_a_real_server_gets_the_key_of_the_environment() -> None:
@@ -103,5 +98,5 @@ async def test_a_real_server_gets_the_key_of_the_environment() -> None:
         which = remote(base_url=url, api_key_env="PATH")  # any variable that is surely set
         upstream = HttpUpstream(Client(), At(REMOTE.address(which, PLACE), REMOTE.headers(which)))
         assert text_of(await collect(REMOTE.text.chat(upstream, chat(model=which)))) == "hi"
-    assert seen[0]["path"] == "/v1/chat/completions"
+    assert seen[0]["asked"] == "POST /v1/chat/completions"
     assert seen[0]["key"].startswith("Bearer /")

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from aiohttp import web
-from aiohttp.test_utils import TestServer
+from tests.support.http import answered_by
 
 from tutti.features.evaluations.judging import Classify, response_format
 from tutti.features.evaluations.voices import EXTERNAL_ATTEMPTS, External, Heard, NotSaid, Voice
@@ -52,13 +52,9 @@ class Judge:
 @pytest.fixture
 async def judge() -> AsyncIterator[Judge]:
     judge = Judge()
-    app = web.Application()
-    app.router.add_route("*", "/{path:.*}", judge.handle)
-    running = TestServer(app, host="127.0.0.1")
-    await running.start_server()
-    judge.url = f"http://127.0.0.1:{running.port}/v1/"
-    yield judge
-    await running.close()
+    async with answered_by(judge.handle) as url:
+        judge.url = f"{url}/v1/"
+        yield judge
 
 
 async def test_asks_as_an_openai_client_does(judge: Judge) -> None:

@@ -4,17 +4,17 @@ import asyncio
 import gzip
 import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
 from ipaddress import ip_address
 
 import pytest
 from aiohttp import web
-from aiohttp.test_utils import TestServer
+from tests.support.http import Handler, answered_by
 
 from tutti.base.errors import InvalidRequest, Unavailable
 from tutti.base.internet import Address, is_public
 from tutti.serving.fetch import Fetcher, Posted
 
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 Serve = Callable[[Handler], Awaitable[str]]
 
 
@@ -34,19 +34,8 @@ async def refusal(url: str, fetcher: Fetcher = FETCHER, max_bytes: int = 1000, t
 
 @pytest.fixture
 async def serve() -> AsyncIterator[Serve]:
-    servers: list[TestServer] = []
-
-    async def start(handler: Handler) -> str:
-        app = web.Application()
-        app.router.add_route("*", "/{path:.*}", handler)
-        server = TestServer(app, host="127.0.0.1")
-        await server.start_server()
-        servers.append(server)
-        return f"http://127.0.0.1:{server.port}"
-
-    yield start
-    for server in servers:
-        await server.close()
+    async with AsyncExitStack() as servers:
+        yield lambda handler: servers.enter_async_context(answered_by(handler))
 
 
 async def hello(request: web.Request) -> web.Response:

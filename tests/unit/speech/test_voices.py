@@ -4,8 +4,7 @@ import pytest
 
 from tutti.workers.http import Refused
 from tutti.workers.speech.kokoro import mixed
-from tutti.workers.speech.model import MOST_PHONEMES
-from tutti.workers.speech.phonemes import Phonemes, check_language
+from tutti.workers.speech.phonemes import MOST_PHONEMES, Phonemes, check_language
 
 
 @pytest.fixture(scope="module")

@@ -97,18 +97,20 @@ async def finish(platform: Platform, file: File, received: Received, form: Uploa
 async def _awaited(platform: Platform, project_id: str, file_id: str, length: int | None) -> File:
     """Raises NotFound, and Conflict for a second attempt that cannot be told from a part of the first:
     clients that send no checksum also try again with what is left of the file. So the first one's length is
-    kept."""
+    kept; where it has none, there is no second attempt."""
     this = (File.id == file_id) & (File.project_id == project_id)
     size_bytes = UNKNOWN_BYTES if length is None else length
     first = update(File).where(this, File.state == "uploading", File.checksum == "", File.size_bytes == 0)
     async with platform.database.begin() as session:
-        await session.execute(first.values(size_bytes=size_bytes))
+        begun = await session.execute(first.values(size_bytes=size_bytes).returning(File.id))
+        is_first = begun.first() is not None
         file = await session.scalar(select(File).where(this, File.state.in_(("uploading", "ready"))))
     if file is None:
         raise rows.no_file(file_id)
-    if file.state == "uploading" and not file.checksum and file.size_bytes != size_bytes:
+    whole = is_first or bool(file.checksum) or file.size_bytes == length
+    if file.state == "uploading" and not whole:
         raise Conflict(
-            f"File {file_id} was sent before with another length, and without a checksum: upload it anew.",
+            f"File {file_id} was sent before, with another length or none and no checksum: upload it anew.",
             code="upload_broken",
         )
     return file

@@ -8,7 +8,8 @@ from pathlib import Path
 from hibari import SAMPLE_RATE, Hibari
 from hibari.voices import VOICES, voice_path
 
-from tutti.workers.speech.model import Samples, Voice, unknown_voice
+from tutti.workers.speech.model import Samples, unknown_voice
+from tutti.workers.speech.phonemes import Phonemes, PhonemeVoice
 
 
 class HibariModel:
@@ -17,13 +18,14 @@ class HibariModel:
     def __init__(self, folder: Path, threads: int) -> None:
         """One thread a sentence: the network is too small to gain from more, sentences side by side do."""
         self.at_once = threads
-        self._voices = {name: _voice(name, path) for name, path in _paths(folder).items()}
+        phonemes = Phonemes()
+        self._voices = {name: _voice(phonemes, name, path) for name, path in _paths(folder).items()}
 
     @property
     def names(self) -> tuple[str, ...]:
         return tuple(self._voices)
 
-    def voice(self, name: str) -> Voice:
+    def voice(self, name: str) -> PhonemeVoice:
         if name not in self._voices:
             raise unknown_voice(name, self.names)
         return self._voices[name]
@@ -37,8 +39,8 @@ def _paths(folder: Path) -> dict[str, str]:
     return {name: path for name, path in paths.items() if Path(path).is_file()}
 
 
-def _voice(name: str, path: str) -> Voice:
-    return Voice(partial(_say, Hibari(name, model=path)), british=VOICES[name]["british"])
+def _voice(phonemes: Phonemes, name: str, path: str) -> PhonemeVoice:
+    return PhonemeVoice(phonemes, partial(_say, Hibari(name, model=path)), british=VOICES[name]["british"])
 
 
 def _say(model: Hibari, phonemes: str, speed: float) -> Samples:

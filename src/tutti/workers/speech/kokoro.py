@@ -17,7 +17,8 @@ import numpy as np
 import onnxruntime
 
 from tutti.workers.http import Refused
-from tutti.workers.speech.model import Samples, Voice, unknown_voice
+from tutti.workers.speech.model import Samples, unknown_voice
+from tutti.workers.speech.phonemes import Phonemes, PhonemeVoice
 
 Styles = np.ndarray[Any, np.dtype[np.float32]]
 """A row for each number of phonemes."""
@@ -32,6 +33,7 @@ class KokoroModel:
     at_once = 1
 
     def __init__(self, folder: Path, threads: int) -> None:
+        self._phonemes = Phonemes()
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
@@ -46,7 +48,7 @@ class KokoroModel:
     def names(self) -> tuple[str, ...]:
         return tuple(self._styles)
 
-    def voice(self, name: str) -> Voice:
+    def voice(self, name: str) -> PhonemeVoice:
         """British where the name says so, as Kokoro's do: bf_emma, bm_george."""
         terms = mixed(name)
         for term in terms:
@@ -54,7 +56,8 @@ class KokoroModel:
                 raise unknown_voice(term, self.names)
         total = sum(terms.values())
         styles = np.sum([self._styles[term] * (weight / total) for term, weight in terms.items()], axis=0)
-        return Voice(partial(self._say, styles), british=all(term.startswith("b") for term in terms))
+        british = all(term.startswith("b") for term in terms)
+        return PhonemeVoice(self._phonemes, partial(self._say, styles), british)
 
     def _say(self, styles: Styles, phonemes: str, speed: float) -> Samples:
         ids = [self._ids[sign] for sign in phonemes if sign in self._ids]

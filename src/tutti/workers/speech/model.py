@@ -1,7 +1,6 @@
-"""What speaks: a model with voices, which are given phonemes and give samples."""
+"""What speaks: a model with voices, which are given text and give samples."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Generator
 from typing import Any, Protocol
 
 import numpy as np
@@ -10,17 +9,12 @@ from tutti.workers.http import Refused
 
 Samples = np.ndarray[Any, np.dtype[np.float32]]
 
-MOST_PHONEMES = 400
-"""Of one piece. Kokoro takes 510; longer ones are spoken no better and only come later."""
 
-
-@dataclass(frozen=True)
-class Voice:
-    """`say` takes phonemes of misaki's English alphabet and the speed; it is called from several threads.
-    `british`: it wants to be given British pronunciation."""
-
-    say: Callable[[str, float], Samples]
-    british: bool
+class Voice(Protocol):
+    def read(self, text: str, speed: float) -> Generator[Samples]:
+        """The sound of a piece of text as it is made: none where nothing can be said. Called from several
+        threads. Raises Refused before the first samples."""
+        ...
 
 
 class SpeechModel(Protocol):

@@ -2,13 +2,17 @@
 # hibari comes without types.
 """English text as phonemes of misaki's alphabet, which Kokoro and hibari were trained on."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import dataclass
 from functools import cached_property
 
 from hibari.g2p import G2P
 
 from tutti.workers.http import Refused
-from tutti.workers.speech.model import MOST_PHONEMES
+from tutti.workers.speech.model import Samples
+
+MOST_PHONEMES = 400
+"""Of one piece. Kokoro takes 510; longer ones are spoken no better and only come later."""
 
 
 class Phonemes:
@@ -29,6 +33,20 @@ class Phonemes:
     @cached_property
     def _british(self) -> G2P:
         return G2P(british=True)
+
+
+@dataclass(frozen=True)
+class PhonemeVoice:
+    """`say` takes phonemes of misaki's English alphabet and the speed; it is called from several threads.
+    `british`: it wants to be given British pronunciation."""
+
+    phonemes: Phonemes
+    say: Callable[[str, float], Samples]
+    british: bool
+
+    def read(self, text: str, speed: float) -> Generator[Samples]:
+        for part in self.phonemes.of(text, british=self.british):
+            yield self.say(part, speed)
 
 
 def check_language(language: str) -> None:

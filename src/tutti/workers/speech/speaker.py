@@ -1,7 +1,7 @@
 """What turns a request into sound: one sentence after the other, requests taking turns with theirs."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from functools import partial
@@ -11,8 +11,8 @@ import msgspec
 
 from tutti.workers.http import Refused
 from tutti.workers.speech.encode import FORMS, RAW, Encoder
-from tutti.workers.speech.model import SpeechModel, Voice
-from tutti.workers.speech.phonemes import Phonemes, check_language
+from tutti.workers.speech.model import Samples, SpeechModel, Voice
+from tutti.workers.speech.phonemes import check_language
 from tutti.workers.speech.pieces import pieces, pronounced
 
 _Made = TypeVar("_Made")
@@ -36,12 +36,18 @@ class SpeechRequest(msgspec.Struct):
     extra_params: ExtraParams | None = None
 
 
+def _sound(request: SpeechRequest, voice: Voice) -> Generator[Samples]:
+    check_language(request.language)
+    rules = request.extra_params.pronunciation_dict if request.extra_params else []
+    for text in pieces(pronounced(request.input, rules)):
+        yield from voice.read(text, request.speed)
+
+
 class Speaker:
     """The model, its threads, and how much of the work is done."""
 
     def __init__(self, model: SpeechModel) -> None:
         self._model = model
-        self._phonemes = Phonemes()
         self._threads = ThreadPoolExecutor(model.at_once, "speaker")
         self.busy = 0
         self.done = 0
@@ -56,8 +62,8 @@ class Speaker:
 
     def _warm_up(self, voice: Voice) -> None:
         """Loads what else the first request would wait for; the made-up word, what reads unknown ones."""
-        for phonemes in self._phonemes.of("Hello, Tuttifrutti.", british=voice.british):
-            voice.say(phonemes, 1.0)
+        with closing(voice.read("Hello, Tuttifrutti.", 1.0)) as sound:
+            next(sound, None)
 
     async def _turn(self, work: Callable[[], _Made]) -> _Made:
         """Counts only what waits for us: a client that reads slowly is no engine that hangs."""
@@ -70,21 +76,15 @@ class Speaker:
             self.busy -= 1
 
     def _audio(self, request: SpeechRequest) -> Iterator[bytes]:
-        """In a thread: a sentence at each step."""
+        """In a thread: a sentence at each step, or as much as the voice makes at once."""
         voice, silent = self._model.voice(request.voice), True
-        with closing(self._encoder(request)) as encoder:
-            for phonemes in self._phonemes_of(request, voice):
-                yield encoder.feed(voice.say(phonemes, request.speed))
+        with closing(self._encoder(request)) as encoder, closing(_sound(request, voice)) as sound:
+            for samples in sound:
+                yield encoder.feed(samples)
                 silent = False
             if silent:
                 raise Refused("There is nothing to say in the input.", "input")
             yield from encoder.finish()
-
-    def _phonemes_of(self, request: SpeechRequest, voice: Voice) -> Iterator[str]:
-        check_language(request.language)
-        rules = request.extra_params.pronunciation_dict if request.extra_params else []
-        for text in pieces(pronounced(request.input, rules)):
-            yield from self._phonemes.of(text, british=voice.british)
 
     def _encoder(self, request: SpeechRequest) -> Encoder:
         raw = request.response_format == "raw"

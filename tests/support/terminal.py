@@ -1,0 +1,88 @@
+"""A person at a terminal: a command is started in it, typed at, and what it shows is seen."""
+
+import contextlib
+import os
+import pty
+import re
+import select
+import subprocess
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass
+class Terminal:
+    """`written` is all that was written to it."""
+
+    descriptor: int
+    process: subprocess.Popen[bytes]
+    written: str = ""
+    _looked_at: int = 0
+
+    @property
+    def seen(self) -> str:
+        """Without what moves the cursor and colours."""
+        return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", self.written)
+
+    def type(self, text: str) -> None:
+        os.write(self.descriptor, text.encode())
+
+    def wait_for(self, pattern: str, within_s: float = 20.0) -> None:
+        """In what came after that which was waited for before."""
+        give_up_at = time.monotonic() + within_s
+        while (match := re.compile(pattern).search(self.seen, self._looked_at)) is None:
+            assert time.monotonic() < give_up_at, f"no {pattern!r} in {self.seen[self._looked_at :]!r}"
+            self._read(0.1)
+        self._looked_at = match.end()
+
+    def end(self, within_s: float = 60.0) -> int:
+        """The exit status, once the command has ended."""
+        give_up_at = time.monotonic() + within_s
+        while self.process.poll() is None:
+            assert time.monotonic() < give_up_at, f"it goes on after {self.seen!r}"
+            self._read(0.05)
+        while self._read(0.2):
+            pass
+        return self.process.returncode
+
+    def _read(self, within_s: float) -> bool:
+        """Whether anything came; nothing does any more once nobody has the other end open."""
+        if not select.select([self.descriptor], [], [], within_s)[0]:
+            return False
+        with contextlib.suppress(OSError):
+            if raw := os.read(self.descriptor, 65_536).decode(errors="replace"):
+                self.written += raw
+                return True
+        return False
+
+
+@contextlib.contextmanager
+def at_terminal(
+    argv: Sequence[str], environment: Mapping[str, str], cwd: Path | None = None
+) -> Iterator[Terminal]:
+    """120 columns wide; the command is killed if it has not ended by itself."""
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        argv,
+        env={**environment, "TERM": "xterm", "COLUMNS": "120"},
+        cwd=cwd,
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        start_new_session=True,
+        preexec_fn=_control_terminal,
+    )
+    os.close(theirs)
+    try:
+        yield Terminal(ours, process)
+    finally:
+        process.kill()
+        process.wait()
+        os.close(ours)
+
+
+def _control_terminal() -> None:
+    """So that Ctrl-C typed at the terminal is a signal to the child."""
+    os.close(os.open(os.ttyname(0), os.O_RDWR))
