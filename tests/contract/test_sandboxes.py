@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from tests.support.sandboxes import all_gone, environment, printed, started, text
 
-from tutti.sandboxes.base import CannotSandbox, Driver, Limits
+from tutti.base.errors import CannotSandbox
+from tutti.sandboxes.base import Driver, Limits
 from tutti.sandboxes.bubblewrap import Bubblewrap
 from tutti.sandboxes.container import Container
 from tutti.sandboxes.probe import choose

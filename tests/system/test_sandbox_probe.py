@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 from tests.support.sandboxes import environment
 
-from tutti.sandboxes.base import CannotSandbox, Limits
+from tutti.base.errors import CannotSandbox
+from tutti.sandboxes.base import Limits
 from tutti.sandboxes.bubblewrap import Bubblewrap
 from tutti.sandboxes.probe import choose
 from tutti.sandboxes.runsc import Runsc

@@ -10,8 +10,9 @@ import psutil
 import pytest
 from tests.support.sandboxes import environment, printed, started
 
+from tutti.base.errors import CannotSandbox
 from tutti.process.child import Child
-from tutti.sandboxes.base import MIB, CannotSandbox, Driver, Limits
+from tutti.sandboxes.base import MIB, Driver, Limits
 from tutti.sandboxes.container import Container
 from tutti.sandboxes.probe import choose
 from tutti.sandboxes.runsc import Runsc

@@ -15,7 +15,7 @@ from tutti.process.supervisor import Backoff, Pace
 from tutti.sandboxes import rows
 from tutti.store.db import Database
 
-_LOOK_S = 0.25
+_LOOK_S = 0.5
 _GRACE_S = 5.0
 """From SIGTERM to SIGKILL: for ending the sessions."""
 _PACE = Pace(first_s=0.1)

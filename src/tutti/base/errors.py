@@ -14,7 +14,8 @@ TuttiError
 ├─ InternalError         500
 ├─ NotServed             501  an operation of the API that Tutti does not serve yet
 ├─ Unavailable           503  transient: retried after `retry_after_s`
-│  └─ LoadFailed         503  the model cannot be started; not retried, since only its operator can help
+│  ├─ LoadFailed         503  the model cannot be started; not retried, since only its operator can help
+│  └─ CannotSandbox      503  no sandbox can be made on this machine; neither
 └─ EngineTimeout         504
 
 The body is `ErrorData` of the API; the clients decide on a retry by `x-should-retry`, then by status.
@@ -126,6 +127,13 @@ class LoadFailed(Unavailable):
 
     def __init__(self, message: str, *, retry_after_s: float | None = None) -> None:
         super().__init__(message, code="model_load_failed", retry_after_s=retry_after_s)
+
+
+class CannotSandbox(Unavailable):
+    should_retry = False
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, code="sandbox_unavailable")
 
 
 class EngineTimeout(TuttiError):

@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Protocol
 
-from tutti.base.errors import Unavailable
-
 MIB = 1024 * 1024
 HOME = "/home/user"
 RUNNER = Path(__file__).parent.parent / "workers" / "interpreter"
@@ -31,15 +29,6 @@ from tutti.workers.interpreter.main import main
 sys.path[:] = path
 main(told)
 """
-
-
-class CannotSandbox(Unavailable):
-    """No sandbox can be made here. Not retried: only the operator can help."""
-
-    should_retry = False
-
-    def __init__(self, message: str) -> None:
-        super().__init__(message, code="sandbox_unavailable")
 
 
 @dataclass(frozen=True)

@@ -13,13 +13,13 @@ import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
 
+from tutti.base.errors import CannotSandbox
 from tutti.sandboxes.base import (
     HOME,
     MIB,
     PROXY_AT,
     RUNNER_AT,
     Box,
-    CannotSandbox,
     Spec,
     python_folders,
     runner_argv,

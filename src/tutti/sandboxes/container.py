@@ -23,8 +23,9 @@ from typing import Any
 
 import psutil
 
+from tutti.base.errors import CannotSandbox
 from tutti.process.child import inherited_env
-from tutti.sandboxes.base import HOME, PROXY_AT, Box, CannotSandbox, Spec, runner_argv, runner_env
+from tutti.sandboxes.base import HOME, PROXY_AT, Box, Spec, runner_argv, runner_env
 from tutti.sandboxes.box import ProcessBox, tree
 from tutti.sandboxes.seccomp import filter_program
 from tutti.sandboxes.tree import WRITABLE, bound_paths, write_tree

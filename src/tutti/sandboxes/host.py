@@ -17,8 +17,7 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
-from tutti.base.errors import NotFound, TuttiError, Unauthenticated
-from tutti.sandboxes.base import CannotSandbox
+from tutti.base.errors import CannotSandbox, NotFound, TuttiError, Unauthenticated
 from tutti.sandboxes.calls import Call, Refused, failed
 from tutti.sandboxes.session import Output
 from tutti.sandboxes.sessions import Entry, Gone, Sessions, Unknown

@@ -7,8 +7,8 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from tutti.base.errors import TuttiError
-from tutti.sandboxes.base import CannotSandbox, Driver, Limits, Spec
+from tutti.base.errors import CannotSandbox, TuttiError
+from tutti.sandboxes.base import Driver, Limits, Spec
 from tutti.sandboxes.egress import Egress
 from tutti.sandboxes.session import Session, SessionDied
 from tutti.sandboxes.uids import Uids

@@ -4,7 +4,8 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from tutti.sandboxes.base import CannotSandbox, Driver, Limits, Spec
+from tutti.base.errors import CannotSandbox
+from tutti.sandboxes.base import Driver, Limits, Spec
 from tutti.sandboxes.session import Output, Session, SessionDied
 from tutti.sandboxes.uids import Uids
 

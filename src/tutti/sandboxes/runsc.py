@@ -14,7 +14,8 @@ from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
 
-from tutti.sandboxes.base import HOME, PROXY_AT, Box, CannotSandbox, Spec, runner_argv, runner_env
+from tutti.base.errors import CannotSandbox
+from tutti.sandboxes.base import HOME, PROXY_AT, Box, Spec, runner_argv, runner_env
 from tutti.sandboxes.box import ProcessBox
 from tutti.sandboxes.tree import WRITABLE, bound_paths, write_tree
 

@@ -12,7 +12,7 @@ import struct
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from tutti.sandboxes.base import CannotSandbox
+from tutti.base.errors import CannotSandbox
 
 _DENIED = {  # name: (x86_64, aarch64); None: the architecture does not have it
     # other processes, and who they are

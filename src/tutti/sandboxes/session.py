@@ -9,7 +9,8 @@ from typing import Any, Literal
 
 import msgspec
 
-from tutti.sandboxes.base import Box, CannotSandbox, Driver, Limits, Spec, spelled
+from tutti.base.errors import CannotSandbox
+from tutti.sandboxes.base import Box, Driver, Limits, Spec, spelled
 from tutti.sandboxes.watch import Watch
 
 _START_S = 30.0

@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from tutti.sandboxes.base import HOME, RUNNER, Box, CannotSandbox, Spec, runner_argv, runner_env
+from tutti.base.errors import CannotSandbox
+from tutti.sandboxes.base import HOME, RUNNER, Box, Spec, runner_argv, runner_env
 from tutti.sandboxes.box import ProcessBox, signal_to, tree
 
 _ANY_NUMBER = 1_000_000

@@ -9,9 +9,8 @@ from typing import Any
 import msgspec
 
 from tutti.base.clock import monotonic_s, now
-from tutti.base.errors import InternalError, RateLimited, TuttiError, Unavailable
+from tutti.base.errors import CannotSandbox, InternalError, RateLimited, TuttiError, Unavailable
 from tutti.base.settings import Settings
-from tutti.sandboxes.base import CannotSandbox
 from tutti.sandboxes.calls import LEAVING, Call, Refused, failed
 from tutti.sandboxes.rows import HostView, hosts, want
 from tutti.serving.router import NODE_DEAD_S

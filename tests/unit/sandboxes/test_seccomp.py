@@ -5,7 +5,7 @@ import struct
 
 import pytest
 
-from tutti.sandboxes.base import CannotSandbox
+from tutti.base.errors import CannotSandbox
 from tutti.sandboxes.seccomp import filter_program
 
 ALLOW, KILL = "allow", "kill"
