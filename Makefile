@@ -36,6 +36,7 @@ clients: $(VENV)/dev.stamp ## an environment for each official client
 lock: $(VENV)/dev.stamp ## pin anew: run after changing pyproject.toml
 	$(BIN)/uv pip compile --universal --generate-hashes --quiet --group build pyproject.toml -o requirements/run.txt
 	$(BIN)/uv pip compile --universal --generate-hashes --quiet --group build --group dev -c requirements/run.txt pyproject.toml -o requirements/dev.txt
+	$(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --quiet src/tutti/sandboxes/interpreter.in -o src/tutti/sandboxes/interpreter.txt
 
 $(VENV)/pip.stamp:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Tutti needs Python 3.11 or newer; set PYTHON=/path/to/python3.11")'
