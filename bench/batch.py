@@ -89,6 +89,8 @@ async def opened(data_dir: Path, *flags: str, wait_s: float = 60) -> AsyncIterat
         aiohttp.ClientSession(
             server.url.removesuffix("/v1"),
             headers={"authorization": f"Bearer {KEY}"},
+            # Writing a million lines takes longer than the server keeps a connection.
+            connector=aiohttp.TCPConnector(force_close=True),
             timeout=aiohttp.ClientTimeout(total=600),
         ) as http,
     ):
