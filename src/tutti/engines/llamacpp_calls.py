@@ -15,6 +15,8 @@ DEFAULT_TEMPERATURE = 0.7
 _INT32_MAX = 2**31 - 1
 _RANDOM_SEED = 2**32 - 1  # llama.cpp takes this one for "no seed"
 _SAMPLERS = ("penalties", "temperature", "top_k", "top_p", "min_p")
+_GREEDY = {"top_k": 1, "samplers": ("penalties", "top_k")}
+"""For a temperature of 0: the same token, without a probability for each of the vocabulary."""
 _ANSWER_FIELDS = (
     "content",
     "stop_type",
@@ -141,6 +143,8 @@ def _sampling(sampling: Sampling, context: int) -> Json:
         "repeat_last_n": context,
         "samplers": _SAMPLERS,
     }
+    if sampling.temperature == 0:
+        body |= _GREEDY
     if sampling.logit_bias:
         body["logit_bias"] = [[_token_id(token_id), bias] for token_id, bias in sampling.logit_bias.items()]
     if sampling.seed is not None:
