@@ -11,7 +11,7 @@ from pathlib import Path
 
 from bench.load import chat, requests, streams
 from bench.report import Claim, at_least, at_most, publish
-from bench.servers import Server, fake_engine, install_litellm, litellm_proxy, tutti
+from bench.servers import Server, fake_engine, litellm_proxy, peer_environment, tutti
 
 ROUNDS = 5
 STREAMS, TOKENS, CONCURRENT = 48, 120, 24
@@ -43,7 +43,7 @@ async def _round(server: Server) -> tuple[float, float, float]:
 
 
 async def main() -> None:
-    install_litellm()
+    peer_environment("litellm")  # a minute, the first time
     async with AsyncExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         engine = await stack.enter_async_context(fake_engine(*ENGINE))

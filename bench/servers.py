@@ -17,7 +17,6 @@ import aiohttp
 import psutil
 
 ROOT = Path(__file__).parent.parent
-LITELLM = ROOT / ".clients" / "litellm" / "bin" / "litellm"
 KEY = "bench"
 
 
@@ -123,7 +122,15 @@ async def litellm_proxy(folder: Path, engine: Server) -> AsyncIterator[Server]:
         "    litellm_params: "
         f"{{model: openai/bench, api_base: '{engine.url}', api_key: '{KEY}'}}\n"
     )
-    argv = [str(LITELLM), "--config", str(config), "--port", str(port), "--num_workers", "1"]
+    argv = [
+        str(peer_environment("litellm") / "litellm"),
+        "--config",
+        str(config),
+        "--port",
+        str(port),
+        "--num_workers",
+        "1",
+    ]
     quiet = {"LITELLM_LOG": "ERROR", "LITELLM_LOCAL_MODEL_COST_MAP": "True"}
     open_to_all = {"LITELLM_DANGEROUSLY_PERMIT_WEAK_OR_UNSET_MASTER_KEY": "true"}
     with _running("litellm", argv, **quiet, **open_to_all) as child:
@@ -131,17 +138,15 @@ async def litellm_proxy(folder: Path, engine: Server) -> AsyncIterator[Server]:
         yield Server("litellm", f"http://127.0.0.1:{port}/v1", child.pid)
 
 
-def install_litellm() -> None:
-    peer_environment("litellm")
-
-
 def peer_environment(name: str) -> Path:
     """The programs of a peer, which lives in an environment of its own, from requirements/<name>.txt."""
     home = ROOT / ".clients" / name
-    if not home.exists():
+    complete = home / "complete"
+    if not complete.exists():
         uv = str(Path(sys.executable).with_name("uv"))
-        subprocess.run([uv, "venv", "--quiet", str(home)], check=True)
+        subprocess.run([uv, "venv", "--quiet", "--clear", str(home)], check=True)
         lock = ("--require-hashes", "-r", str(ROOT / "requirements" / f"{name}.txt"))
         install = (uv, "pip", "install", "--quiet", *lock, "--python", f"{home}/bin/python")
         subprocess.run(install, check=True)
+        complete.touch()
     return home / "bin"

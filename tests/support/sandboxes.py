@@ -1,6 +1,5 @@
 """Real sandboxes for tests."""
 
-import asyncio
 import itertools
 import os
 from collections.abc import AsyncIterator, Sequence
@@ -9,7 +8,6 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-import psutil
 from tests.support.environment import made
 from tests.support.weights import cache_dir
 
@@ -52,19 +50,3 @@ async def printed(session: Session, code: str) -> str:
     outputs = await session.execute(code)
     assert {it.type for it in outputs} <= {"stdout"}, outputs
     return text(outputs)
-
-
-async def all_gone(pids: Sequence[int]) -> bool:
-    """Within five seconds. An ended process that nobody has waited for is gone."""
-    for _ in range(250):
-        if not any(map(_runs, pids)):
-            return True
-        await asyncio.sleep(0.02)
-    return False
-
-
-def _runs(pid: int) -> bool:
-    try:
-        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 from tests.support import ordinary
-from tests.support.sandboxes import all_gone, printed, spec, started, text
+from tests.support.processes import gone
+from tests.support.sandboxes import printed, spec, started, text
 
 from tutti.sandboxes.session import InputFile, Session, SessionDied
 
@@ -301,4 +302,4 @@ async def test_a_killed_server_leaves_no_sandbox() -> None:
     assert len(pids) == 3
     server.kill()
     await server.wait()
-    assert await all_gone(pids)
+    await gone(pids)

@@ -2,12 +2,13 @@
 
 import asyncio
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.console import Console
 
-from tutti.base.settings import Settings
+from tutti.cli import flags
+from tutti.cli.flags import DataDir
 from tutti.cli.output import note, write, write_table
 from tutti.sandboxes.environment import (
     NotMade,
@@ -21,9 +22,6 @@ from tutti.sandboxes.environment import (
     remove,
 )
 
-DataDir = Annotated[
-    Path | None, typer.Option("--data-dir", help="As of `tutti serve` (TUTTI_DATA_DIR).", show_default=False)
-]
 app = typer.Typer(
     help="The Python environments that users' code runs in.", no_args_is_help=True, add_completion=False
 )
@@ -38,7 +36,7 @@ def make_(data_dir: DataDir = None) -> None:
             status.update(str(progress))
 
         try:
-            folder = asyncio.run(make(_data_dir(data_dir), show))
+            folder = asyncio.run(make(flags.settings(data_dir=data_dir).data_dir, show))
         except NotMade as error:
             note(error.message)
             raise typer.Exit(1) from error
@@ -48,8 +46,9 @@ def make_(data_dir: DataDir = None) -> None:
 @app.command("list")
 def list_(data_dir: DataDir = None) -> None:
     """List the environments on this machine. Those of earlier versions are `old`: remove them."""
-    current = environment_folder(_data_dir(data_dir))
-    folders = sorted(environments_folder(_data_dir(data_dir)).glob("[!.]*"))
+    settings = flags.settings(data_dir=data_dir)
+    current = environment_folder(settings.data_dir)
+    folders = sorted(environments_folder(settings.data_dir).glob("[!.]*"))
     write_table(
         ("NAME", "SIZE", "STATE", "FOLDER"),
         [(it.name, f"{_size_bytes(it) / 1e6:,.0f} MB", _state(it, current), it) for it in folders],
@@ -61,7 +60,7 @@ def rm(
     name: Annotated[str, typer.Argument(help="The environment's name, as listed.")], data_dir: DataDir = None
 ) -> None:
     """Delete an environment; refused while a server uses it. The current one is made again when needed."""
-    folders = environments_folder(_data_dir(data_dir)).glob("[!.]*")
+    folders = environments_folder(flags.settings(data_dir=data_dir).data_dir).glob("[!.]*")
     folder = next((it for it in folders if it.name == name), None)
     if folder is None:
         note(f"there is no environment {name!r}")
@@ -72,11 +71,6 @@ def rm(
         note(f"{name} is in use: stop the server, or what makes it, first")
         raise typer.Exit(1) from error
     write(f"{name} is gone from this machine\n")
-
-
-def _data_dir(given: Path | None) -> Path:
-    flags: dict[str, Any] = {} if given is None else {"data_dir": given}
-    return Settings(**flags).data_dir
 
 
 def _state(folder: Path, current: Path) -> str:

@@ -10,6 +10,7 @@ import typer
 
 from tutti.base.errors import TuttiError
 from tutti.base.settings import Settings
+from tutti.cli import flags
 from tutti.cli.options import AsJson
 from tutti.cli.output import note, write, write_json, write_table
 from tutti.http.keys import NewKey, create_key, list_keys, project_named, revoke_key, server_secret
@@ -38,7 +39,7 @@ def create(
     as_json: AsJson = False,
 ) -> None:
     """Make a key and print it. It is shown this once: only a hash of it is kept."""
-    settings = _settings(data_dir, database_url)
+    settings = flags.settings(data_dir=data_dir, database_url=database_url)
 
     async def make(database: Database) -> NewKey:
         return await create_key(
@@ -61,7 +62,7 @@ def create(
 @app.command("list")
 def list_(data_dir: DataDir = None, database_url: DatabaseUrl = None, as_json: AsJson = False) -> None:
     """List the keys, revoked ones included."""
-    keys = _run(_settings(data_dir, database_url), list_keys)
+    keys = _run(flags.settings(data_dir=data_dir, database_url=database_url), list_keys)
     if as_json:
         write_json([_shown(key) for key in keys])
         return
@@ -77,17 +78,14 @@ def revoke(
     as_json: AsJson = False,
 ) -> None:
     """Revoke a key. Servers refuse it within a second."""
-    key = _run(_settings(data_dir, database_url), lambda database: revoke_key(database, key_id))
+    key = _run(
+        flags.settings(data_dir=data_dir, database_url=database_url),
+        lambda database: revoke_key(database, key_id),
+    )
     if as_json:
         write_json(_shown(key))
     else:
         note(f"revoked {key.id} ({key.name})")
-
-
-def _settings(data_dir: Path | None, database_url: str | None) -> Settings:
-    """Flags before the environment, as for `tutti serve`."""
-    given: dict[str, Any] = {"data_dir": data_dir, "database_url": database_url}
-    return Settings(**{name: value for name, value in given.items() if value is not None})
 
 
 def _run(settings: Settings, work: Callable[[Database], Coroutine[Any, Any, T]]) -> T:

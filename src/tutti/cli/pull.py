@@ -24,6 +24,8 @@ from rich.table import Table
 from tutti.base.errors import TuttiError
 from tutti.base.model import Model
 from tutti.base.settings import Settings
+from tutti.cli import flags
+from tutti.cli.flags import DataDir
 from tutti.serving.catalog import Catalog, models_folder
 from tutti.serving.describe import describe
 from tutti.serving.entries import BrokenCatalogue, check_model
@@ -37,9 +39,6 @@ from tutti.serving.sources.base import PullFailed
 from tutti.store.db import Database, database_url
 from tutti.store.migrate import migrate
 
-DataDir = Annotated[
-    Path | None, typer.Option("--data-dir", help="As of `tutti serve` (TUTTI_DATA_DIR).", show_default=False)
-]
 CatalogFile = Annotated[
     Path | None,
     typer.Option("--catalog", help="A catalogue file of your own (TUTTI_CATALOG).", show_default=False),
@@ -57,7 +56,7 @@ def pull(
     catalog: CatalogFile = None,
 ) -> None:
     """Download a model; an interrupted download is continued."""
-    _run(_pull(_settings(data_dir, catalog), name, public_name))
+    _run(_pull(flags.settings(data_dir=data_dir, catalog=catalog), name, public_name))
 
 
 def rm(
@@ -67,13 +66,13 @@ def rm(
 ) -> None:
     """Delete a model's weights from this machine, and its entry if it was added by `tutti pull`; refused
     while a running server has it loaded."""
-    _run(_remove(_settings(data_dir, catalog), name))
+    _run(_remove(flags.settings(data_dir=data_dir, catalog=catalog), name))
 
 
 def local(data_dir: DataDir = None) -> None:
     """List the models that are on this machine."""
     table = Table("MODEL", "SIZE", "STATE", "FOLDER", box=None)
-    for folder in sorted(models_folder(_settings(data_dir, None)).glob("[!.]*")):
+    for folder in sorted(models_folder(flags.settings(data_dir=data_dir)).glob("[!.]*")):
         manifest = read_manifest(folder)
         name = manifest.model if manifest else folder.name.replace("--", "/")
         table.add_row(
@@ -83,11 +82,6 @@ def local(data_dir: DataDir = None) -> None:
             str(folder),
         )
     Console().print(table)
-
-
-def _settings(data_dir: Path | None, catalog: Path | None) -> Settings:
-    given: dict[str, Any] = {"data_dir": data_dir, "catalog": catalog}
-    return Settings(**{name: value for name, value in given.items() if value is not None})
 
 
 def _run(work: Coroutine[Any, Any, None]) -> None:

@@ -9,6 +9,10 @@ from typing import Protocol
 
 MIB = 1024 * 1024
 HOME = "/home/user"
+UID_INSIDE = 1000
+"""Of the code, where it has no `Spec.uid`."""
+SHARED_MEMORY_BYTES = 64 * MIB
+"""Of /dev/shm: semaphores and arrays of multiprocessing."""
 RUNNER = Path(__file__).parent.parent / "workers" / "interpreter"
 """The program that runs inside: its files are to be found in the sandbox at RUNNER_AT."""
 RUNNER_AT = "/run/runner/tutti/workers/interpreter"
@@ -83,8 +87,12 @@ class Box(Protocol):
         """How many there are in the home directory and /tmp; 0 where something else limits their number."""
         ...
 
-    async def complaint(self) -> str:
+    def complaint(self) -> str:
         """What the sandbox itself said on stderr, why it did not start: to be asked for after its end."""
+        ...
+
+    def close(self) -> None:
+        """After its end: `reader` and `writer` can't be used any more."""
         ...
 
 

@@ -4,8 +4,9 @@ import asyncio
 import contextlib
 import os
 import signal
+import subprocess
 from collections.abc import Mapping, Sequence
-from typing import Self
+from typing import IO, NamedTuple, Self
 
 from tutti.sandboxes.base import HOME
 
@@ -17,13 +18,17 @@ _BUFFER_BYTES = 256 * 1024
 class ProcessBox:
     """`process` watches; its child is the sandbox's first process, whose first child is the runner."""
 
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
-        if process.stdout is None or process.stdin is None or process.stderr is None:
-            raise ValueError("a sandbox's process needs its three pipes")
-        self.reader = process.stdout
-        self.writer = process.stdin
-        self._stderr = process.stderr
+    def __init__(
+        self, process: "subprocess.Popen[bytes]", reader: "Reader", writer: asyncio.StreamWriter
+    ) -> None:
+        self.reader = reader.stream
+        self.writer = writer
+        self._reading = reader.transport
         self._process = process
+        self._pidfd = os.pidfd_open(process.pid)
+        self._loop = asyncio.get_running_loop()
+        self._ended: asyncio.Future[int] = self._loop.create_future()
+        self._loop.add_reader(self._pidfd, self._end)
 
     @classmethod
     async def start(
@@ -34,10 +39,14 @@ class ProcessBox:
         program: str | None = None,
         env: Mapping[str, str] | None = None,
     ) -> Self:
-        """`program`: where it is not argv[0]. Without `env` its environment is empty. Raises OSError."""
-        pipe = asyncio.subprocess.PIPE
-        process = await asyncio.create_subprocess_exec(
-            *argv,
+        """`program`: where it is not argv[0]. Without `env` its environment is empty. Raises OSError.
+
+        Not by asyncio: uvloop lets a child inherit descriptors of ours, and asyncio's own loop does not hear
+        of the end of a process whose output nobody reads."""
+        pipe = subprocess.PIPE
+        process = subprocess.Popen(  # noqa: ASYNC220 (a millisecond; it has to be a child of this thread)
+            argv,
+            bufsize=0,
             executable=program,
             pass_fds=pass_fds,
             env=env or {},
@@ -46,9 +55,13 @@ class ProcessBox:
             stdin=pipe,
             stdout=pipe,
             stderr=pipe,
-            limit=_BUFFER_BYTES,
         )
-        return cls(process)
+        try:
+            return cls(process, await _reader(process.stdout), await _writer(process.stdin))
+        except BaseException:
+            process.kill()
+            process.wait()
+            raise
 
     @property
     def pid(self) -> int:
@@ -56,7 +69,7 @@ class ProcessBox:
 
     @property
     def is_alive(self) -> bool:
-        return self._process.returncode is None
+        return not self._ended.done()
 
     def interrupt(self) -> None:
         for first in children(self.pid):
@@ -70,20 +83,60 @@ class ProcessBox:
             signal_to(self.pid, signal.SIGKILL)
 
     async def wait(self) -> int:
-        code = await self._process.wait()
-        return code if code >= 0 else 128 - code
+        return await asyncio.shield(self._ended)
 
     def pids(self) -> Sequence[int]:
         return tree(self.pid) if self.is_alive else ()
 
     def files(self) -> int:
-        with contextlib.suppress(OSError, IndexError):
-            found = os.statvfs(f"/proc/{children(self.pid)[0]}/root{HOME}")
-            return found.f_files - found.f_ffree
-        return 0
+        return sum(map(files_of, children(self.pid)[:1]))
 
-    async def complaint(self) -> str:
-        return (await self._stderr.read(_COMPLAINT_BYTES)).decode(errors="replace").strip()
+    def complaint(self) -> str:
+        stderr = self._process.stderr
+        if stderr is None or stderr.closed:
+            return ""
+        os.set_blocking(stderr.fileno(), False)
+        return (stderr.read(_COMPLAINT_BYTES) or b"").decode(errors="replace").strip()
+
+    def close(self) -> None:
+        self._reading.close()
+        self.writer.close()
+        if self._process.stderr is not None:
+            self._process.stderr.close()
+
+    def _end(self) -> None:
+        self._loop.remove_reader(self._pidfd)
+        os.close(self._pidfd)
+        code = self._process.wait()
+        self._ended.set_result(code if code >= 0 else 128 - code)
+
+
+class Reader(NamedTuple):
+    stream: asyncio.StreamReader
+    transport: asyncio.BaseTransport
+
+
+async def _reader(pipe: IO[bytes] | None) -> Reader:
+    stream = asyncio.StreamReader(_BUFFER_BYTES)
+    connect = asyncio.get_running_loop().connect_read_pipe
+    transport, _ = await connect(lambda: asyncio.StreamReaderProtocol(stream), pipe)
+    return Reader(stream, transport)
+
+
+async def _writer(pipe: IO[bytes] | None) -> asyncio.StreamWriter:
+    loop = asyncio.get_running_loop()
+    transport, protocol = await loop.connect_write_pipe(
+        lambda: asyncio.StreamReaderProtocol(asyncio.StreamReader()), pipe
+    )
+    return asyncio.StreamWriter(transport, protocol, None, loop)
+
+
+def files_of(pid: int) -> int:
+    """How many there are in home and /tmp, as this process of the sandbox sees them; 0 if it has gone."""
+    with contextlib.suppress(OSError):
+        found = os.statvfs(f"/proc/{pid}/root{HOME}")
+        return found.f_files - found.f_ffree
+    return 0
 
 
 def tree(pid: int) -> list[int]:

@@ -16,9 +16,10 @@ from pathlib import Path, PurePosixPath
 from tutti.base.errors import CannotSandbox
 from tutti.sandboxes.base import (
     HOME,
-    MIB,
     PROXY_AT,
     RUNNER_AT,
+    SHARED_MEMORY_BYTES,
+    UID_INSIDE,
     Box,
     Spec,
     python_folders,
@@ -28,22 +29,16 @@ from tutti.sandboxes.base import (
 )
 from tutti.sandboxes.box import ProcessBox, children, signal_to
 from tutti.sandboxes.seccomp import filter_program
+from tutti.sandboxes.tree import ETC, FILES, SYSTEM
 
-_SHARED_MEMORY, _SHARED_MEMORY_BYTES = "/dev/shm", 64 * MIB  # noqa: S108 (the sandbox's own)
-"""Semaphores and arrays of multiprocessing."""
-_SYSTEM = ("/bin", "/sbin", "/lib", "/lib64", "/lib32")
-_ETC = ("ld.so.cache", "ssl/certs", "ssl/openssl.cnf", "pki/tls/certs", "pki/ca-trust", "alternatives")
+_SHARED_MEMORY = "/dev/shm"  # noqa: S108 (the sandbox's own)
 _HIDDEN = ("kcore", "keys", "key-users", "kallsyms", "latency_stats", "sched_debug", "timer_list")
 """Files of /proc that tell of the machine, or of its user's other processes."""
 _FILES = {
-    "/etc/hosts": "127.0.0.1 localhost sandbox\n",
-    "/etc/nsswitch.conf": "passwd: files\ngroup: files\nhosts: files dns\n",
-    "/etc/passwd": f"user:x:{{uid}}:{{uid}}:user:{HOME}:/bin/sh\n",
-    "/etc/group": "user:x:{uid}:\n",
+    **FILES,
     "/etc/fonts/fonts.conf": "<fontconfig><dir>/usr/share/fonts</dir>"
     f"<cachedir>{HOME}/.cache/fontconfig</cachedir></fontconfig>\n",
 }
-_UID_INSIDE = 1000
 _CAPABILITIES = ("CAP_SETUID", "CAP_SETGID", "CAP_SETPCAP")
 """What the runner needs to become `spec.uid`, and to give them up."""
 
@@ -110,9 +105,9 @@ def _isolation(spec: Spec) -> Iterator[str]:
             "--unshare-user",
             "--disable-userns",
             "--uid",
-            str(_UID_INSIDE),
+            str(UID_INSIDE),
             "--gid",
-            str(_UID_INSIDE),
+            str(UID_INSIDE),
         )
         return
     if spec.uid is None:
@@ -124,19 +119,19 @@ def _isolation(spec: Spec) -> Iterator[str]:
 def _root(spec: Spec) -> Iterator[str]:
     """Home and /tmp are one file system, so that one limit holds for both."""
     yield from ("--ro-bind", "/usr", "/usr")
-    for path in _SYSTEM:
+    for path in SYSTEM:
         if Path(path).is_symlink():
             yield from ("--symlink", str(Path(path).readlink()), path)
         else:
             yield from ("--ro-bind-try", path, path)
-    for name in _ETC:
+    for name in ETC:
         yield from _folders(f"/etc/{name}")
         yield from ("--ro-bind-try", f"/etc/{name}", f"/etc/{name}")
     yield from ("--proc", "/proc", "--dev", "/dev", "--remount-ro", "/dev")
     for name in _HIDDEN:
         if Path("/proc", name).exists():
             yield from ("--ro-bind", "/dev/null", f"/proc/{name}")
-    yield from ("--size", str(_SHARED_MEMORY_BYTES), "--perms", "1777", "--tmpfs", _SHARED_MEMORY)
+    yield from ("--size", str(SHARED_MEMORY_BYTES), "--perms", "1777", "--tmpfs", _SHARED_MEMORY)
     yield from ("--size", str(spec.limits.disk_bytes), "--perms", "0755", "--tmpfs", "/home")
     yield from ("--perms", "1777", "--dir", HOME, "--perms", "1777", "--dir", "/home/tmp", "--dir", "/var")
     for path, to in (("/tmp", "home/tmp"), ("/var/tmp", "../home/tmp")):  # noqa: S108 (the sandbox's own)
@@ -147,7 +142,7 @@ def _contents(spec: Spec, data: Callable[[bytes], str]) -> Iterator[str]:
     for place in python_folders(spec.environment):
         yield from (*_folders(str(place)), "--ro-bind", str(place), str(place))
     for path, content in _FILES.items():
-        written = content.format(uid=_UID_INSIDE if spec.uid is None else spec.uid)
+        written = content.format(uid=UID_INSIDE if spec.uid is None else spec.uid)
         yield from _file(path, data(written.encode()))
     for file in runner_files():
         yield from _file(f"{RUNNER_AT}/{file.name}", data(file.read_bytes()))

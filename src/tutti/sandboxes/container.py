@@ -25,17 +25,23 @@ import psutil
 
 from tutti.base.errors import CannotSandbox
 from tutti.process.child import inherited_env
-from tutti.sandboxes.base import HOME, PROXY_AT, Box, Spec, runner_argv, runner_env
-from tutti.sandboxes.box import ProcessBox, tree
+from tutti.sandboxes.base import (
+    HOME,
+    PROXY_AT,
+    SHARED_MEMORY_BYTES,
+    UID_INSIDE,
+    Box,
+    Spec,
+    runner_argv,
+    runner_env,
+)
+from tutti.sandboxes.box import ProcessBox, files_of, tree
 from tutti.sandboxes.seccomp import filter_program
 from tutti.sandboxes.tree import WRITABLE, bound_paths, write_tree
 
-_UID_INSIDE = 1000
-_SHARED_MEMORY_BYTES = 64 * 1024**2
 _LOOK_S = 0.05
 _AGAIN_S = 1.0
 _START_S = 30.0
-_BUFFER_BYTES = 256 * 1024
 _OWN_OPTIONS = {"podman": ("--read-only-tmpfs=false",)}
 """Podman would have /run and /tmp writable, and as large as the machine's memory."""
 _OWN_VARIABLES = ("DOCKER_", "CONTAINER_", "CONTAINERS_", "REGISTRY_", "XDG_", "DBUS_")
@@ -59,13 +65,14 @@ class Container:
         options = (*_options(spec, container), *_OWN_OPTIONS.get(self.name, ()))
         image = self._images[spec.environment]
         runner = runner_argv(replace(spec, uid=None), seccomp=filter_program())
-        process = await engine.start("run", *options, image, *runner)
-        box = ContainerBox(process, engine, container)
+        client = await engine.attached("run", *options, image, *runner)
+        box = ContainerBox(client, engine, container)
         try:
             await box.begun()
         except BaseException as error:
             box.kill()
             await box.wait()
+            box.close()
             if isinstance(error, TimeoutError):
                 raise CannotSandbox(
                     f"{self.name} did not start a container within {_START_S:g} s."
@@ -75,13 +82,12 @@ class Container:
 
 
 class ContainerBox:
-    """`process` is the engine's client, attached to the container, which is the engine's child."""
+    """`client` is the engine's, attached to the container, which is the engine's child."""
 
-    def __init__(self, process: asyncio.subprocess.Process, engine: "Engine", name: str) -> None:
-        self._client = ProcessBox(process)
+    def __init__(self, client: ProcessBox, engine: "Engine", name: str) -> None:
+        self._client = client
         self.reader = self._client.reader
         self.writer = self._client.writer
-        self._process = process
         self._engine = engine
         self._name = name
         self._first = 0
@@ -91,7 +97,7 @@ class ContainerBox:
     async def begun(self) -> None:
         """Until the container's first process is known, or the client has given up."""
         async with asyncio.timeout(_START_S):
-            while self._process.returncode is None and self._first == 0:
+            while self._client.is_alive and self._first == 0:
                 said = await self._engine.ask("inspect", "--format", "{{.State.Pid}}", self._name)
                 self._first = int(said) if said.isdigit() else 0
                 await asyncio.sleep(0 if self._first else _LOOK_S)
@@ -107,7 +113,7 @@ class ContainerBox:
                 return  # it has just ended
 
     def kill(self) -> None:
-        if not self._ending and self._process.returncode is None:
+        if not self._ending and self._client.is_alive:
             self._ending = True
             self._do(self._end())
 
@@ -117,18 +123,18 @@ class ContainerBox:
         return status
 
     def pids(self) -> Sequence[int]:
-        if self._process.returncode is not None or self._first == 0:
+        if not self._client.is_alive or self._first == 0:
             return ()
         return [self._first, *tree(self._first)]
 
     def files(self) -> int:
-        with contextlib.suppress(OSError):
-            found = os.statvfs(f"/proc/{self._first}/root{HOME}")
-            return found.f_files - found.f_ffree
-        return 0
+        return files_of(self._first)
 
-    async def complaint(self) -> str:
-        return await self._client.complaint()
+    def complaint(self) -> str:
+        return self._client.complaint()
+
+    def close(self) -> None:
+        self._client.close()
 
     def _do(self, command: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(command)
@@ -140,10 +146,10 @@ class ContainerBox:
 
     async def _end(self) -> None:
         """Again and again: it may only be on the way."""
-        while self._process.returncode is None:
+        while self._client.is_alive:
             await self._signal("KILL")
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._process.wait(), _AGAIN_S)
+                await asyncio.wait_for(self._client.wait(), _AGAIN_S)
 
 
 class Engine:
@@ -157,15 +163,15 @@ class Engine:
         own = {key: value for key, value in os.environ.items() if key.startswith(_OWN_VARIABLES)}
         self._env = {**inherited_env(), **own}
 
-    async def start(self, *args: str) -> asyncio.subprocess.Process:
-        pipe = asyncio.subprocess.PIPE
-        return await asyncio.create_subprocess_exec(
-            self._program, *args, env=self._env, stdin=pipe, stdout=pipe, stderr=pipe, limit=_BUFFER_BYTES
-        )
+    async def attached(self, *args: str) -> ProcessBox:
+        return await ProcessBox.start((self._program, *args), env=self._env)
 
     async def run(self, *args: str, told: bytes = b"") -> str:
         """What it says on stdout. Raises CannotSandbox with what it complains about."""
-        process = await self.start(*args)
+        pipe = asyncio.subprocess.PIPE
+        process = await asyncio.create_subprocess_exec(
+            self._program, *args, env=self._env, stdin=pipe, stdout=pipe, stderr=pipe
+        )
         said, complaint = await process.communicate(told)
         if process.returncode:
             raise CannotSandbox(f"{' '.join(args)}: {complaint.decode(errors='replace').strip()[-500:]}")
@@ -198,7 +204,7 @@ def packed_tree(environment: Path) -> bytes:
 
     packed = io.BytesIO()
     with TemporaryDirectory() as folder, tarfile.open(fileobj=packed, mode="w") as archive:
-        write_tree(Path(folder), environment, _UID_INSIDE)
+        write_tree(Path(folder), environment, UID_INSIDE)
         for path in sorted(Path(folder).rglob("*")):
             archive.add(path, str(path.relative_to(folder)), recursive=False, filter=plain)
     return packed.getvalue()
@@ -228,14 +234,14 @@ def _owner(pid: int) -> str:
 
 
 def _options(spec: Spec, name: str) -> Iterator[str]:
-    limits, uid = spec.limits, spec.uid or _UID_INSIDE
+    limits, uid = spec.limits, spec.uid or UID_INSIDE
     yield from ("--rm", "--interactive", "--name", name)
     yield from ("--pull", "never", "--log-driver", "none", "--hostname", "sandbox", "--workdir", HOME)
     yield from ("--network", "none", "--ipc", "private", "--read-only", "--user", f"{uid}:{uid}")
     yield from ("--cap-drop", "ALL", "--security-opt", "no-new-privileges")
     memory = str(limits.memory_bytes + limits.disk_bytes)  # files are in memory, too
     yield from ("--memory", memory, "--memory-swap", memory, "--pids-limit", str(2 * limits.processes))
-    yield from ("--shm-size", str(_SHARED_MEMORY_BYTES))
+    yield from ("--shm-size", str(SHARED_MEMORY_BYTES))
     for path in WRITABLE:
         yield from ("--tmpfs", f"{path}:rw,nosuid,nodev,exec,mode=1777,size={limits.disk_bytes // 2}")
     for path in bound_paths(spec.environment):

@@ -15,11 +15,10 @@ from tempfile import mkdtemp
 from typing import Any
 
 from tutti.base.errors import CannotSandbox
-from tutti.sandboxes.base import HOME, PROXY_AT, Box, Spec, runner_argv, runner_env
+from tutti.sandboxes.base import HOME, PROXY_AT, UID_INSIDE, Box, Spec, runner_argv, runner_env
 from tutti.sandboxes.box import ProcessBox
 from tutti.sandboxes.tree import WRITABLE, bound_paths, write_tree
 
-_UID_INSIDE = 1000
 _READ_ONLY = ("bind", "ro", "nosuid", "nodev")
 _NAMESPACES = ("pid", "network", "ipc", "uts", "mount")
 
@@ -74,8 +73,11 @@ class RunscBox:
     def files(self) -> int:
         return 0  # they take memory, which is limited
 
-    async def complaint(self) -> str:
-        return await self._process.complaint()
+    def complaint(self) -> str:
+        return self._process.complaint()
+
+    def close(self) -> None:
+        self._process.close()
 
     async def _interrupt(self) -> None:
         nowhere = asyncio.subprocess.DEVNULL
@@ -100,7 +102,7 @@ def _flags(spec: Spec) -> list[str]:
 
 
 def _write_bundle(folder: Path, spec: Spec) -> None:
-    uid = spec.uid or _UID_INSIDE
+    uid = spec.uid or UID_INSIDE
     write_tree(folder / "root", spec.environment, uid)
     (folder / "config.json").write_text(json.dumps(config(spec, uid)))
 

@@ -94,19 +94,13 @@ class Session:
             async with asyncio.timeout(_START_S):
                 ready, _ = await _read(box.reader, _SLACK_BYTES)
         except (OSError, EOFError, ValueError, TimeoutError) as error:
-            box.kill()
-            status = await box.wait()
-            told = await box.complaint() or str(error)
-            raise CannotSandbox(
-                f"The sandbox ({driver.name}) did not start: status {status}, {told}"
-            ) from error
+            told = f"{error} ({await _ended_by_force(box)})"
+            raise CannotSandbox(f"The sandbox ({driver.name}) did not start: {told}") from error
         except BaseException:
-            box.kill()
-            await box.wait()
+            await _ended_by_force(box)
             raise
         if ready.type != "ready" or not box.pids():
-            box.kill()
-            await box.wait()
+            await _ended_by_force(box)
             raise CannotSandbox(f"The sandbox ({driver.name}) cannot be watched: it shows no processes.")
         return cls(box, spec.limits)
 
@@ -157,6 +151,8 @@ class Session:
         finally:
             execution.timer.cancel()
             self._execution = None
+            if self.dead is not None:
+                self._box.close()
         return execution.outputs(execution.stopped)
 
     async def _send(self, code: str, files: Sequence[InputFile]) -> None:
@@ -218,8 +214,9 @@ class Session:
     async def _end(self) -> str:
         status = await self._box.wait()
         self._watching.cancel()
-        self._box.writer.close()
         self.dead = self._reason or _ended(status)
+        if self._execution is None:  # else it reads what there is
+            self._box.close()
         return self.dead
 
 
@@ -245,6 +242,15 @@ class _Execution:
             else:
                 found.extend(pieces)
         return found if error is None else [*found, Output("error", error)]
+
+
+async def _ended_by_force(box: Box) -> str:
+    """Its status, and what it complained about."""
+    box.kill()
+    status = await box.wait()
+    complaint = box.complaint()
+    box.close()
+    return f"status {status}, {complaint}"
 
 
 async def _read(reader: asyncio.StreamReader, most: int) -> tuple[_Frame, int]:

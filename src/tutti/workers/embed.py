@@ -19,11 +19,10 @@ from typing import Any
 
 import msgspec
 import numpy as np
-import onnxruntime
 from aiohttp import web
 from tokenizers import Encoding, Tokenizer
 
-from tutti.workers import http
+from tutti.workers import http, onnx
 from tutti.workers.bert import GRAPH_FILE
 
 Vectors = np.ndarray[Any, np.dtype[np.float32]]
@@ -46,10 +45,7 @@ class Embedder:
     """The model, its thread, and how much of the work is done."""
 
     def __init__(self, folder: Path, threads: int) -> None:
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        self._session = onnxruntime.InferenceSession(_graph(folder), options)
+        self._session = onnx.session(_graph(folder), threads)
         self._tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
         self._tokenizer.no_padding()
         self._tokenizer.enable_truncation(_max_tokens(folder))
@@ -96,14 +92,14 @@ def _batches(lengths: Sequence[int]) -> Iterator[list[int]]:
         yield batch
 
 
-def _graph(folder: Path) -> bytes | str:
+def _graph(folder: Path) -> Path:
     """Made by a process of its own when it is first needed: that takes much memory for a moment."""
     path, weights = folder / GRAPH_FILE, folder / "model.safetensors"
     if not path.exists() or path.stat().st_mtime < weights.stat().st_mtime:
         made = subprocess.run([sys.executable, "-m", "tutti.workers.bert", str(folder)], check=False)
         if made.returncode:
             sys.exit(made.returncode)
-    return str(path)
+    return path
 
 
 def _max_tokens(folder: Path) -> int:

@@ -45,7 +45,7 @@ def test_what_is_bound_has_its_place_in_it(environment: Path, tmp_path: Path) ->
     for path in bound_paths(environment):
         place = tmp_path / "root" / path.relative_to("/")
         assert place.is_dir() == path.is_dir(), path
-    assert {Path("/usr"), environment, tmp_path / "python"} <= set(bound_paths(environment))
+    assert {Path("/usr"), environment, tmp_path / "python" / "bin"} <= set(bound_paths(environment))
 
 
 def test_an_image_is_the_same_each_time(environment: Path) -> None:

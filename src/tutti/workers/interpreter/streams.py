@@ -1,7 +1,6 @@
 """sys.stdout and sys.stderr of the code."""
 
 import io
-import sys
 from collections.abc import Callable
 
 from tutti.workers.interpreter.descriptors import NAMES
@@ -45,9 +44,3 @@ class Stream(io.TextIOBase):
             raise TypeError(f"write() argument must be str, not {type(text).__name__}")
         self._write(self._name, text)
         return len(text)
-
-
-def install(write: Write) -> None:
-    """Also over what the code may have put there."""
-    sys.stdout, sys.stderr = (Stream(name, write) for name in NAMES)
-    sys.__stdout__, sys.__stderr__ = sys.stdout, sys.stderr

@@ -14,8 +14,8 @@ from typing import Any
 
 import hibari.tts
 import numpy as np
-import onnxruntime
 
+from tutti.workers import onnx
 from tutti.workers.http import Refused
 from tutti.workers.speech.model import Samples, unknown_voice
 from tutti.workers.speech.phonemes import Phonemes, PhonemeVoice
@@ -34,10 +34,7 @@ class KokoroModel:
 
     def __init__(self, folder: Path, threads: int) -> None:
         self._phonemes = Phonemes()
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        self._session = onnxruntime.InferenceSession(str(next(folder.glob("*.onnx"))), options)
+        self._session = onnx.session(next(folder.glob("*.onnx")), threads)
         self._tokens, self._style, self._speed = (given.name for given in self._session.get_inputs())
         self._ids: dict[str, int] = json.loads((Path(hibari.tts.ASSETS) / "vocab.json").read_text("utf-8"))
         self._styles = {

@@ -12,8 +12,8 @@ from collections.abc import Callable, Generator, Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
 
+from tutti.workers import onnx
 from tutti.workers.speech.model import Samples
 
 Frame = tuple[int, ...]
@@ -34,10 +34,7 @@ class SnacDecoder:
     """The graph's inputs are the layers (audio_codes.0, .1 and .2), its output samples."""
 
     def __init__(self, path: Path, threads: int) -> None:
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        self._session = onnxruntime.InferenceSession(str(path), options)
+        self._session = onnx.session(path, threads)
         self._names = sorted(given.name for given in self._session.get_inputs())
 
     def decode(self, frames: Sequence[Frame]) -> Samples:

@@ -1,0 +1,16 @@
+# pyright: basic
+# onnxruntime comes without types.
+"""Graphs on onnxruntime, as our workers run them."""
+
+from pathlib import Path
+from typing import Any
+
+import onnxruntime
+
+
+def session(graph: Path, threads: int) -> Any:
+    """Threads that wait sleep: the processor is also everybody else's."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    return onnxruntime.InferenceSession(str(graph), options)
