@@ -22,8 +22,8 @@ from tutti.serving.wire import Client
 
 @dataclass
 class Canned:
-    """An Upstream that answers with the given bytes, streams with `streamed` where that is given, and keeps
-    what it was asked."""
+    """An Upstream that answers with the given bytes, or with `streamed` (where that is given) what asks for a
+    stream, and keeps what it was asked."""
 
     pieces: Sequence[bytes] = ()
     refusals: list[Refusal] = field(default_factory=list)
@@ -38,7 +38,8 @@ class Canned:
 
     async def post(self, path: str, body: bytes) -> bytes:
         self._take(path, body)
-        return b"".join(self.pieces)
+        wants_stream = self.asked[-1][1].get("stream", False)
+        return b"".join((wants_stream and self.streamed) or self.pieces)
 
     async def stream(self, path: str, body: bytes) -> AsyncIterator[bytes]:
         self._take(path, body)

@@ -69,7 +69,7 @@ class Dialect:
             prompt, opened = _opened(call, prompt)
             first = msgspec.structs.replace(first, text=opened)
             batches = _native(upstream, call, prompt, max_tokens)
-        async for batch in _answered(call, _beginning(first, batches)):
+        async for batch in _answered(call, first, batches):
             yield batch
 
     async def complete(self, upstream: Upstream, call: CompletionCall) -> Batches:
@@ -79,7 +79,7 @@ class Dialect:
             return
         max_tokens = await _fitted(upstream, call, call.prompt)
         batches = _native(upstream, call, call.prompt, max_tokens)
-        async for batch in _answered(call, _beginning(first, batches)):
+        async for batch in _answered(call, first, batches):
             yield batch
 
     async def embed(self, upstream: Upstream, model: Model, texts: Sequence[str]) -> Embeddings:
@@ -163,9 +163,9 @@ async def _nothing(upstream: Upstream, prompt: str, first: Delta) -> Delta:
 
 
 async def _native(upstream: Upstream, call: Call, prompt: str, max_tokens: int | None) -> Batches:
-    body = with_adapter(native_body(call, prompt, max_tokens), call.model, upstream.adapter)
+    body = native_body(call, prompt, max_tokens)
     reader = NativeReader(call.logprobs, is_json="json_schema" in body)
-    async for data in upstream.stream("/completion", msgspec.json.encode(body)):
+    async for data in _data(upstream, call, "/completion", body):
         if batch := reader.feed(data):
             yield batch
     reader.close()
@@ -173,20 +173,31 @@ async def _native(upstream: Upstream, call: Call, prompt: str, max_tokens: int |
 
 async def _parsed(upstream: Upstream, call: Call, body: Json) -> Batches:
     reader = StreamReader()
-    body = with_adapter(body, call.model, upstream.adapter)
-    async for data in upstream.stream("/v1/chat/completions", msgspec.json.encode(body)):
+    async for data in _data(upstream, call, "/v1/chat/completions", body):
         if batch := reader.feed(data):
             yield batch
     if batch := reader.close():
         yield batch
 
 
-async def _answered(call: Call, batches: Batches) -> Batches:
-    """As the call wants it: piece by piece, or as one delta."""
-    if call.stream:
-        async for batch in batches:
-            yield batch
+async def _data(upstream: Upstream, call: Call, path: str, body: Json) -> AsyncIterator[bytes]:
+    """llama.cpp always streams, but who wants the whole answer need not wake up for each token."""
+    data = msgspec.json.encode(with_adapter(body, call.model, upstream.adapter))
+    if not call.stream:
+        yield await upstream.post(path, data)
         return
+    async for piece in upstream.stream(path, data):
+        yield piece
+
+
+def _answered(call: Call, first: Delta, batches: Batches) -> Batches:
+    """With its beginning, and as the call wants it: piece by piece, or as one delta."""
+    if first.text or first.prompt is not None:
+        batches = _beginning(first, batches)
+    return batches if call.stream else _at_once(batches)
+
+
+async def _at_once(batches: Batches) -> Batches:
     deltas = [delta async for batch in batches for delta in batch]
     if not deltas:
         raise Unavailable("The model's engine sent an empty answer.", retry_after_s=1)
@@ -221,14 +232,10 @@ def _whole_calls(pieces: Sequence[ToolCall]) -> tuple[ToolCall, ...]:
 
 
 async def _beginning(first: Delta, batches: Batches) -> Batches:
-    """The batches, the first of them with what the answer begins with."""
-    has_beginning = bool(first.text) or first.prompt is not None
+    begun = False
     async for batch in batches:
-        if has_beginning:
-            has_beginning = False
-            yield [_joined(first, batch[0]), *batch[1:]]
-        else:
-            yield batch
+        yield batch if begun else [_joined(first, batch[0]), *batch[1:]]
+        begun = True
 
 
 def _joined(first: Delta, delta: Delta) -> Delta:

@@ -162,7 +162,7 @@ class Dispatch:
             await asyncio.sleep(_PUMP_S)
 
     async def _offer(self, line: Line, model: Model) -> None:
-        replicas = of_model(await self._table.read(_PUMP_S), model)
+        replicas = of_model(await self._table.read(MAX_AGE_S if line.is_served else _PUMP_S), model)
         ready = [it for it in replicas if it.state == "ready"]
         line.offer(ready)
         if ready or not line.waiting:

@@ -46,6 +46,11 @@ class Line:
         return least_loaded(self._replicas, self._running) is not None
 
     @property
+    def is_served(self) -> bool:
+        """A replica works for it, as far as is known: whoever waits, waits for a slot."""
+        return bool(self._replicas)
+
+    @property
     def replica_ids(self) -> set[str]:
         """Those that work for this process right now."""
         return set(self._running)

@@ -43,11 +43,11 @@ class HttpUpstream:
 
     async def post(self, path: str, body: bytes) -> bytes:
         async with self._answer(path, body) as answer:
-            return await _whole(answer)
+            return await answer.rest()
 
     async def upload(self, path: str, content_type: str, body: Sequence[bytes | Path]) -> bytes:
         async with self._answer(path, body, content_type) as answer:
-            return await _whole(answer)
+            return await answer.rest()
 
     async def stream(self, path: str, body: bytes) -> AsyncIterator[bytes]:
         async with self._answer(path, body) as answer:
@@ -61,7 +61,7 @@ class HttpUpstream:
         answer = await self._open(path, body, content_type)
         try:
             if answer.status >= 300:
-                raise Refusal(answer.status, await _whole(answer))
+                raise Refusal(answer.status, await answer.rest())
             yield answer
         except Broken as error:
             raise Unavailable("The model stopped while it was answering.", retry_after_s=1) from error
@@ -77,10 +77,3 @@ class HttpUpstream:
                 await seat.move(sent=False)
             except Broken:
                 await seat.move(sent=monotonic_s() - began > _STALE_S)
-
-
-async def _whole(answer: Connection) -> bytes:
-    pieces: list[bytes] = []
-    while piece := await answer.read():
-        pieces.append(piece)
-    return b"".join(pieces)

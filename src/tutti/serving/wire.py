@@ -6,6 +6,7 @@ serving/fetch, never by this.
 """
 
 import asyncio
+import socket
 import ssl
 from collections import defaultdict
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -19,6 +20,8 @@ import httptools
 _CONNECT_S = 10.0
 _KEEP_ALIVE_S = 2.0
 """Shorter than any engine's own (uvicorn: 5 s), so that no request meets a connection being closed."""
+_MUCH = 1 << 16
+"""Bytes of an answer wanted as a whole that are worth waking up for."""
 _MOST_UNREAD = 1 << 18
 """Bytes kept of an answer that is read slower than it comes; then the engine has to wait."""
 JSON = "application/json"
@@ -41,18 +44,21 @@ class Origin(NamedTuple):
 
 
 class Connection(asyncio.Protocol):
-    """One request at a time. `read` it until it gives nothing, or leave it to `Client.release`."""
+    """One request at a time. Take the `rest` of its answer, or `read` it until that gives nothing, or leave
+    it to `Client.release`."""
 
     def __init__(self, origin: Origin) -> None:
         self.origin = origin
         self.reusable = False
         """The answer has come to its end, and the server keeps the connection."""
+        self.closes = False
+        """The server was asked to close the connection after its answer."""
         self._transport: asyncio.Transport
         self._loop = asyncio.get_running_loop()
         self._parser = httptools.HttpResponseParser(self)
         self._waiting: asyncio.Future[None] | None = None
         self._has_head = self._has_length = self._complete = self._lost = False
-        self._sent = self._full = False
+        self._sent = self._full = self._at_once = False
         self._pieces: list[bytes] = []
         self._unread = 0
 
@@ -63,6 +69,7 @@ class Connection(asyncio.Protocol):
     async def ask(self, head: bytes, body: Sequence[bytes | Path]) -> None:
         """Sends it, and waits for the head of the answer. Raises Broken."""
         self._has_head = self._has_length = self._complete = self.reusable = self._sent = False
+        self._at_once = False
         self._take()
         first, *rest = body
         if isinstance(first, bytes):  # nearly always all there is: in one write
@@ -77,6 +84,18 @@ class Connection(asyncio.Protocol):
         while not (self._pieces or self._complete):
             await self._more()
         return self._take()
+
+    async def rest(self) -> bytes:
+        """The answer up to its end. Until then nothing is done here for each token. Raises Broken."""
+        self._at_once = True
+        if self.closes and not self._parser.should_keep_alive():  # so the end of the answer wakes us
+            receiving = self._transport.get_extra_info("socket")
+            receiving.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, _MUCH)
+        pieces = [self._take()]
+        while not self._complete:
+            await self._more()
+            pieces.append(self._take())
+        return b"".join(pieces)
 
     def abort(self) -> None:
         self.reusable = False
@@ -120,7 +139,8 @@ class Connection(asyncio.Protocol):
             self._parser.feed_data(data)
         except httptools.HttpParserError:
             self.abort()
-        self._wake()
+        if self._complete or self._unread >= _MUCH or not self._at_once:
+            self._wake()
 
     def eof_received(self) -> None:
         if self._has_head and not self._has_length:
@@ -177,6 +197,7 @@ class Client:
         pieces = [body] if isinstance(body, bytes) else body
         fields = {"host": host, "content-length": str(_size(pieces)), "content-type": content_type, **headers}
         head = f"POST {path} HTTP/1.1\r\n{_FIELDS}"
+        connection.closes = headers.get("connection") == "close"
         try:
             await connection.ask(b"%b%b\r\n" % (head.encode(), _encoded(fields)), pieces)
         except BaseException:

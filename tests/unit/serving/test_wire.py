@@ -71,14 +71,25 @@ async def whole(connection: Connection) -> bytes:
     return b"".join(pieces)
 
 
-async def answer(url: str) -> tuple[int, bytes]:
-    client = Client()
-    connection = await client.post(url + "/x", b"{}", {})
-    try:
-        return connection.status, await whole(connection)
-    finally:
-        client.release(connection)
-        client.close()
+Answer = Callable[[str], Awaitable[tuple[int, bytes]]]
+
+
+@pytest.fixture(params=["read", "rest", "rest, then close"])
+def answer(request: pytest.FixtureRequest) -> Answer:
+    """Asks for it, and takes it in each way there is."""
+
+    async def ask(url: str) -> tuple[int, bytes]:
+        client = Client()
+        headers = {"connection": "close"} if "close" in request.param else {}
+        connection = await client.post(url + "/x", b"{}", headers)
+        try:
+            taken = whole(connection) if request.param == "read" else connection.rest()
+            return connection.status, await taken
+        finally:
+            client.release(connection)
+            client.close()
+
+    return ask
 
 
 async def test_a_request_has_its_path_host_headers_and_body() -> None:
@@ -171,13 +182,13 @@ async def test_a_server_that_leaves_while_it_is_sent_a_file_broke_off(tmp_path: 
         (b"HTTP/1.1 100 Continue\r\n\r\n" + HEAD + b"content-length: 5\r\n\r\nhello", b"hello"),
     ],
 )
-async def test_however_an_answer_is_cut_it_is_the_same(said: bytes, expected: bytes) -> None:
+async def test_however_an_answer_is_cut_it_is_the_same(said: bytes, expected: bytes, answer: Answer) -> None:
     for cut in range(len(said)):
         async with serving(saying(said[:cut], said[cut:])) as url:
             assert await answer(url) == (200, expected)
 
 
-async def test_an_answer_without_a_length_ends_with_the_connection() -> None:
+async def test_an_answer_without_a_length_ends_with_the_connection(answer: Answer) -> None:
     async with serving(saying(HEAD + b"connection: close\r\n\r\nhel", b"lo", b"")) as url:
         assert await answer(url) == (200, b"hello")
 
@@ -191,20 +202,37 @@ async def test_an_answer_without_a_length_ends_with_the_connection() -> None:
         [CHUNKED + b"no\r\n"],
     ],
 )
-async def test_an_answer_that_stops_in_the_middle_is_broken(said: Sequence[bytes]) -> None:
+async def test_an_answer_that_stops_in_the_middle_is_broken(said: Sequence[bytes], answer: Answer) -> None:
     async with serving(saying(*said)) as url:
         with pytest.raises(Broken):
             await answer(url)
 
 
 @pytest.mark.parametrize("said", [b"", b"HTTP/1.1 200", b"220 smtp ready\r\n"])
-async def test_without_a_head_it_is_broken(said: bytes) -> None:
+async def test_without_a_head_it_is_broken(said: bytes, answer: Answer) -> None:
     async with serving(saying(said, b"")) as url:
         with pytest.raises(Broken):
             await answer(url)
 
 
-async def test_nobody_there() -> None:
+CLOSING = HEAD + b"connection: close\r\n"
+
+
+@pytest.mark.parametrize("head", [CLOSING + b"transfer-encoding: chunked\r\n\r\n", CHUNKED])
+async def test_a_long_answer_in_many_pieces(head: bytes, answer: Answer) -> None:
+    pieces = [b"%x\r\n%b\r\n" % (size, b"x" * size) for size in (1, 100, 70_000, 300_000, 9)]
+    async with serving(saying(head, *pieces, b"0\r\n\r\n", b"", pause_s=0.02)) as url:
+        status, body = await answer(url)
+    assert (status, len(body)) == (200, 370_110)
+
+
+async def test_a_closing_answer_that_stops_in_the_middle_is_broken(answer: Answer) -> None:
+    async with serving(saying(CLOSING + b"content-length: 9\r\n\r\nhel", b"lo", b"")) as url:
+        with pytest.raises(Broken):
+            await answer(url)
+
+
+async def test_nobody_there(answer: Answer) -> None:
     async with serving(saying(b"")) as url:
         pass
     with pytest.raises(NotConnected):
@@ -213,7 +241,9 @@ async def test_nobody_there() -> None:
         await answer("http://no-such-host.invalid")
 
 
-async def test_a_server_without_a_certificate_that_is_trusted_is_not_spoken_to(tmp_path: Path) -> None:
+async def test_a_server_without_a_certificate_that_is_trusted_is_not_spoken_to(
+    tmp_path: Path, answer: Answer
+) -> None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(self_signed(tmp_path))
     async with serving(saying(HEAD), context) as url:
