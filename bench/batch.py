@@ -25,10 +25,11 @@ from bench.servers import KEY, Server, engine_of, new_data_dir, tutti
 from bench.tokens import MODEL, wait_loaded
 
 ROUNDS = 3
-PAIRS = 7
+PAIRS = 10
 """Rounds of batch and script: short and many, since the machine is faster at some times than at others."""
 LINES, TOKENS, SLOTS = 32, 32, 8
-ASKED, PAUSE_S, LIVE_TOKENS = 6, 1.5, 32
+ASKED, PAUSE_S, LIVE_TOKENS = 20, 1.5, 32
+"""A batch learns from the first few of them how often clients ask."""
 ECHO_LINES = 5000
 MILLION = 1_000_000
 CHATS = "/v1/chat/completions"

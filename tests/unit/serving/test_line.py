@@ -20,6 +20,16 @@ async def test_a_free_slot_is_granted_at_once() -> None:
     assert (line.running, line.waiting) == (1, 0)
 
 
+async def test_a_line_is_served_as_long_as_a_replica_is_known_that_works() -> None:
+    line = Line("m", 9)
+    assert not line.is_served
+    line.offer([replica("a")])
+    line.enter()
+    assert line.is_served
+    line.suspect(replica("a"))
+    assert not line.is_served
+
+
 async def test_a_full_line_refuses_with_the_wait() -> None:
     line = Line("m", 1)
     line.offer([replica("a")])
