@@ -15,7 +15,7 @@ from tutti.base.ids import new_id
 from tutti.store.db import Database
 from tutti.store.records import UsageRow
 
-FLUSH_S = 1.0
+FLUSH_S = 0.5
 """How long a row may wait for others to be written with."""
 FLUSH_ROWS = 200
 CLOSE_S = 5.0

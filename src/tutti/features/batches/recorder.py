@@ -1,4 +1,4 @@
-"""Writes results down in chunks: every second, or when there are 64."""
+"""Writes results down in chunks: every 0.5 s, or when there are 64."""
 
 import asyncio
 import contextlib
@@ -24,7 +24,7 @@ T = TypeVar("T")
 Part = Literal["output", "errors"]
 OUTPUT: Part = "output"
 ERRORS: Part = "errors"
-FLUSH_S = 1.0
+FLUSH_S = 0.5
 FLUSH_LINES = 64
 _MOST_LINES = 4096
 _MOST_BYTES = 64 * 1024 * 1024
