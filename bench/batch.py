@@ -25,7 +25,7 @@ from bench.servers import KEY, Server, engine_of, new_data_dir, tutti
 from bench.tokens import MODEL, wait_loaded
 
 ROUNDS = 3
-PAIRS = 10
+PAIRS = 16
 """Rounds of batch and script: short and many, since the machine is faster at some times than at others."""
 LINES, TOKENS, SLOTS = 32, 32, 8
 ASKED, PAUSE_S, LIVE_TOKENS = 20, 1.5, 32
