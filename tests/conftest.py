@@ -13,8 +13,7 @@ hypothesis.settings.load_profile("tutti")
 
 
 def pytest_asyncio_loop_factories(config: Any, item: Any) -> Mapping[str, Callable[[], Any]]:
-    """Sandboxes on the loop of their host: asyncio's own, before Python 3.13, does not hear of the end of a
-    process whose output nobody reads."""
+    """Sandboxes on the loop of the server, which decides what their processes inherit."""
     if "sandbox" in item.path.name:
         return {"uvloop": uvloop.new_event_loop}
     return {"asyncio": asyncio.new_event_loop}

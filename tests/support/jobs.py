@@ -1,6 +1,7 @@
 """Kinds of jobs for tests, and workers that work them off."""
 
 import asyncio
+import atexit
 import contextlib
 import os
 import signal
@@ -236,7 +237,11 @@ def _nursery() -> "subprocess.Popen[str]":
     """One a test run; it ends, with all it has started, when its stdin is closed: at the latest with us."""
     argv = [sys.executable, "-m", "tests.support.jobs"]
     pipe = subprocess.PIPE
-    return subprocess.Popen(argv, cwd=_REPOSITORY, stdin=pipe, stdout=pipe, text=True, start_new_session=True)
+    nursery = subprocess.Popen(
+        argv, cwd=_REPOSITORY, stdin=pipe, stdout=pipe, text=True, start_new_session=True
+    )
+    atexit.register(nursery.__exit__, None, None, None)
+    return nursery
 
 
 def _fork_workers() -> None:

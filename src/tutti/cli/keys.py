@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import typer
@@ -11,6 +10,7 @@ import typer
 from tutti.base.errors import TuttiError
 from tutti.base.settings import Settings
 from tutti.cli import flags
+from tutti.cli.flags import DataDir
 from tutti.cli.options import AsJson
 from tutti.cli.output import note, write, write_json, write_table
 from tutti.http.keys import NewKey, create_key, list_keys, project_named, revoke_key, server_secret
@@ -20,7 +20,6 @@ from tutti.store.records import ApiKey
 
 T = TypeVar("T")
 
-DataDir = Annotated[Path | None, typer.Option(help="The server's data directory.", show_default="~/.tutti")]
 DatabaseUrl = Annotated[
     str | None, typer.Option(help="The server's PostgreSQL.", show_default="SQLite in the data directory")
 ]

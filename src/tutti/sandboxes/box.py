@@ -19,7 +19,7 @@ class ProcessBox:
     """`process` watches; its child is the sandbox's first process, whose first child is the runner."""
 
     def __init__(
-        self, process: "subprocess.Popen[bytes]", reader: "Reader", writer: asyncio.StreamWriter
+        self, process: "subprocess.Popen[bytes]", reader: "_Reader", writer: asyncio.StreamWriter
     ) -> None:
         self.reader = reader.stream
         self.writer = writer
@@ -111,16 +111,16 @@ class ProcessBox:
         self._ended.set_result(code if code >= 0 else 128 - code)
 
 
-class Reader(NamedTuple):
+class _Reader(NamedTuple):
     stream: asyncio.StreamReader
     transport: asyncio.BaseTransport
 
 
-async def _reader(pipe: IO[bytes] | None) -> Reader:
+async def _reader(pipe: IO[bytes] | None) -> _Reader:
     stream = asyncio.StreamReader(_BUFFER_BYTES)
     connect = asyncio.get_running_loop().connect_read_pipe
     transport, _ = await connect(lambda: asyncio.StreamReaderProtocol(stream), pipe)
-    return Reader(stream, transport)
+    return _Reader(stream, transport)
 
 
 async def _writer(pipe: IO[bytes] | None) -> asyncio.StreamWriter:
