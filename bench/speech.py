@@ -16,7 +16,7 @@ from bench.servers import KEY, Server, engine_of, new_data_dir, tutti
 
 MODEL, VOICE, HZ = "maureesewilliams/hibari", "heart", 24_000
 SENTENCE = "Our platform can transcribe speech and answer questions about it in real time. "
-ROUNDS, FIRST_AUDIOS, SENTENCES = 5, 40, 8
+ROUNDS, FIRST_AUDIOS, SENTENCES = 9, 80, 8
 
 Ask = Callable[[aiohttp.ClientSession, Server], Awaitable[float]]
 

@@ -31,7 +31,6 @@ async def serve(app: Any) -> AsyncIterator[str]:
     listener.bind(("127.0.0.1", 0))
     config = uvicorn.Config(
         app,
-        http="httptools",
         lifespan="off",
         log_config=None,
         access_log=False,

@@ -73,7 +73,6 @@ async def run(settings: Settings) -> None:
         gc.freeze()  # what the imports have made stays: no collection has to look at it again
         config = uvicorn.Config(
             app,
-            http="httptools",
             **OPTIONS,
             lifespan="off",
             log_config=None,

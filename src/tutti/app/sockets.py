@@ -1,12 +1,15 @@
-"""How WebSockets are served.
+"""How the connections of clients are served: HTTP, and WebSockets.
 
-No compression (audio does not shrink), and nobody is dropped for a late pong: a player that reads at the pace
-of speech has them wait behind megabytes. Features drop who is silent, or does not read at all.
+WebSockets have no compression (audio does not shrink), and nobody is dropped for a late pong: a player that
+reads at the pace of speech has them wait behind megabytes. Features drop who is silent, or does not read at
+all.
 """
 
 import asyncio
 import importlib
 from typing import Any
+
+from tutti.app.protocol import Protocol
 
 MAX_FRAME_BYTES = 4 * 1024 * 1024
 
@@ -16,6 +19,7 @@ def _protocol(**given: Any) -> asyncio.Protocol:
 
 
 OPTIONS: dict[str, Any] = {
+    "http": Protocol,
     "ws": _protocol,
     "ws_max_size": MAX_FRAME_BYTES,
     "ws_ping_timeout": None,

@@ -1,10 +1,10 @@
 """Who is calling: from the Authorization header to a Caller, on every request."""
 
-import asyncio
 import hmac
 import re
 from collections import OrderedDict
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from sqlalchemy import bindparam, select
@@ -12,8 +12,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from tutti.base.address import is_loopback
-from tutti.base.clock import monotonic_s
 from tutti.base.errors import Unauthenticated, Unavailable
+from tutti.base.fresh import Fresh
 from tutti.base.settings import Settings
 from tutti.http.context import Caller
 from tutti.http.keys import (
@@ -65,7 +65,7 @@ class Authenticator:
         self._secret = server_secret(settings)
         self._loopback = is_loopback(settings.host)
         self._locked = False
-        self._cache: OrderedDict[str, tuple[float, asyncio.Task[Caller | None]]] = OrderedDict()
+        self._cache: OrderedDict[str, Fresh[Caller | None]] = OrderedDict()
 
     async def authenticate(self, authorization: bytes | None) -> Caller:
         """Raises Unauthenticated; Unavailable while the database is down."""
@@ -73,24 +73,20 @@ class Authenticator:
         if match is None:
             raise Unauthenticated("An API key is needed: send the header `Authorization: Bearer <key>`.")
         try:
-            caller = await self._cached(digest(self._secret, match[1]))
+            caller = await self._of(digest(self._secret, match[1])).get()
         except (SQLAlchemyError, OSError) as error:
             raise Unavailable("The database cannot be reached.", retry_after_s=1) from error
         if caller is None:
             raise Unauthenticated("The API key is not valid.", code="invalid_api_key")
         return caller
 
-    async def _cached(self, key_digest: str) -> Caller | None:
-        # The look-up itself is cached, not its result: requests that arrive together share it, and one whose
-        # client leaves does not end it for the others.
-        expires, lookup = self._cache.get(key_digest, (0.0, None))
-        if lookup is None or monotonic_s() >= expires or (lookup.done() and lookup.exception() is not None):
-            lookup = asyncio.create_task(self._look_up(key_digest))
-            self._cache[key_digest] = (monotonic_s() + _CACHE_S, lookup)
-            self._cache.move_to_end(key_digest)
+    def _of(self, key_digest: str) -> Fresh[Caller | None]:
+        if key_digest not in self._cache:
+            self._cache[key_digest] = Fresh(partial(self._look_up, key_digest), _CACHE_S)
             if len(self._cache) > _CACHE_ENTRIES:
                 self._cache.popitem(last=False)
-        return lookup.result() if lookup.done() else await asyncio.shield(lookup)
+        self._cache.move_to_end(key_digest)
+        return self._cache[key_digest]
 
     async def _look_up(self, key_digest: str) -> Caller | None:
         caller = await _find(self._database, key_digest)

@@ -5,18 +5,18 @@ of the user's catalogue file or of `models`; an alias with a wildcard; a model o
 alias `*`.
 """
 
-import asyncio
 import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.resources import as_file, files
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 from sqlalchemy import delete, func, select
 
-from tutti.base.clock import monotonic_s, now
+from tutti.base.clock import now
+from tutti.base.fresh import Fresh
 from tutti.base.model import Model
 from tutti.base.settings import Settings
 from tutti.serving.aliases import catch_all_alias, exact_alias, pattern_alias
@@ -27,10 +27,17 @@ from tutti.store.records import CustomModel
 
 FRESH_S = 1.0
 """After so long every process knows a row that was added."""
+_VERSION = select(func.count(), func.max(CustomModel.created_at))
 _log = logging.getLogger(__name__)
 
 Key = tuple[str, str]
 """Project (empty: everybody's) and name."""
+
+
+class _Rows(NamedTuple):
+    version: Sequence[Any]
+    """Of the table: how many there are, and when the newest was added."""
+    models: Mapping[Key, Model]
 
 
 class Catalog:
@@ -44,10 +51,8 @@ class Catalog:
         self._own = read_catalogue(settings.catalog, self._shipped) if settings.catalog else {}
         self._preferred = {*self._own, *settings.models}
         self._static = {**self._shipped, **self._own}
-        self._rows: Mapping[Key, Model] = {}
-        self._version: tuple[int, float] | None = None
-        self._looked_at = float("-inf")
-        self._looking = asyncio.Lock()
+        self._rows = _Rows((0, None), {})
+        self._fresh = Fresh(self._read, FRESH_S)
 
     async def find(self, name: str, project_id: str = "") -> Model | None:
         await self._refresh()
@@ -69,7 +74,7 @@ class Catalog:
         await self._refresh()
         seen = dict(self._static)
         for owner in ("", project_id):
-            seen |= {name: model for (project, name), model in self._rows.items() if project == owner}
+            seen |= {name: model for (project, name), model in self._rows.models.items() if project == owner}
         return [seen[name] for name in sorted(seen)]
 
     async def add(self, model: Model) -> None:
@@ -77,14 +82,14 @@ class Catalog:
         check_model(model)
         async with self._database.begin() as session:
             await session.merge(row_of(model))
-        self._looked_at = float("-inf")
+        self._fresh.forget()
 
     async def remove(self, name: str, project_id: str = "") -> None:
         """Does nothing where there is no such row: what the files say stays."""
         this = (CustomModel.name == name) & (CustomModel.project_id == project_id)
         async with self._database.begin() as session:
             await session.execute(delete(CustomModel).where(this))
-        self._looked_at = float("-inf")
+        self._fresh.forget()
 
     async def named(self, name: str, project_id: str = "") -> Model | None:
         """The model of just this name: aliases do not count."""
@@ -102,28 +107,18 @@ class Catalog:
         return self._added(name, project_id) or self._static.get(name)
 
     def _added(self, name: str, project_id: str) -> Model | None:
-        return self._rows.get((project_id, name)) or self._rows.get(("", name))
+        return self._rows.models.get((project_id, name)) or self._rows.models.get(("", name))
 
     async def _refresh(self) -> None:
-        if monotonic_s() - self._looked_at < FRESH_S:
-            return
-        async with self._looking:
-            if monotonic_s() - self._looked_at < FRESH_S:
-                return
-            version = await self._row_version()
-            if version != self._version:
-                self._rows = await self._read_rows()
-                self._version = version
-            self._looked_at = monotonic_s()
+        self._rows = await self._fresh.get()
 
-    async def _row_version(self) -> tuple[int, float]:
-        async with self._database.read() as session:
-            count, newest = (
-                await session.execute(select(func.count(), func.max(CustomModel.created_at)))
-            ).one()
-        return count, newest or 0.0
+    async def _read(self) -> "_Rows":
+        version = (await self._database.poll(_VERSION))[0]
+        if version == self._rows.version:
+            return self._rows
+        return _Rows(version, await self._read_models())
 
-    async def _read_rows(self) -> dict[Key, Model]:
+    async def _read_models(self) -> dict[Key, Model]:
         async with self._database.read() as session:
             rows = (await session.execute(select(CustomModel))).scalars().all()
         models: dict[Key, Model] = {}

@@ -65,10 +65,10 @@ async def in_chunks(pieces: AsyncIterator[bytes], most: int, width: int) -> Asyn
     rest = b""
     most -= most % width
     async for piece in pieces:
-        rest += piece
-        while len(rest) >= width:
-            size = min(most, len(rest) - len(rest) % width)
-            yield rest[:size]
-            rest = rest[size:]
+        data = memoryview(rest + piece)
+        whole = len(data) - len(data) % width
+        for start in range(0, whole, most):
+            yield bytes(data[start : min(start + most, whole)])
+        rest = bytes(data[whole:])
     if rest:
         yield rest

@@ -1,6 +1,7 @@
 """What turns a request into sound: one sentence after the other, requests taking turns with theirs."""
 
 import asyncio
+import time
 from collections.abc import AsyncGenerator, Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -16,6 +17,9 @@ from tutti.workers.speech.phonemes import check_language
 from tutti.workers.speech.pieces import pieces, pronounced
 
 _Made = TypeVar("_Made")
+_HEAD_START_S = 0.003
+"""In which the first sentence reaches its listener, before the next one takes the processor from all who pass
+it on: without it that was one in ten that came 3 ms late, on 2 cores."""
 
 
 class ExtraParams(msgspec.Struct):
@@ -39,7 +43,9 @@ class SpeechRequest(msgspec.Struct):
 def _sound(request: SpeechRequest, voice: Voice) -> Generator[Samples]:
     check_language(request.language)
     rules = request.extra_params.pronunciation_dict if request.extra_params else []
-    for text in pieces(pronounced(request.input, rules)):
+    for index, text in enumerate(pieces(pronounced(request.input, rules))):
+        if index == 1:
+            time.sleep(_HEAD_START_S)
         yield from voice.read(text, request.speed)
 
 

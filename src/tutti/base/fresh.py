@@ -1,0 +1,58 @@
+"""What is asked for on every request, and looked up about once a second."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Generic, TypeVar, cast
+
+from tutti.base.clock import monotonic_s
+
+_T = TypeVar("_T")
+
+
+class Fresh(Generic[_T]):
+    """What `look` found, never older than `fresh_s`.
+
+    All who ask share one look, which goes on if one of them leaves. Whoever asks in the second half of
+    `fresh_s` begins the next look but does not wait for it: steady requests never wait."""
+
+    def __init__(self, look: Callable[[], Awaitable[_T]], fresh_s: float) -> None:
+        self._look = look
+        self._fresh_s = fresh_s
+        self._looked_at = float("-inf")
+        self._found: _T | None = None
+        self._looking: asyncio.Task[_T] | None = None
+
+    async def get(self) -> _T:
+        """Raises what `look` raises, if there is nothing fresh; the next to ask then has it look again."""
+        age_s = monotonic_s() - self._looked_at
+        if age_s < self._fresh_s / 2:
+            return cast(_T, self._found)
+        looking = self._looking or self._begin()
+        return cast(_T, self._found) if age_s < self._fresh_s else await asyncio.shield(looking)
+
+    def forget(self) -> None:
+        """What was found, and what a look may find that has begun already, is out of date."""
+        self._looked_at = float("-inf")
+        self._looking = None
+
+    def _begin(self) -> "asyncio.Task[_T]":
+        self._looking = asyncio.create_task(self._look_again(monotonic_s()))
+        self._looking.add_done_callback(_note_error)
+        return self._looking
+
+    async def _look_again(self, began_s: float) -> _T:
+        this = asyncio.current_task()
+        try:
+            found = await self._look()
+            if self._looking is this:
+                self._found, self._looked_at = found, began_s
+            return found
+        finally:
+            if self._looking is this:
+                self._looking = None
+
+
+def _note_error(look: "asyncio.Task[_T]") -> None:
+    """Those who wait raise it; where nobody does, asyncio shall not complain."""
+    if not look.cancelled():
+        look.exception()
