@@ -1,7 +1,9 @@
 """Which hosts and addresses belong to the public internet. All that connects for a client asks here."""
 
+import asyncio
 import ipaddress
 import re
+import socket
 from collections.abc import Sequence
 from ipaddress import IPv4Address, IPv6Address, IPv6Network
 
@@ -33,6 +35,15 @@ def literal(host: str) -> Address | None:
         return None if "%" in host else ipaddress.ip_address(host)
     except ValueError:
         return None
+
+
+async def resolve(host: str, port: int | None) -> Sequence[Address]:
+    """At least one. Raises OSError and UnicodeError for a name that is not known."""
+    address = literal(host)
+    if address is not None:
+        return (address,)
+    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return tuple(dict.fromkeys(ipaddress.ip_address(info[4][0]) for info in found))
 
 
 def forms(address: Address) -> Sequence[Address]:

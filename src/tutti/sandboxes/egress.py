@@ -8,7 +8,6 @@ the web are. Connections and bytes are bounded, one proxy a session.
 """
 
 import asyncio
-import ipaddress
 import os
 import socket
 from collections.abc import Callable, Sequence
@@ -17,7 +16,7 @@ from pathlib import Path
 
 from yarl import URL
 
-from tutti.base.internet import Address, forms, is_plain_host, is_public, literal
+from tutti.base.internet import Address, forms, is_plain_host, is_public, resolve
 
 _HEAD_BYTES = 64 * 1024
 _PIECE_BYTES = 64 * 1024
@@ -126,7 +125,7 @@ class Egress:
     async def _connect(self, request: Request) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         try:
             async with asyncio.timeout(self._bounds.connect_s):
-                addresses = await _resolve(request.host, request.port)
+                addresses = await resolve(request.host, request.port)
                 if not all(self._allow(form, request.port) for it in addresses for form in forms(it)):
                     raise Refused("403 Only ports 80 and 443 of the public internet can be reached")
                 return await _first(addresses, request.port)
@@ -170,15 +169,6 @@ def parse(head: bytes) -> Request:
     kept = [line for line in headers if not line.lower().startswith(_DROPPED)]
     lines = [f"{method} {url.raw_path_qs} {version}".encode(), b"host: " + url.raw_authority.encode(), *kept]
     return Request(host, port, b"\r\n".join([*lines, b"connection: close", b"", b""]))
-
-
-async def _resolve(host: str, port: int) -> Sequence[Address]:
-    """At least one. Raises OSError, UnicodeError."""
-    address = literal(host)
-    if address is not None:
-        return (address,)
-    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    return tuple(dict.fromkeys(ipaddress.ip_address(info[4][0]) for info in found))
 
 
 async def _first(

@@ -9,7 +9,6 @@ headers; size and time are bounded while bytes arrive.
 import asyncio
 import contextlib
 import importlib
-import ipaddress
 import re
 import socket
 import zlib
@@ -21,7 +20,7 @@ from typing import TYPE_CHECKING
 from yarl import URL
 
 from tutti.base.errors import InvalidRequest, Unavailable
-from tutti.base.internet import Address, forms, is_plain_host, is_public, literal
+from tutti.base.internet import Address, forms, is_plain_host, is_public, literal, resolve
 
 if TYPE_CHECKING:
     from aiohttp import ClientResponse
@@ -219,12 +218,7 @@ def _checked(url: URL) -> URL:
 
 
 async def _addresses(url: URL) -> Sequence[Address]:
-    host = url.raw_host or ""
-    address = literal(host)
-    if address is not None:
-        return (address,)
     try:
-        found = await asyncio.get_running_loop().getaddrinfo(host, url.port, type=socket.SOCK_STREAM)
+        return await resolve(url.raw_host or "", url.port)
     except (socket.gaierror, UnicodeError):
         raise Refused("its host name is not known") from None
-    return tuple(dict.fromkeys(ipaddress.ip_address(info[4][0]) for info in found))
