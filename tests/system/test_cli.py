@@ -146,6 +146,7 @@ def test_chat_talks_at_a_terminal_and_keeps_what_was_typed(server: Server, tmp_p
         terminal.wait_for("Ctrl-D leaves")
         terminal.wait_for(">>>")
         terminal.type(f"/save {saved}\r")
+        terminal.wait_for("saved ")
         terminal.wait_for(">>>")
         terminal.type("\x04")
         assert terminal.end(within_s=10) == 0
@@ -166,10 +167,12 @@ def test_ctrl_c_stops_the_answer_and_not_the_chat(server: Server, tmp_path: Path
         terminal.type("\x03")
         terminal.wait_for(">>>", within_s=5)
         terminal.type("\x03")
+        terminal.wait_for(r"\n>>>")
         terminal.type("hello\r")
         terminal.wait_for(r"\nhello")
         terminal.wait_for(">>>")
         terminal.type(f"/save {saved}\r")
+        terminal.wait_for("saved ")
         terminal.wait_for(">>>")
         terminal.type("\x04")
         assert terminal.end(within_s=10) == 0

@@ -181,6 +181,7 @@ def _save(conversation: Conversation, name: str) -> None:
     try:
         with Path(name).expanduser().open("w", encoding="utf-8") as file, contextlib.redirect_stdout(file):
             write_json({"model": conversation.model, "messages": conversation.messages})
+        note(f"saved {name}")
     except OSError as error:
         note(str(error))
 
