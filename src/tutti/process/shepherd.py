@@ -32,10 +32,7 @@ def main(argv: list[str]) -> int:
     wake = _wake_on_signals()
     prctl = _prctl()
     prctl(_PR_SET_CHILD_SUBREAPER, 1)
-    shepherd = os.getpid()
-    child = os.fork()
-    if child == 0:
-        _become(program, shepherd, prctl)
+    child = _start(program, prctl)
     return _watch(child, wake, grace_s)
 
 
@@ -60,6 +57,20 @@ def _wake_on_signals() -> int:
 
 def _noted(_number: int, _frame: object) -> None:
     """Python writes the number to the wake pipe; nothing else is to be done here."""
+
+
+def _start(program: list[str], prctl: Callable[[int, int], object]) -> int:
+    """Returns once the program runs, or could not be started. Before that it has no group of its own yet that
+    a signal could be sent to; those that come meanwhile are in the pipe."""
+    shepherd = os.getpid()
+    started, starting = os.pipe()  # closed by exec
+    child = os.fork()
+    if child == 0:
+        _become(program, shepherd, prctl)
+    os.close(starting)
+    os.read(started, 1)
+    os.close(started)
+    return child
 
 
 def _become(program: list[str], shepherd: int, prctl: Callable[[int, int], object]) -> None:

@@ -315,5 +315,7 @@ async def test_chat_saves_and_clears_the_conversation(scripted: Scripted) -> Non
     ran = await scripted.run("chat", stdin=f"One\n/save {saved}\n/save /nowhere/x\n/save\n/clear\nTwo\n")
     turns = [{"role": "user", "content": "One"}, {"role": "assistant", "content": "Hi"}]
     assert json.loads(saved.read_text()) == {"model": "org/talker", "messages": turns}
-    assert ran.err.count("\n") == 2
+    said, refused, asked = ran.err.splitlines()
+    assert said == f"tutti: saved {saved}"
+    assert "/nowhere/x" in refused and "needs the name of a file" in asked
     assert scripted.asked[1][1]["messages"] == [{"role": "user", "content": "Two"}]
