@@ -8,8 +8,9 @@ import hypothesis
 import uvloop
 
 # A busy machine makes any example slow now and then; pytest's own timeout is the limit.
-hypothesis.settings.register_profile("tutti", deadline=None)
-hypothesis.settings.load_profile("tutti")
+hypothesis.settings.register_profile("search", deadline=None)
+hypothesis.settings.register_profile("same", hypothesis.settings.get_profile("search"), derandomize=True)
+hypothesis.settings.load_profile("same")
 
 
 def pytest_asyncio_loop_factories(config: Any, item: Any) -> Mapping[str, Callable[[], Any]]:

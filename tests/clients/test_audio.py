@@ -55,7 +55,7 @@ def test_every_audio_operation(client: str, served: Served) -> None:
 
 def test_the_command_line(served: Served, tmp_path: Path) -> None:
     def tutti(*args: str) -> str:
-        return run([sys.executable, "-m", "tutti", "audio", *args], served.server, timeout_s=60)
+        return run([sys.executable, "-m", "tutti", "audio", *args], served.server, timeout_s=200)
 
     said = tmp_path / "said.wav"
     tutti("speech", "Hello there.", "--voice", "heart", "-o", str(said))

@@ -4,9 +4,13 @@ import hashlib
 import json
 import os
 import re
+import socket
 import sys
+import threading
 from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 from tests.support.clients import PYTHON_CLIENTS, check_errors, environment, program, run
@@ -46,7 +50,7 @@ def test_our_command_line(server: Server, tmp_path: Path) -> None:
     path.write_bytes(data)
 
     def files(*arguments: str, status: int = 0) -> str:
-        return run([*TUTTI, *arguments], server, status=status, cwd=tmp_path, timeout_s=60)
+        return run([*TUTTI, *arguments], server, status=status, cwd=tmp_path, timeout_s=200)
 
     assert files("check", str(path)) == "OK Checks passed\n"
     file = json.loads(files("upload", str(path), "--json"))
@@ -67,6 +71,41 @@ def test_our_command_line(server: Server, tmp_path: Path) -> None:
     assert "Line 1: " in said and "line 2: " in said and "--no-check" in said
 
 
+@contextmanager
+def narrowed(url: str) -> Iterator[str]:
+    """A way to the server on which large files never arrive, however late somebody presses Ctrl-C: after
+    32 MB nothing moves on any more."""
+    address = urlsplit(url)
+    ends: list[socket.socket] = []
+
+    def connect() -> None:
+        with suppress(OSError):
+            while True:
+                client, _ = listener.accept()
+                server = socket.create_connection((address.hostname, address.port))
+                ends.extend((client, server))
+                for way in ((client, server), (server, client)):
+                    threading.Thread(target=_carry, args=way, daemon=True).start()
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        threading.Thread(target=connect, daemon=True).start()
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        for end in (listener, *ends):
+            with suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+            end.close()
+
+
+def _carry(source: socket.socket, target: socket.socket) -> None:
+    left = 32_000_000
+    with suppress(OSError):
+        while left > 0 and (data := source.recv(65_536)):
+            target.sendall(data)
+            left -= len(data)
+        if left > 0:
+            target.shutdown(socket.SHUT_WR)
+
+
 def test_ctrl_c_at_a_progress_bar_leaves_nothing(server: Server, tmp_path: Path) -> None:
     path = tmp_path / "large.jsonl"
     with path.open("wb") as sparse:
@@ -74,21 +113,22 @@ def test_ctrl_c_at_a_progress_bar_leaves_nothing(server: Server, tmp_path: Path)
 
     def files(*arguments: str, interrupt_at: str = "") -> tuple[int, str]:
         """The exit status, and what is seen at the terminal."""
-        env = {**os.environ, **environment(server.url)}
-        with at_terminal([*TUTTI, *arguments], env, cwd=tmp_path) as terminal:
-            if interrupt_at:
-                terminal.wait_for(interrupt_at, within_s=60)
-                terminal.type("\x03")
-            return terminal.end(), terminal.seen
+        with narrowed(server.url) if interrupt_at else nullcontext(server.url) as url:
+            env = {**os.environ, **environment(url)}
+            with at_terminal([*TUTTI, *arguments], env, cwd=tmp_path) as terminal:
+                if interrupt_at:
+                    terminal.wait_for(interrupt_at, within_s=100)
+                    terminal.type("\x03")
+                return terminal.end(), terminal.seen
 
     upload = ("upload", str(path), "--purpose", "user_data")
-    status, seen = files(*upload, interrupt_at=r"Uploading large.jsonl .* MB/s")
+    status, seen = files(*upload, interrupt_at=r"Uploading large.jsonl .* [MG]B/s")
     assert (status, "Traceback" in seen) == (130, False)
     assert "large.jsonl" not in [it["filename"] for it in server.client.get("/v1/files").json()["data"]]
     status, seen = files(*upload)
     assert status == 0 and "268.4/268.4 MB" in seen
     (id,) = set(re.findall(r"file-\w+", seen))
     content = ("retrieve-content", id, "--output", str(tmp_path / "folder" / "back.jsonl"))
-    status, seen = files(*content, interrupt_at=r"Downloading back.jsonl .* MB/s")
+    status, seen = files(*content, interrupt_at=r"Downloading back.jsonl .* [MG]B/s")
     assert (status, "Traceback" in seen) == (130, False)
     assert list((tmp_path / "folder").iterdir()) == []

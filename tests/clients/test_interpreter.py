@@ -22,7 +22,7 @@ CALL = 'call:run_python {"code": "n = globals().get(chr(110), 0) + 1; print(n)"}
 """What the echo engine takes for an order to call the tool: it obeys as often as it may."""
 TUTTI = [sys.executable, "-m", "tutti", "tci"]
 
-pytestmark = [pytest.mark.clients, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.clients, pytest.mark.timeout(300)]
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +39,7 @@ def run(server: Server, argv: Sequence[str | Path], status: int = 0) -> tuple[st
         "TOGETHER_API_KEY": "any",
         "TOGETHER_DISABLE_VERSION_CHECK": "1",
     }
-    done = subprocess.run(argv, env=env, capture_output=True, text=True, timeout=100)
+    done = subprocess.run(argv, env=env, capture_output=True, text=True, timeout=280)
     assert done.returncode == status, done.stdout + done.stderr + server.output[-3000:]
     return done.stdout, done.stderr
 

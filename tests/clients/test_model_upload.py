@@ -13,7 +13,7 @@ from tests.support.hub import Hub
 from tests.support.server import Server, running_server
 from tests.support.weights import SMOLLM2
 
-pytestmark = [pytest.mark.clients, pytest.mark.timeout(200)]
+pytestmark = [pytest.mark.clients, pytest.mark.timeout(300)]
 
 
 @pytest.fixture(scope="module")
@@ -30,12 +30,12 @@ def server() -> Iterator[Server]:
 def test_python_clients(server: Server, client: str, how: str) -> None:
     name = f"{client}-{how}"
     argv = [*program(client, "model_upload.py"), SMOLLM2, how, name]
-    assert last_line(run(argv, server, client, timeout_s=120)) == done(name)
+    assert last_line(run(argv, server, client)) == done(name)
 
 
 def test_the_typescript_client(server: Server) -> None:
     argv = [*program("together-node", "model_upload.mjs"), SMOLLM2, "sdk", "node"]
-    assert last_line(run(argv, server, "together-node", timeout_s=120)) == done("node")
+    assert last_line(run(argv, server, "together-node")) == done("node")
 
 
 def test_our_own_command(server: Server) -> None:

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+from tests.support.fleet import until
 from tests.support.processes import gone
 from tests.support.sandboxes import environment, printed, started, text
 
@@ -46,8 +47,8 @@ async def session(driver: Driver) -> AsyncIterator[Session]:
 
 @pytest.fixture
 async def hurried(driver: Driver) -> AsyncIterator[Session]:
-    """Has half a second for each execution, which may be too little for the others on a busy machine."""
-    async with started(driver, time_s=0.5) as session:
+    """Has two seconds for each execution: enough for the little that must be done in them on any machine."""
+    async with started(driver, time_s=2) as session:
         yield session
 
 
@@ -95,9 +96,9 @@ async def test_nothing_of_our_environment_is_there(driver: Driver, monkeypatch: 
 async def test_an_endless_loop_is_interrupted_and_the_session_goes_on(hurried: Session) -> None:
     began = time.monotonic()
     outputs = await hurried.execute("x = 7\nprint('begun')\nwhile True: pass")
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 30
     assert text(outputs) == "begun\n"
-    assert outputs[-1] == Output("error", "The code ran longer than 0.5 s. It was interrupted.")
+    assert outputs[-1] == Output("error", "The code ran longer than 2 s. It was interrupted.")
     assert await printed(hurried, "print(x)") == "7\n"
 
 
@@ -105,7 +106,7 @@ async def test_one_that_ignores_the_interrupt_ends_the_session(hurried: Session)
     code = "import signal\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\nprint('begun')\nwhile True: pass"
     with pytest.raises(SessionDied) as died:
         await hurried.execute(code)
-    assert died.value.reason.startswith("The code ran longer than 0.5 s. It went on")
+    assert died.value.reason.startswith("The code ran longer than 2 s. It went on")
     assert died.value.outputs[0] == Output("stdout", "begun\n")
     assert died.value.outputs[-1] == Output("error", died.value.reason)
     assert hurried.dead == died.value.reason
@@ -115,9 +116,11 @@ async def test_one_that_ignores_the_interrupt_ends_the_session(hurried: Session)
 
 
 async def test_a_call_that_is_cancelled_interrupts_its_code(session: Session) -> None:
-    call = asyncio.create_task(session.execute("import time\nx = 1\ntime.sleep(100)\nx = 2"))
+    before = len(_pids(session))
+    code = "import subprocess\nx = 1\nsubprocess.run(['sleep', '100'])\nx = 2"
+    call = asyncio.create_task(session.execute(code))
     queued = asyncio.create_task(session.execute("x = 3"))
-    await asyncio.sleep(0.5)
+    await until(lambda: len(_pids(session)) > before)
     call.cancel()
     queued.cancel()
     assert await printed(session, "print(x)") == "1\n"
@@ -144,7 +147,7 @@ async def test_nothing_is_left_when_it_is_closed(driver: Driver) -> None:
         pids = _pids(session)
         assert len(pids) >= 2
     assert session.dead == "The session was closed."
-    await gone(pids)
+    await gone(pids, 20)
 
 
 def _pids(session: Any) -> list[int]:

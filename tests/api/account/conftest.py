@@ -26,6 +26,6 @@ async def client(settings: Settings) -> AsyncIterator[httpx.AsyncClient]:
     """Of a server without keys; a test that makes one passes it by itself."""
     async with (
         api(settings.data_dir, [MODEL], database_url=settings.database_url) as url,
-        httpx.AsyncClient(base_url=url, headers={"authorization": "Bearer any"}) as client,
+        httpx.AsyncClient(base_url=url, headers={"authorization": "Bearer any"}, timeout=60) as client,
     ):
         yield client

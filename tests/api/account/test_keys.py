@@ -105,7 +105,7 @@ async def test_requests_above_the_limit_get_a_429_that_says_when(
     headers = await key(database, settings, requests_per_minute=3)
     answers = [await client.get("/v1/projects", headers=headers) for _ in range(8)]
     refused = [answer for answer in answers if answer.status_code == 429]
-    assert len(refused) in (2, 5)  # 2 where the minute ended meanwhile
+    assert 2 <= len(refused) <= 5  # fewer than 5 where the minute ended meanwhile
     assert answers[0].headers["x-ratelimit-limit"] == "3"
     assert answers[0].headers["x-ratelimit-remaining"] == "2"
     assert refused[0].json()["error"]["type"] == "rate_limit_error"

@@ -11,6 +11,7 @@ import httpx
 import pytest
 import pytest_asyncio
 from tests.support.engines import Running, model, running
+from tests.support.fleet import until
 from tests.support.platform import api
 from websockets.asyncio.client import ClientConnection, connect
 
@@ -41,13 +42,23 @@ async def url(tmp_path_factory: pytest.TempPathFactory, engine: Running, slow: R
     addresses = {it.name: engine.address for it in MODELS} | {SLOW.name: slow.address}
     limits: dict[str, Any] = {"max_audio_bytes": 100_000, "max_speech_chars": 2_000, "max_sockets": 60}
     folder = tmp_path_factory.mktemp("data")
-    async with api(folder, MODELS, addresses, slots=64, socket_idle_s=2.0, **limits) as url:
+    async with api(folder, MODELS, addresses, slots=64, **limits) as url:
+        yield url
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def hasty_url(tmp_path_factory: pytest.TempPathFactory, engine: Running) -> AsyncIterator[str]:
+    """Of a server that soon drops who is silent: at any other, a busy machine is not taken for a silent
+    client."""
+    addresses = {it.name: engine.address for it in (SPEECH, LISTENER)}
+    folder = tmp_path_factory.mktemp("hasty")
+    async with api(folder, [SPEECH, LISTENER], addresses, socket_idle_s=1.0) as url:
         yield url
 
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def client(url: str) -> AsyncIterator[httpx.AsyncClient]:
-    async with httpx.AsyncClient(base_url=url, headers=AUTHORIZED, timeout=20) as http:
+    async with httpx.AsyncClient(base_url=url, headers=AUTHORIZED, timeout=60) as http:
         yield http
 
 
@@ -78,8 +89,24 @@ class Talk:
 @asynccontextmanager
 async def talking(url: str, path: str, headers: Any = None) -> AsyncIterator[Talk]:
     headers = AUTHORIZED if headers is None else headers
-    async with connect(url.replace("http", "ws") + path, additional_headers=headers) as connection:
+    async with connect(
+        url.replace("http", "ws") + path, additional_headers=headers, open_timeout=60
+    ) as connection:
         yield Talk(connection)
+
+
+async def until_busy(engine: Running, count: int) -> None:
+    """With so many requests."""
+    await until_told(engine, f'"busy":{count},')
+
+
+async def until_told(engine: Running, told: str) -> None:
+    """The engine says so of itself."""
+
+    async def says() -> bool:
+        return told.encode() in await engine.upstream.post("/progress", b"")
+
+    await until(says, 20)
 
 
 def audio_of(events: list[dict[str, Any]]) -> bytes:

@@ -1,6 +1,7 @@
 """Keys and their limits at the WebSockets: errors are events of the API."""
 
 from pathlib import Path
+from typing import Any
 
 from tests.api.audio.conftest import SPEECH, talking
 from tests.support.platform import api
@@ -27,7 +28,17 @@ async def test_a_wrong_key_and_one_whose_limit_is_reached_are_told(tmp_path: Pat
                 assert await talk.closed() == 1008
         headers = {"authorization": f"Bearer {key.secret}"}
         path = f"/v1/audio/speech/websocket?model={SPEECH.name}"
-        async with talking(url, path, headers) as first, talking(url, path, headers) as second:
+        async with talking(url, path, headers) as first:
             assert (await first.next())["type"] == "session.created"
-            assert (await second.next())["error"]["type"] == "rate_limit_error"
-            assert await second.closed() == 1013
+        refusal, status = await told(url, path, headers)
+        if refusal["type"] == "session.created":  # another minute had begun
+            refusal, status = await told(url, path, headers)
+        assert refusal["error"]["type"] == "rate_limit_error"
+        assert status == 1013
+
+
+async def told(url: str, path: str, headers: Any) -> tuple[Any, int | None]:
+    """The first event, and the close code where the server closes then."""
+    async with talking(url, path, headers) as talk:
+        event = await talk.next()
+        return event, await talk.closed() if "error" in event else None

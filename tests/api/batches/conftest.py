@@ -21,7 +21,9 @@ LANGUAGE = model(name="test/language", type="language")
 EMBEDDING = model(name="test/embedding", type="embedding")
 RERANK = model(name="test/rerank", type="rerank")
 SECRET = model(name="test/secret", project_id="prj-another")
-MODELS = (CHAT, SHARING, LANGUAGE, EMBEDDING, RERANK)
+METERED = model(name="test/metered", context_length=8192)
+"""For one test only."""
+MODELS = (CHAT, SHARING, METERED, LANGUAGE, EMBEDDING, RERANK)
 ENDED = ("COMPLETED", "FAILED", "EXPIRED", "CANCELLED")
 CHATS = "/v1/chat/completions"
 
@@ -75,7 +77,7 @@ class Client:
     async def batch(self, id: str, prefix: str = "") -> dict[str, Any]:
         return (await self.http.get(f"{prefix}/v1/batches/{id}")).json()
 
-    async def ended(self, id: str, within_s: float = 20) -> dict[str, Any]:
+    async def ended(self, id: str, within_s: float = 60) -> dict[str, Any]:
         give_up_at = time.monotonic() + within_s
         while (batch := await self.batch(id))["status"] not in ENDED:
             assert time.monotonic() < give_up_at, batch
@@ -96,7 +98,7 @@ class Client:
 
 def client_of(url: str, user_agent: str = "test") -> httpx.AsyncClient:
     headers = {"authorization": "Bearer any", "user-agent": user_agent}
-    return httpx.AsyncClient(base_url=url, headers=headers, timeout=20)
+    return httpx.AsyncClient(base_url=url, headers=headers, timeout=60)
 
 
 @pytest_asyncio.fixture(loop_scope="module")

@@ -9,7 +9,9 @@ from typing import Any
 
 import httpx
 import pytest
-from tests.api.batches.conftest import CHAT, CHATS, SHARING, Client, chat, client_of
+from tests.api.batches.conftest import CHAT, CHATS, METERED, SHARING, Client, chat, client_of
+from tests.support.engines import Running
+from tests.support.fleet import until
 from tests.support.platform import job_worker
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -140,13 +142,13 @@ async def test_a_file_that_is_wrong_fails_before_anything_runs(
 
 
 async def test_cancelling_keeps_what_is_done(client: Client) -> None:
-    slow = [chat(f"slow{number}", "[[sleep 30]] late") for number in range(20)]
+    slow = [chat(f"slow{number}", "[[sleep 300]] late") for number in range(20)]
     created = await client.create([*(chat(f"fast{number}") for number in range(3)), *slow])
     await _until_done(client, created["id"], 3)
     answer = (await client.http.post(f"/v1/batches/{created['id']}/cancel")).json()
     assert answer["status"] == "IN_PROGRESS"
     assert (await client.batch(created["id"], "/openai"))["status"] in ("cancelling", "cancelled")
-    batch = await client.ended(created["id"], within_s=6)
+    batch = await client.ended(created["id"])
     assert batch["status"] == "CANCELLED"
     assert set(await client.results(batch)) == {"fast0", "fast1", "fast2"}
     errors = await client.results(batch, "error")
@@ -157,9 +159,12 @@ async def test_cancelling_keeps_what_is_done(client: Client) -> None:
 
 
 async def test_an_expired_batch_keeps_what_is_done(client: Client) -> None:
-    requests = [chat("fast"), *(chat(f"slow{number}", "[[sleep 30]] late") for number in range(20))]
-    created = await client.create(requests, completion_window="2s")
-    batch = await client.ended(created["id"], within_s=8)
+    requests = [chat("fast"), *(chat(f"slow{number}", "[[sleep 300]] late") for number in range(20))]
+    for window in ("2s", "30s"):
+        created = await client.create(requests, completion_window=window)
+        batch = await client.ended(created["id"])
+        if "output_file_id" in batch:  # else it expired before anything was done, on a busy machine
+            break
     assert batch["status"] == "EXPIRED"
     assert set(await client.results(batch)) == {"fast"}
     errors = await client.results(batch, "error")
@@ -172,7 +177,9 @@ async def test_an_expired_batch_keeps_what_is_done(client: Client) -> None:
 
 
 async def test_a_batch_that_waits_too_long_behind_others_expires(client: Client) -> None:
-    before = [await client.create([chat("slow", "[[sleep 60]] late")]) for _ in range(2)]
+    before = [await client.create([chat("slow", "[[sleep 300]] late")]) for _ in range(2)]
+    for other in before:
+        await _until_in_progress(client, other["id"])
     waits = await client.create([chat("a")], completion_window="1s")
     batch = await client.ended(waits["id"])
     assert batch["status"] == "EXPIRED"
@@ -183,9 +190,15 @@ async def test_a_batch_that_waits_too_long_behind_others_expires(client: Client)
 
 
 async def _until_done(client: Client, id: str, count: int) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while (await client.batch(id, "/openai"))["request_counts"]["completed"] < count:
             await asyncio.sleep(0.05)
+
+
+async def _until_in_progress(client: Client, id: str) -> None:
+    async with asyncio.timeout(60):
+        while (await client.batch(id))["status"] == "VALIDATING":
+            await asyncio.sleep(0.02)
 
 
 async def test_a_deleted_file_is_no_input(client: Client) -> None:
@@ -195,14 +208,15 @@ async def test_a_deleted_file_is_no_input(client: Client) -> None:
     assert answer.status_code == 404
 
 
-async def test_requests_make_way_for_a_clients_and_come_again(client: Client) -> None:
-    requests = [chat(f"r{number}", "[[sleep 1]] hello", model=SHARING.name) for number in range(4)]
+async def test_requests_make_way_for_a_clients_and_come_again(client: Client, engine: Running) -> None:
+    requests = [chat(f"r{number}", "[[sleep 1.5]] hello", model=SHARING.name) for number in range(4)]
     created = await client.create(requests)
-    async with asyncio.timeout(10):
-        while (await client.batch(created["id"]))["status"] == "VALIDATING":
-            await asyncio.sleep(0.02)
-    await asyncio.sleep(0.5)
-    body = chat("", "[[sleep 1]] live", model=SHARING.name)["body"]
+
+    async def all_run() -> bool:
+        return b'"busy":4,' in await engine.upstream.post("/progress", b"")
+
+    await until(all_run, 30)
+    body = chat("", "[[sleep 0.2]] live", model=SHARING.name)["body"]
     assert (await client.http.post(CHATS, json=body)).status_code == 200
     assert (await client.batch(created["id"], "/openai"))["request_counts"]["completed"] == 0
     batch = await client.ended(created["id"])
@@ -212,15 +226,19 @@ async def test_requests_make_way_for_a_clients_and_come_again(client: Client) ->
 
 
 async def test_what_is_served_is_metered_once(client: Client) -> None:
-    await asyncio.sleep(0.3)
-    before = await _used(client)
-    await client.ended((await client.create([chat("a"), chat("b", temperature="hot")]))["id"])
-    await asyncio.sleep(0.5)
-    assert await _used(client) - before == 1
+    requests = [chat("a", model=METERED.name), chat("b", model=METERED.name, temperature="hot")]
+    await client.ended((await client.create(requests))["id"])
+
+    async def is_counted() -> bool:
+        return await _used(client) > 0
+
+    await until(is_counted, 30)
+    await asyncio.sleep(0.5)  # in which a second one would come
+    assert await _used(client) == 1
 
 
 async def _used(client: Client) -> int:
-    report = (await client.http.get("/v1/billing/usage", params={"model": CHAT.name})).json()
+    report = (await client.http.get("/v1/billing/usage", params={"model": METERED.name})).json()
     return sum(used["requests"] for window in report["data"] for used in window["usage"])
 
 
@@ -278,11 +296,11 @@ async def test_what_belongs_to_others_is_not_there(client: Client) -> None:
 
 
 async def test_a_batch_that_was_not_begun_can_be_cancelled(url: str, client: Client) -> None:
-    many = [await client.create([chat("a", "[[sleep 3]] late")]) for _ in range(4)]
+    many = [await client.create([chat("a", "[[sleep 300]] late")]) for _ in range(4)]
     last = many[-1]["id"]  # a project has two at once
     answer: httpx.Response = await client.http.post(f"/v1/batches/{last}/cancel")
     assert answer.json()["status"] == "VALIDATING"
-    batch = await client.ended(last, within_s=4)
+    batch = await client.ended(last)
     assert batch["status"] == "CANCELLED"
     assert "output_file_id" not in batch
     for other in many[:-1]:

@@ -70,7 +70,7 @@ class Client:
         assert answer.status_code == 200, answer.text
         return await self.ended(answer.json()["workflow_id"])
 
-    async def ended(self, id: str, within_s: float = 30.0) -> dict[str, Any]:
+    async def ended(self, id: str, within_s: float = 60.0) -> dict[str, Any]:
         async with asyncio.timeout(within_s):
             while True:
                 found = (await self.http.get(f"/v1/evaluation/{id}")).json()
@@ -87,7 +87,7 @@ class Client:
 
 @pytest_asyncio.fixture(loop_scope="module")
 async def client(url: str) -> AsyncIterator[Client]:
-    async with httpx.AsyncClient(base_url=url, headers={"authorization": "Bearer any"}, timeout=20) as http:
+    async with httpx.AsyncClient(base_url=url, headers={"authorization": "Bearer any"}, timeout=60) as http:
         yield Client(http)
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -13,23 +14,28 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
+from tests.support.fleet import until
 from tests.support.http import serve
 
 from tutti.base.errors import RateLimited, TuttiError, Unavailable
 from tutti.http import errors
 from tutti.http.stream import event_stream, while_connected
 
+WAITING = b": waiting\n\n"
+
 
 @dataclass
 class Script:
-    """What the generator does, and how it ended."""
+    """What the generator does, and how it ended. An event is waited for."""
 
-    steps: list[bytes | float | Exception] = field(default_factory=list)
+    steps: list[bytes | float | Exception | asyncio.Event] = field(default_factory=list)
+    begun: asyncio.Event = field(default_factory=asyncio.Event)
     closed: asyncio.Event = field(default_factory=asyncio.Event)
     cleaned: bool = False
     yielded: int = 0
 
     async def frames(self) -> AsyncGenerator[bytes, None]:
+        self.begun.set()
         try:
             async with asyncio.timeout(60):
                 for step in self.steps:
@@ -38,6 +44,8 @@ class Script:
                         self.yielded += 1
                     elif isinstance(step, Exception):
                         raise step
+                    elif isinstance(step, asyncio.Event):
+                        await step.wait()
                     else:
                         await asyncio.sleep(step)
         finally:
@@ -60,7 +68,7 @@ def application(script: Script, early_headers_s: float, keep_alive_s: float) -> 
 
 @asynccontextmanager
 async def client(
-    script: Script, early_headers_s: float = 5.0, keep_alive_s: float = 5.0
+    script: Script, early_headers_s: float = 60.0, keep_alive_s: float = 60.0
 ) -> AsyncIterator[Callable[[], object]]:
     async with (
         serve(application(script, early_headers_s, keep_alive_s)) as url,
@@ -107,14 +115,19 @@ async def test_an_unforeseen_error_tells_the_client_nothing():
 
 
 async def test_headers_and_a_comment_go_out_early_while_nothing_comes():
-    script = Script([0.3, b"data: 1\n\n"])
-    async with client(script, early_headers_s=0.05, keep_alive_s=0.05) as get, get() as response:
-        assert response.status == 200
-        assert script.yielded == 0
-        body = await response.read()
-    assert body.startswith(b": ")
-    assert body.endswith(b"\n\ndata: 1\n\n")
-    assert 3 <= body.count(b": waiting\n\n") <= 6
+    something = asyncio.Event()
+    script = Script([something, b"data: 1\n\n"])
+    async with client(script, early_headers_s=0.05, keep_alive_s=0.05) as get:
+        began = time.monotonic()
+        async with get() as response:
+            assert response.status == 200
+            three = await response.content.readexactly(3 * len(WAITING))
+            something.set()
+            rest = await response.read()
+        most = (time.monotonic() - began) / 0.05
+    assert three == 3 * WAITING
+    assert rest.endswith(b"data: 1\n\n")
+    assert 3 + rest.count(WAITING) <= most
 
 
 async def test_an_error_after_early_headers_is_an_event():
@@ -125,18 +138,21 @@ async def test_an_error_after_early_headers_is_an_event():
 
 
 async def test_comments_come_between_frames_that_are_far_apart_only():
-    script = Script([b"data: 1\n\n", 0.25, b"data: 2\n\n", *([0.01, b"data: 3\n\n"] * 20)])
-    _, body, _ = await read(script, early_headers_s=0.05, keep_alive_s=0.1)
-    before, after = body.split(b"data: 2\n\n")
-    assert b": waiting" in before
-    assert b": waiting" not in after
+    something = asyncio.Event()
+    script = Script([b"data: 1\n\n", something, b"data: 2\n\n", *([0.01, b"data: 3\n\n"] * 20)])
+    async with client(script, early_headers_s=0.05, keep_alive_s=0.1) as get, get() as response:
+        before = await response.content.readuntil(WAITING)
+        something.set()
+        _, after = (await response.read()).split(b"data: 2\n\n")
+    assert before == b"data: 1\n\n" + WAITING
+    assert WAITING not in after
 
 
 @pytest.mark.parametrize(
     "steps",
     [
-        [30.0],  # while it waits for the first frame
-        [b"data: 1\n\n", 30.0],  # between frames
+        [50.0],  # while it waits for the first frame
+        [b"data: 1\n\n", 50.0],  # between frames
         [b"data: " + b"x" * 65536 + b"\n\n"] * 1000,  # while a slow reader holds it up
     ],
     ids=["waiting", "between frames", "slow reader"],
@@ -146,24 +162,25 @@ async def test_the_generator_is_closed_at_once_when_the_client_leaves(steps):
     async with serve(application(script, 60, 60)) as url:
         reader, writer = await asyncio.open_connection("127.0.0.1", int(url.rsplit(":", 1)[1]))
         writer.write(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
-        await asyncio.sleep(0.2)
+        await asyncio.wait_for(script.begun.wait(), 20)
+        await asyncio.sleep(0.1)  # until it is held up
         assert not script.closed.is_set()
         writer.transport.abort()
-        await asyncio.wait_for(script.closed.wait(), 0.5)
-        await asyncio.sleep(0.05)
-        assert script.cleaned
+        await asyncio.wait_for(script.closed.wait(), 20)  # all else takes longer
+        await until(lambda: script.cleaned)
         del reader
 
 
 async def test_other_work_is_cancelled_when_the_client_leaves():
-    cancelled = asyncio.Event()
+    begun, cancelled = asyncio.Event(), asyncio.Event()
     app = FastAPI()
 
     @app.get("/")
     async def slow(request: Request) -> Response:
         async def work() -> None:
+            begun.set()
             try:
-                await asyncio.sleep(30)
+                await asyncio.sleep(60)
             finally:
                 cancelled.set()
 
@@ -176,9 +193,9 @@ async def test_other_work_is_cancelled_when_the_client_leaves():
     async with serve(app) as url:
         _, writer = await asyncio.open_connection("127.0.0.1", int(url.rsplit(":", 1)[1]))
         writer.write(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
-        await asyncio.sleep(0.2)
+        await asyncio.wait_for(begun.wait(), 20)
         writer.transport.abort()
-        await asyncio.wait_for(cancelled.wait(), 0.5)
+        await asyncio.wait_for(cancelled.wait(), 20)
 
 
 STEPS = st.lists(
@@ -208,7 +225,7 @@ async def run(script: Script, leave_after: int | None) -> list[dict]:
         return {"type": "http.disconnect"}
 
     response = event_stream(script.frames(), early_headers_s=0.001, keep_alive_s=0.001)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         await response({"type": "http"}, receive, send)
     return sent
 

@@ -4,19 +4,38 @@ import time
 from collections.abc import Iterator
 
 import httpx
+import psutil
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from tests.support.server import ECHO, Server, running_server
 
 from tutti.base.model import Model
 
-SLOW = Model(name="slow", type="chat", engine="echo", options={"start_delay_s": 1.5})
+SLOW = Model(name="slow", type="chat", engine="echo", options={"start_delay_s": 0.7})
+SLOWER = Model(name="slower", type="chat", engine="echo", options={"start_delay_s": 45})
 
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Server]:
-    with running_server([ECHO], catalog=[SLOW], workers=2, early_headers_s=0.2) as server:
+    with running_server([ECHO], catalog=[SLOW, SLOWER], workers=2, early_headers_s=0.2) as server:
+        wait_for_both(server)
         yield server
+
+
+def wait_for_both(server: Server) -> None:
+    """One worker is enough for a server to be ready."""
+    give_up_at = time.monotonic() + 60
+    while len([pid for pid in server.workers() if _listens(pid)]) < 2:
+        assert time.monotonic() < give_up_at, server.output
+        time.sleep(0.05)
+
+
+def _listens(pid: int) -> bool:
+    try:
+        connections = psutil.Process(pid).net_connections("inet")
+    except psutil.NoSuchProcess:
+        return False
+    return any(it.status == psutil.CONN_LISTEN for it in connections)
 
 
 def metrics(server: Server) -> dict[str, dict[str, float]]:
@@ -40,6 +59,7 @@ def test_both_workers_answer_and_the_metrics_are_those_of_both(server):
             f"{server.url}/v1/chat/completions",
             json=chat("echo"),
             headers={"authorization": "Bearer any"},
+            timeout=60,
         )
         assert response.status_code == 200
     after = metrics(server)
@@ -58,15 +78,18 @@ def test_both_workers_answer_and_the_metrics_are_those_of_both(server):
     assert after["vllm:num_requests_waiting"]["model_name=echo"] == 0
     assert after["tutti_requests_in_flight"][""] >= 1
     assert after["tutti_child_restarts_total"]["model_name=echo"] == 0
-    served = {it.name.rpartition("_")[2] for it in (server.data_dir / "metrics").glob("counter_*.db")}
-    assert len(served) == 2
+    files = list((server.data_dir / "metrics").glob("histogram_*.db"))
+    assert len([it for it in files if b"e2e_request_latency_seconds_sum" in it.read_bytes()]) == 2
 
 
 def test_a_stream_whose_model_is_loading_is_kept_alive(server):
     began = time.monotonic()
+    with server.client.stream("POST", "/v1/chat/completions", json=chat("slower", stream=True)) as response:
+        assert response.status_code == 200
+        assert next(response.iter_lines()).startswith(":")
+        assert time.monotonic() - began < 40  # while it loads
     with server.client.stream("POST", "/v1/chat/completions", json=chat("slow", stream=True)) as response:
         assert response.status_code == 200
-        assert time.monotonic() - began < 1.4  # while it loads
         body = b"".join(response.iter_raw()).decode()
     assert body.startswith(": ")
     assert body.endswith("data: [DONE]\n\n")
@@ -74,6 +97,6 @@ def test_a_stream_whose_model_is_loading_is_kept_alive(server):
 
 def test_the_documents_need_no_key(server):
     for path in ("/openapi.json", "/asyncapi.json"):
-        response = httpx.get(server.url + path)
+        response = httpx.get(server.url + path, timeout=60)
         assert response.status_code == 200
         assert response.json()["info"]["version"]

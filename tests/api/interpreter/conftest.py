@@ -1,5 +1,10 @@
-from collections.abc import Iterator
+import json
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.client import HTTPConnection
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
@@ -13,7 +18,9 @@ from tutti.http.keys import DEFAULT_PROJECT_ID, create_key, project_named, serve
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Server]:
-    with running_server([], interpreter=True, interpreter_time_s=3, interpreter_warm=1) as server:
+    """The default project's code may use the network."""
+    network = [DEFAULT_PROJECT_ID]
+    with running_server([], interpreter=True, interpreter_warm=1, interpreter_network=network) as server:
         yield server
 
 
@@ -25,11 +32,38 @@ def opened(server: Server) -> str:
 
 @pytest.fixture(scope="module")
 def brief() -> Iterator[Server]:
-    """Has one session, for two seconds; that of the default project may use the network."""
+    """Has one session, for two seconds."""
     one: dict[str, Any] = {"interpreter_sessions": 1, "interpreter_session_s": 2, "interpreter_warm": 0}
-    one["interpreter_network"] = [DEFAULT_PROJECT_ID]
     with running_server([], interpreter=True, **one) as server:
         yield server
+
+
+@pytest.fixture(scope="module")
+def narrow() -> Iterator[Server]:
+    """Has one session, for 28 seconds, and three of them for an execution."""
+    one: dict[str, Any] = {"interpreter_sessions": 1, "interpreter_session_s": 28, "interpreter_warm": 0}
+    with running_server([], interpreter=True, interpreter_time_s=3, **one) as server:
+        yield server
+
+
+@contextmanager
+def leaving(server: Server, **body: Any) -> Iterator[None]:
+    """An execution whose client leaves when this is left."""
+    address = urlsplit(server.url)
+    connection = HTTPConnection(address.hostname or "", address.port)
+    headers = {"authorization": "Bearer any", "content-type": "application/json"}
+    connection.request("POST", "/v1/tci/execute", json.dumps({"language": "python", **body}), headers)
+    try:
+        yield
+    finally:
+        connection.close()
+
+
+def wait(reached: Callable[[], object]) -> None:
+    give_up_at = time.monotonic() + 40
+    while not reached():
+        assert time.monotonic() < give_up_at
+        time.sleep(0.05)
 
 
 async def client_of(server: Server, project: str) -> httpx.Client:

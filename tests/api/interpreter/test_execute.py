@@ -5,9 +5,9 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 
-import httpx
+import psutil
 import pytest
-from tests.api.interpreter.conftest import client_of
+from tests.api.interpreter.conftest import client_of, leaving, wait
 from tests.support.interpreter import done, execute, failure, sessions, stdout
 from tests.support.server import Server
 
@@ -16,7 +16,7 @@ TABLE = "import pandas; pandas.DataFrame({'a': [1, 2]})"
 FETCH = """
 import urllib.request
 try:
-    urllib.request.urlopen("http://169.254.169.254/latest/meta-data", timeout=5)
+    urllib.request.urlopen("http://169.254.169.254/latest/meta-data", timeout=60)
 except OSError as error:
     print(error)
 """
@@ -121,35 +121,31 @@ def test_executions_of_one_session_take_turns(server: Server, opened: str) -> No
     )
 
 
-def test_what_takes_too_long_is_interrupted_and_the_session_goes_on(server: Server, opened: str) -> None:
-    id = done(server.client, "x = 1", opened)["session_id"]
-    began = time.monotonic()
-    output = done(server.client, "while True: pass", id)["outputs"][-1]
-    assert output["type"] == "error" and "longer than 3 s" in output["data"]
-    assert time.monotonic() - began < 6
-    assert stdout(done(server.client, "print(x)", id)) == "1\n"
-
-
 def test_a_client_that_leaves_interrupts_its_code(server: Server, opened: str) -> None:
-    id = done(server.client, "x = 0; import time", opened)["session_id"]
-    code = "try:\n  time.sleep(2.5)\nfinally:\n  x = 1"
-    body = {"language": "python", "code": code, "session_id": id}
+    id = done(server.client, "x = 0; import subprocess", opened)["session_id"]
+    code = "try:\n  subprocess.run(['sleep', '100'])\nfinally:\n  x = 1"
+    with leaving(server, code=code, session_id=id):
+        wait(lambda: any(_sleeps(it) for it in server.tree()))
     began = time.monotonic()
-    with pytest.raises(httpx.ReadTimeout):
-        server.client.post("/v1/tci/execute", json=body, timeout=0.3)
     assert stdout(done(server.client, "print(x)", id)) == "1\n"
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 50
+
+
+def _sleeps(process: psutil.Process) -> bool:
+    try:
+        return process.cmdline() == ["sleep", "100"]
+    except psutil.Error:
+        return False
 
 
 def test_a_client_that_leaves_a_new_session_ends_it(server: Server) -> None:
-    before = {it["id"] for it in sessions(server.client)}
-    body = {"language": "python", "code": "import time; time.sleep(2.5)"}
-    with pytest.raises(httpx.ReadTimeout):
-        server.client.post("/v1/tci/execute", json=body, timeout=1)
-    give_up_at = time.monotonic() + 1
-    while {it["id"] for it in sessions(server.client)} != before:
-        assert time.monotonic() < give_up_at
-        time.sleep(0.02)
+    def there() -> set[str]:
+        return {it["id"] for it in sessions(server.client)}
+
+    before = there()
+    with leaving(server, code="import time; time.sleep(100)"):
+        wait(lambda: there() != before)
+    wait(lambda: there() == before)
 
 
 def test_a_dead_session_says_why_for_as_long_as_it_is_asked(server: Server) -> None:
@@ -167,52 +163,56 @@ def test_the_double_slash_of_the_1_5_client(server: Server, opened: str) -> None
     assert response.status_code == 200 and response.json()["data"]["outputs"][0]["data"] == "1\n"
 
 
-def test_a_session_expires_and_says_so(brief: Server) -> None:
-    id = done(brief.client, "x = 1")["session_id"]
-    response = brief.client.post("/v1/tci/execute", json={"language": "python", "code": "1"})
+def test_what_takes_too_long_is_interrupted_and_the_session_goes_on(narrow: Server) -> None:
+    """Meanwhile there is no other session to be had."""
+    id = done(narrow.client, "x = 1")["session_id"]
+    response = narrow.client.post("/v1/tci/execute", json={"language": "python", "code": "1"})
     assert response.status_code == 429 and response.json()["error"]["code"] == "interpreter_full"
-    assert 1 <= int(response.headers["retry-after"]) <= 2
+    assert 1 <= int(response.headers["retry-after"]) <= 28
     assert response.headers["x-should-retry"] == "true"
-    expires = datetime.fromisoformat(sessions(brief.client)[0]["expires_at"]).timestamp()
-    time.sleep(max(0.0, expires - time.time()))
-    assert sessions(brief.client) == []
+    began = time.monotonic()
+    output = done(narrow.client, "while True: pass", id)["outputs"][-1]
+    assert output["type"] == "error" and "longer than 3 s" in output["data"]
+    assert time.monotonic() - began < 20
+    assert stdout(done(narrow.client, "print(x)", id)) == "1\n"
+
+
+def test_a_session_expires_and_says_so(brief: Server) -> None:
+    began = time.monotonic()
+    id = done(brief.client, "x = 1")["session_id"]
+    wait(lambda: sessions(brief.client) == [])
+    assert time.monotonic() - began >= 1.9
     assert "has expired" in failure(brief.client, "x", id)
     assert "NameError" in done(brief.client, "x")["outputs"][-1]["data"]
 
 
 def test_code_that_runs_when_its_session_expires_is_ended(brief: Server) -> None:
+    wait(lambda: sessions(brief.client) == [])
     began = time.monotonic()
-    wait_for_room(brief.client)
-    assert "has expired" in failure(brief.client, "import time; time.sleep(30)")
-    assert time.monotonic() - began < 8
-
-
-def wait_for_room(client: httpx.Client) -> None:
-    give_up_at = time.monotonic() + 10
-    while sessions(client):
-        assert time.monotonic() < give_up_at
-        time.sleep(0.05)
-
-
-async def test_the_network_is_for_the_projects_that_are_listed(brief: Server) -> None:
-    """The proxy answers the one; the other has no way to anywhere. From then on `brief` wants keys."""
-    wait_for_room(brief.client)
-    assert "Only ports 80 and 443 of the public internet" in stdout(done(brief.client, FETCH))
-    wait_for_room(brief.client)
-    with await client_of(brief, "theirs") as theirs:
-        assert "unreachable" in stdout(done(theirs, FETCH))
+    assert "has expired" in failure(brief.client, "import time; time.sleep(100)")
+    assert time.monotonic() - began < 50
 
 
 def test_executions_are_counted(server: Server, opened: str) -> None:
     done(server.client, "1", opened)
-    time.sleep(1)  # until the rows are written
-    answer = server.client.get("/v1/billing/usage", params={"group_by": "model,operation"})
-    assert answer.status_code == 200, answer.text
-    assert "code-interpreter" in answer.text and "tci/execute" in answer.text
+
+    def is_counted() -> bool:
+        answer = server.client.get("/v1/billing/usage", params={"group_by": "model,operation"})
+        assert answer.status_code == 200, answer.text
+        return "code-interpreter" in answer.text and "tci/execute" in answer.text
+
+    wait(is_counted)
+
+
+async def test_the_network_is_for_the_projects_that_are_listed(server: Server, opened: str) -> None:
+    """The proxy answers the one; the other has no way to anywhere. From then on the server wants keys."""
+    assert "Only ports 80 and 443 of the public internet" in stdout(done(server.client, FETCH, opened))
+    with await client_of(server, "unlisted") as unlisted:
+        assert "unreachable" in stdout(done(unlisted, FETCH))
 
 
 async def test_another_project_never_learns_that_a_session_is_there(server: Server) -> None:
-    """Last in this file: from then on the server wants keys."""
+    """Last in this file, with the one above: the server wants keys."""
     with await client_of(server, "ours") as ours, await client_of(server, "theirs") as theirs:
         id = done(ours, "secret = 1")["session_id"]
         unknown = "ses_" + "0" * 32

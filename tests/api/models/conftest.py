@@ -22,6 +22,6 @@ async def client(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[http
     settings = {"models": ["test/plain"], "aliases": {"meta-llama/*": "test/chat-model"}}
     async with (
         api(tmp_path_factory.mktemp("data"), MODELS, {"test/far": NOWHERE}, **settings) as url,
-        httpx.AsyncClient(base_url=url, headers={"authorization": "Bearer any"}) as client,
+        httpx.AsyncClient(base_url=url, headers={"authorization": "Bearer any"}, timeout=60) as client,
     ):
         yield client

@@ -39,7 +39,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 async def client(folder: Path) -> AsyncIterator[httpx.AsyncClient]:
     async with (
         api(folder, MODELS, aliases={"short": "test/base"}) as url,
-        httpx.AsyncClient(base_url=url, headers={"authorization": "Bearer any"}) as client,
+        httpx.AsyncClient(base_url=url, headers={"authorization": "Bearer any"}, timeout=60) as client,
     ):
         yield client
 

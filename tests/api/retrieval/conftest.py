@@ -20,6 +20,8 @@ async def client(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[http
     async with (
         running(Echo(), EMBEDDING) as engine,
         api(tmp_path_factory.mktemp("data"), models, {it.name: engine.address for it in models}) as url,
-        httpx.AsyncClient(base_url=url + "/v1", headers={"authorization": "Bearer any"}) as client,
+        httpx.AsyncClient(
+            base_url=url + "/v1", headers={"authorization": "Bearer any"}, timeout=60
+        ) as client,
     ):
         yield client

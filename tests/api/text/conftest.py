@@ -1,5 +1,6 @@
 """A server with real echo engines behind it: one that writes, one that judges."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -12,6 +13,7 @@ from tests.support.engines import Running, model, running
 from tests.support.platform import api
 
 from tutti.engines.echo import Echo
+from tutti.process.probe import get
 
 CHAT = model(name="test/chat", context_length=8192)
 REASONER = model(name="test/reasoner", capabilities=frozenset({"reasoning", "vision"}))
@@ -39,14 +41,34 @@ async def url(
     models = [CHAT, REASONER, GUARD, EMBEDDING]
     addresses = {it.name: engine.address for it in models} | {GUARD.name: guard.address}
     aliases = {"meta-llama/*": CHAT.name}
-    async with api(folder, models, addresses, aliases=aliases, early_headers_s=0.5) as url:
+    async with api(folder, models, addresses, aliases=aliases, early_headers_s=60) as url:
+        yield url
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def hasty_url(
+    tmp_path_factory: pytest.TempPathFactory, engine: Running, guard: Running
+) -> AsyncIterator[str]:
+    """Of a server whose streams begin early: on a busy machine, before an error that is to have a status."""
+    addresses = {CHAT.name: engine.address, GUARD.name: guard.address}
+    async with api(tmp_path_factory.mktemp("hasty"), [CHAT, GUARD], addresses, early_headers_s=0.5) as url:
         yield url
 
 
 @pytest_asyncio.fixture(loop_scope="module")
 async def client(url: str) -> AsyncIterator["Client"]:
-    async with httpx.AsyncClient(base_url=url, headers={"authorization": "Bearer any"}, timeout=20) as http:
+    async with client_of(url) as http:
         yield Client(http)
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def hasty(hasty_url: str) -> AsyncIterator["Client"]:
+    async with client_of(hasty_url) as http:
+        yield Client(http)
+
+
+def client_of(url: str) -> httpx.AsyncClient:
+    return httpx.AsyncClient(base_url=url, headers={"authorization": "Bearer any"}, timeout=60)
 
 
 class Client:
@@ -81,6 +103,18 @@ class Client:
         assert response.status_code == 400, response.text
         assert response.headers["x-should-retry"] == "false"
         return response.json()["error"]
+
+
+async def busy(engine: Running) -> int:
+    _, body = await get(engine.address + "/progress", timeout_s=20)
+    return json.loads(body)["busy"]
+
+
+async def until_busy(engine: Running, count: int) -> None:
+    """With so many requests. The prompts sleep for longer than this waits: none ends by itself."""
+    async with asyncio.timeout(20):
+        while await busy(engine) != count:
+            await asyncio.sleep(0.01)
 
 
 def chat_body(said: str | list[Any], **fields: Any) -> dict[str, Any]:

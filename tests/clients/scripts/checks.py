@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 import traceback
+import urllib.request
 from collections.abc import Callable
 from typing import Any
 
@@ -42,7 +43,7 @@ def expect(kinds: type[BaseException] | tuple[type[BaseException], ...], call: C
 
 def expect_patience(ask: Callable[[str], Any]) -> None:
     """The model has one slot and no queue: while it is busy the server answers 429 with `retry-after: 1`. On
-    a slow machine the second request may overtake the first: then once more."""
+    a slow machine the first request may end before the second comes: then once more."""
     ask("a first request takes the client longer")
     assert any(_waits(ask) for _ in range(3))
 
@@ -50,12 +51,19 @@ def expect_patience(ask: Callable[[str], Any]) -> None:
 def _waits(ask: Callable[[str], Any]) -> bool:
     first = threading.Thread(target=ask, args=("[[sleep 1.5]] first",))
     first.start()
-    time.sleep(0.7)
+    while not _is_busy() and first.is_alive():
+        time.sleep(0.05)
     began = time.monotonic()
     ask("second")
     waited_s = time.monotonic() - began
     first.join()
     return waited_s > 0.9
+
+
+def _is_busy() -> bool:
+    root = os.environ["TOGETHER_BASE_URL"].removesuffix("/v1")
+    with urllib.request.urlopen(f"{root}/metrics") as answer:
+        return f'vllm:num_requests_running{{model_name="{SLOW}"}} 1.0' in answer.read().decode()
 
 
 def run(scope: dict[str, Any]) -> None:

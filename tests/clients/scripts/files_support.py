@@ -27,6 +27,6 @@ def command(program: str, *arguments: str) -> str:
     """What it prints; it has to succeed."""
     argv = [str(Path(sys.executable).with_name(program)), *arguments]
     env = {**os.environ, "NO_COLOR": "1", "COLUMNS": "200"}
-    done = subprocess.run(argv, cwd=FOLDER, env=env, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(argv, cwd=FOLDER, env=env, capture_output=True, text=True, timeout=180)
     assert done.returncode == 0, f"{argv}\n{done.stdout}\n{done.stderr}"
     return done.stdout

@@ -42,7 +42,7 @@ def status(client: Together, job_id: str) -> str:
 def main() -> None:
     client = Together()
     job_id, name = uploaded(client)
-    until = time.monotonic() + 60
+    until = time.monotonic() + 200
     while (now := status(client, job_id)) not in ("Complete", "Failed"):
         assert time.monotonic() < until
         time.sleep(0.2)
