@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import os
-import socket
 import sys
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -13,6 +12,7 @@ from typing import Any
 
 import aiohttp
 import msgspec
+from tests.support.ports import free_port
 
 from tutti.base.model import Model
 from tutti.engines.base import ChatCall, CompletionCall, Delta, Engine, Place, Refusal, Sampling
@@ -72,12 +72,6 @@ def text_of(deltas: Sequence[Delta]) -> str:
     return "".join(delta.text for delta in deltas)
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
 @dataclass(frozen=True)
 class At:
     """A seat that stays where it is."""
@@ -99,7 +93,7 @@ class Running:
 
 @contextlib.asynccontextmanager
 async def running(
-    engine: Engine, which: Model, *, place: Place | None = None, within_s: float = 20.0
+    engine: Engine, which: Model, *, place: Place | None = None, within_s: float = 60.0
 ) -> AsyncIterator[Running]:
     """The engine's own program, started as it says and ended afterwards."""
     place = replace(place or Place(folder=Path(), port=0, threads=1), port=free_port())

@@ -8,6 +8,7 @@ import hashlib
 import json
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Self
@@ -31,6 +32,8 @@ class Fault:
     other_hash: bool = False
     """The redirect already names another hash."""
     bytes_per_s: int = 0
+    hold: Callable[[], None] | None = None
+    """Called after each chunk; the next one goes out when it has returned."""
     ignore_range: bool = False
     retry_after: str = ""
 
@@ -180,12 +183,15 @@ class _Handler(BaseHTTPRequestHandler):
         end = len(data) if fault.cut_after is None else min(fault.cut_after, len(data))
         for at in range(0, end, _CHUNK):
             chunk = data[at : min(at + _CHUNK, end)]
+            self.request_row.sent += len(chunk)  # before the client has it, who may be done then and ask
             try:
                 self.wfile.write(chunk)
             except OSError:
+                self.request_row.sent -= len(chunk)
                 self.close_connection = True
                 return
-            self.request_row.sent += len(chunk)
+            if fault.hold is not None:
+                fault.hold()
             if fault.bytes_per_s:
                 time.sleep(len(chunk) / fault.bytes_per_s)
         if end < len(data):

@@ -4,7 +4,7 @@ from typing import Any
 
 import httpx
 import psutil
-from tests.support.server import Server
+from tests.support.server import Server, argv_of
 
 Json = dict[str, Any]
 
@@ -49,4 +49,4 @@ def sessions(client: httpx.Client) -> list[Json]:
 def host(server: Server) -> psutil.Process | None:
     """The process that keeps the sessions."""
     name = "tutti.app.sandboxhost"
-    return next((it for it in server.tree() if it.cmdline()[1:3] == ["-m", name]), None)
+    return next((it for it in server.tree() if argv_of(it)[1:3] == ["-m", name]), None)

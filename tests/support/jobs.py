@@ -132,7 +132,7 @@ async def events(database: Database, id: str, what: str = "") -> Sequence[dict[s
         return [it for it in await session.scalars(query) if not what or it["what"] == what]
 
 
-async def finished(database: Database, *ids: str, within_s: float = 20.0) -> list[str]:
+async def finished(database: Database, *ids: str, within_s: float = 60.0) -> list[str]:
     """Their statuses, once all have ended; each has ended exactly once."""
     async with asyncio.timeout(within_s):
         for id in ids:
@@ -143,7 +143,7 @@ async def finished(database: Database, *ids: str, within_s: float = 20.0) -> lis
     return [(await row(database, id)).status for id in ids]
 
 
-async def until(database: Database, id: str, what: str, count: int = 1, within_s: float = 20.0) -> None:
+async def until(database: Database, id: str, what: str, count: int = 1, within_s: float = 60.0) -> None:
     """Returns when the job has told so."""
     async with asyncio.timeout(within_s):
         while len(await events(database, id, what)) < count:

@@ -52,7 +52,7 @@ async def job_worker(folder: Path, fetcher: Fetcher | None = None) -> AsyncItera
     async with (
         open_database(settings) as database,
         open_platform(settings, database, background=True) as platform,
-        working(platform if fetcher is None else replace(platform, fetcher=fetcher), Pace(lease_s=3)),
+        working(platform if fetcher is None else replace(platform, fetcher=fetcher), Pace()),
     ):
         yield
 

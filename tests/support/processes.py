@@ -14,7 +14,7 @@ def running(pid: int) -> bool:
         return False
 
 
-async def gone(pids: Iterable[int], within_s: float = 5.0) -> None:
+async def gone(pids: Iterable[int], within_s: float = 30.0) -> None:
     """Returns when none of them runs; raises TimeoutError."""
     waiting = set(pids)
     async with asyncio.timeout(within_s):

@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.support.ports import free_port
+
 ACCESS_KEY = "test-access-key"
 SECRET_KEY = "test-secret-key-of-forty-characters-long"
 
@@ -26,7 +28,7 @@ def s3_server(folder: Path, port: int = 0) -> Iterator[S3Server]:
     """With one bucket. `credentials` are the environment variables a client needs. With the same folder and
     port it is the same server, started again."""
     (folder / "tutti").mkdir(parents=True, exist_ok=True)
-    port = port or _free_port()
+    port = port or free_port()
     command = [sys.executable, "-m", "nanio", "serve", "--host", "127.0.0.1", "--port", str(port)]
     child = subprocess.Popen(
         [*command, "--data-dir", str(folder), "--no-access-log", "--log-level", "error"],
@@ -42,17 +44,11 @@ def s3_server(folder: Path, port: int = 0) -> Iterator[S3Server]:
         yield S3Server(f"http://127.0.0.1:{port}", "tutti", credentials)
     finally:
         child.terminate()
-        child.wait(10)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+        child.wait(60)
 
 
 def _wait(child: subprocess.Popen[bytes], port: int) -> None:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while True:
         try:
             socket.create_connection(("127.0.0.1", port), timeout=1).close()

@@ -16,7 +16,8 @@ from tutti.sandboxes.bubblewrap import Bubblewrap
 from tutti.sandboxes.environment import environment_folder, is_made
 from tutti.sandboxes.session import Output, Session
 
-_uids = itertools.count(1_000_000_000 + os.getpid() * 64)
+_uids = itertools.count(1_000_000_000 + os.getpid() * 200)
+"""Apart from those of a test process beside this one, whose id is near, and below those of servers."""
 
 
 def environment() -> Path:

@@ -22,8 +22,8 @@ from tests.support.weights import lend
 from tutti.base.model import Model
 
 ECHO = Model(name="echo", type="chat", engine="echo")
-_READY_S = 60.0
-_END_S = 20.0
+_READY_S = 100.0
+_END_S = 60.0
 
 
 @dataclass(frozen=True)
@@ -51,11 +51,16 @@ class Server:
 
     def workers(self) -> list[int]:
         """Pids of the API workers."""
-        return [it.pid for it in self.tree() if _argv(it)[1:] == ["-m", "tutti.app.api"]]
+        return [it.pid for it in self.tree() if argv_of(it)[1:] == ["-m", "tutti.app.api"]]
+
+    def job_workers(self) -> list[int]:
+        """Pids of those that are there now."""
+        return [it.pid for it in self.tree() if argv_of(it)[1:] == ["-m", "tutti.app.jobworker"]]
 
     def engines(self) -> list[int]:
         """Pids of the engine programs."""
-        return [it.pid for it in self.tree() if _argv(it)[1:2] == ["-m"] and "tutti.workers" in _argv(it)[2]]
+        found = ((it.pid, argv_of(it)) for it in self.tree())
+        return [pid for pid, argv in found if argv[1:2] == ["-m"] and "tutti.workers" in argv[2]]
 
     def stop(self, number: signal.Signals = signal.SIGTERM, within_s: float = _END_S) -> int:
         """The exit status."""
@@ -125,7 +130,7 @@ def killed_and_restarted(server: Server, models: Sequence[str | Model], **settin
     children = server.tree()
     server.process.kill()
     server.process.wait()
-    psutil.wait_procs(children, timeout=10)
+    psutil.wait_procs(children, timeout=60)
     port = int(server.url.rpartition(":")[2])
     with started(server.data_dir, models, port=port, **settings) as process:
         again = Server(server.url, server.data_dir, process, server.client)
@@ -202,7 +207,8 @@ def _toml(value: Any) -> str:
     return json.dumps(value)
 
 
-def _argv(process: psutil.Process) -> list[str]:
+def argv_of(process: psutil.Process) -> list[str]:
+    """Empty once it has ended: between a look at the tree and one at a process, it may."""
     try:
         return process.cmdline()
     except psutil.Error:

@@ -1,5 +1,6 @@
 """A person at a terminal: a command is started in it, typed at, and what it shows is seen."""
 
+import codecs
 import contextlib
 import os
 import pty
@@ -8,7 +9,7 @@ import select
 import subprocess
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 
@@ -20,6 +21,10 @@ class Terminal:
     process: subprocess.Popen[bytes]
     written: str = ""
     _looked_at: int = 0
+    _decoder: codecs.IncrementalDecoder = field(
+        default_factory=lambda: codecs.getincrementaldecoder("utf-8")("replace")
+    )
+    """A character may come in two pieces."""
 
     @property
     def seen(self) -> str:
@@ -29,7 +34,7 @@ class Terminal:
     def type(self, text: str) -> None:
         os.write(self.descriptor, text.encode())
 
-    def wait_for(self, pattern: str, within_s: float = 20.0) -> None:
+    def wait_for(self, pattern: str, within_s: float = 60.0) -> None:
         """In what came after that which was waited for before."""
         give_up_at = time.monotonic() + within_s
         while (match := re.compile(pattern).search(self.seen, self._looked_at)) is None:
@@ -52,8 +57,8 @@ class Terminal:
         if not select.select([self.descriptor], [], [], within_s)[0]:
             return False
         with contextlib.suppress(OSError):
-            if raw := os.read(self.descriptor, 65_536).decode(errors="replace"):
-                self.written += raw
+            if raw := os.read(self.descriptor, 65_536):
+                self.written += self._decoder.decode(raw)
                 return True
         return False
 

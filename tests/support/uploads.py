@@ -58,7 +58,7 @@ async def files(client: httpx.AsyncClient, **query: Any) -> list[dict[str, Any]]
 
 async def has_begun(database: Database, file_id: str) -> None:
     """Returns once the server knows how much is being put."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while True:
             async with database.read() as session:
                 file = await session.get(File, file_id)

@@ -47,7 +47,7 @@ def tutti(server: Server, tmp_path: Path) -> Run:
     def run(*args: str, status: int = 0) -> str:
         argv = [sys.executable, "-m", "tutti", *args]
         done = subprocess.run(
-            argv, env=environment(server, tmp_path), capture_output=True, text=True, timeout=60
+            argv, env=environment(server, tmp_path), capture_output=True, text=True, timeout=100
         )
         assert done.returncode == status, done.stderr
         return done.stdout if status == 0 else done.stderr
@@ -86,11 +86,16 @@ def test_models_embeddings_rerank_and_usage(tutti: Run) -> None:
     assert len(json.loads(tutti("embeddings", "hello", "--model", "test/embedding"))) == 384
     ranked = tutti("rerank", "big dog", "small cat", "big dog", "--model", "test/rerank").splitlines()
     assert ranked[1].split() == ["1.0000", "1", "big", "dog"]
-    give_up_at = time.monotonic() + 20
-    while "test/embedding" not in tutti("usage"):  # rows are written in batches
+    give_up_at = time.monotonic() + 60
+    while not {"embeddings", "rerank"} <= operations(tutti):  # rows are written in batches
         assert time.monotonic() < give_up_at
+    assert "test/embedding" in tutti("usage")
+
+
+def operations(tutti: Run) -> set[str]:
+    """Those that have been used, as far as it is written down."""
     report = json.loads(tutti("usage", "--group-by", "operation", "--json"))
-    assert {"embeddings", "rerank"} <= {row["operation"] for day in report["data"] for row in day["usage"]}
+    return {row["operation"] for day in report["data"] for row in day["usage"]}
 
 
 def test_an_unknown_model_is_one_line_with_a_hint(tutti: Run) -> None:
@@ -108,7 +113,7 @@ def test_ctrl_c_stops_a_stream_with_status_130(server: Server, tmp_path: Path) -
         assert process.stdout is not None
         assert process.stdout.read(1)
         process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=10)
+        out, err = process.communicate(timeout=60)
     assert process.returncode == 130
     assert b"Traceback" not in out + err
 
@@ -149,7 +154,7 @@ def test_chat_talks_at_a_terminal_and_keeps_what_was_typed(server: Server, tmp_p
         terminal.wait_for("saved ")
         terminal.wait_for(">>>")
         terminal.type("\x04")
-        assert terminal.end(within_s=10) == 0
+        assert terminal.end() == 0
     turns = json.loads(saved.read_text())["messages"]
     assert [turn["role"] for turn in turns] == ["user", "assistant"]
     with chatting(server, tmp_path, "--model", "test/chat") as terminal:
@@ -165,7 +170,7 @@ def test_ctrl_c_stops_the_answer_and_not_the_chat(server: Server, tmp_path: Path
         terminal.type("count [[tokens 500]] slowly\r")
         terminal.wait_for(r"slowly[^>]*\n[^>]*\w+ \w+ \w+ ")
         terminal.type("\x03")
-        terminal.wait_for(">>>", within_s=5)
+        terminal.wait_for(">>>")
         terminal.type("\x03")
         terminal.wait_for(r"\n>>>")
         terminal.type("hello\r")
@@ -175,7 +180,7 @@ def test_ctrl_c_stops_the_answer_and_not_the_chat(server: Server, tmp_path: Path
         terminal.wait_for("saved ")
         terminal.wait_for(">>>")
         terminal.type("\x04")
-        assert terminal.end(within_s=10) == 0
+        assert terminal.end() == 0
     turns = json.loads(saved.read_text())["messages"]
     assert [turn["role"] for turn in turns] == ["user", "assistant", "user", "assistant"]
     assert 1 < len(turns[1]["content"].split()) < 400

@@ -13,6 +13,7 @@ import pytest
 import pytest_asyncio
 from safetensors.numpy import save_file
 from tests.support.engines import Running, running
+from tests.support.fleet import until
 from tests.support.weights import MINILM, pulled
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
@@ -100,14 +101,18 @@ async def test_progress_moves_with_the_batches(minilm: Running) -> None:
 
 async def test_a_client_that_leaves_stops_the_work(minilm: Running) -> None:
     async with aiohttp.ClientSession() as session:
-        work = asyncio.create_task(vectors(minilm, ["word " * 250] * 2000))
-        await asyncio.sleep(0.5)
-        work.cancel()
-        for _ in range(100):
-            await asyncio.sleep(0.05)
+
+        async def busy() -> int:
             async with session.get(minilm.address + "/progress") as response:
-                if json.loads(await response.read())["busy"] == 0:
-                    return
+                return json.loads(await response.read())["busy"]
+
+        work = asyncio.create_task(vectors(minilm, ["word " * 250] * 2000))
+        await until(busy)
+        work.cancel()
+        for _ in range(200):
+            await asyncio.sleep(0.05)
+            if await busy() == 0:
+                return
     raise AssertionError("it works on")
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 from tests.support.postgres import empty_database, postgres_url
-from tests.support.server import ECHO, Server, killed_and_restarted, running_server
+from tests.support.server import ECHO, Server, argv_of, killed_and_restarted, running_server
 from tests.support.weights import SMOLLM2
 
 from tutti.base.settings import Settings
@@ -75,8 +75,8 @@ async def more_chunks(settings: Settings, id: str, before: Mapping[int, Any]) ->
 
 
 def kill_worker(server: Server) -> None:
-    (worker,) = [it for it in server.tree() if it.cmdline()[1:] == ["-m", "tutti.app.jobworker"]]
-    os.kill(worker.pid, signal.SIGKILL)
+    (worker,) = server.job_workers()
+    os.kill(worker, signal.SIGKILL)
 
 
 @pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
@@ -94,7 +94,7 @@ async def test_what_is_judged_is_not_judged_again(kind: str) -> None:
             done = ended(again, id)
             finally_recorded = await chunks(settings, id)
             judged = lines(again, done)
-            left_over = [it for it in again.tree() if "tutti.workers.render" in it.cmdline()]
+            left_over = [it for it in again.tree() if "tutti.workers.render" in argv_of(it)]
         statuses = [it["status"] for it in done["status_updates"]]
         assert statuses == ["pending", "queued", "running", "completed"]
 

@@ -30,7 +30,7 @@ CONTEXT = 8192
 NARROW = [{"temperature": 0}, {"top_k": 1}, {"top_p": 0.0001}, {"min_p": 1}]
 BOTH = pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = pytest.mark.timeout(180)
 
 
 def tool(name: str, argument: str) -> Json:
@@ -424,7 +424,7 @@ def busy(server: Server) -> int:
     return sum(
         slot["is_processing"]
         for pid in server.engines()
-        for slot in httpx.get(f"http://127.0.0.1:{port_of(pid)}/slots").json()
+        for slot in httpx.get(f"http://127.0.0.1:{port_of(pid)}/slots", timeout=60).json()
     )
 
 
@@ -433,8 +433,8 @@ def port_of(pid: int) -> str:
     return argv[argv.index("--port") + 1]
 
 
-def until_busy(server: Server, count: int, within_s: float) -> None:
-    give_up_at = time.monotonic() + within_s
+def until_busy(server: Server, count: int) -> None:
+    give_up_at = time.monotonic() + 15  # a third of what the answer would take
     while busy(server) != count:
         assert time.monotonic() < give_up_at
         time.sleep(0.01)
@@ -446,12 +446,12 @@ def test_a_client_that_leaves_a_stream_frees_the_slot(server: Server) -> None:
         assert response.status_code == 200
         lines = response.iter_lines()
         assert next(lines)
-        until_busy(server, 1, within_s=5)
-    until_busy(server, 0, within_s=0.5)
+        until_busy(server, 1)
+    until_busy(server, 0)
 
 
 def test_a_client_that_gives_up_waiting_frees_the_slot(server: Server) -> None:
     body = {"model": SMOLLM2, "prompt": PROMPT, "max_tokens": 4000, "logit_bias": ENDLESS}
     with pytest.raises(httpx.ReadTimeout):
-        server.client.post("/v1/completions", json=body, timeout=1)
-    until_busy(server, 0, within_s=0.5)
+        server.client.post("/v1/completions", json=body, timeout=httpx.Timeout(60, read=1))
+    until_busy(server, 0)

@@ -16,7 +16,8 @@ import msgspec
 import psutil
 import pytest
 from tests.support.engines import Running, running
-from tests.support.server import Server, running_server
+from tests.support.processes import gone
+from tests.support.server import Server, argv_of, running_server
 from tests.support.weights import QWEN, SMOLLM2, pulled
 from tests.unit.files.cases import CALL, TOOL, assistant, chat, lines, preference, system, table, text, user
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
@@ -85,7 +86,7 @@ def until(server: Server, file_id: str, *statuses: str, within_s: float = 60) ->
 
 
 def children(server: Server, module: str) -> list[psutil.Process]:
-    return [it for it in server.tree() if it.is_running() and module in it.cmdline()]
+    return [it for it in server.tree() if module in argv_of(it)]
 
 
 def test_training_data_is_counted_for_each_base_model_that_is_here(server: Server) -> None:
@@ -118,14 +119,13 @@ def test_other_purposes_have_their_own_checks(server: Server) -> None:
 
 def test_a_check_whose_worker_is_killed_is_done_by_another_and_nothing_is_left_over(server: Server) -> None:
     file_id = upload(server, lines(*CHATS * 100))
-    give_up_at = time.monotonic() + 30
+    give_up_at = time.monotonic() + 60
     while not (counting := children(server, "tutti.workers.tokens")):
         assert time.monotonic() < give_up_at
         time.sleep(0.01)
     (worker,) = children(server, "tutti.app.jobworker")[-1:]
     os.kill(worker.pid, signal.SIGKILL)
-    psutil.wait_procs(counting, 5)
-    assert not any(it.is_running() and it.status() != psutil.STATUS_ZOMBIE for it in counting)
+    asyncio.run(gone([it.pid for it in counting]))
     file = until(server, file_id, "COMPLETED", "FAILED")
     assert {SMOLLM2, QWEN} <= file["validation_report"]["token_counts"].keys()
     assert not children(server, "tutti.workers.tokens")
@@ -134,7 +134,7 @@ def test_a_check_whose_worker_is_killed_is_done_by_another_and_nothing_is_left_o
 def test_a_file_that_is_deleted_while_it_is_checked_is_gone_and_the_next_one_is_checked(
     server: Server,
 ) -> None:
-    file_id = upload(server, lines(*CHATS * 100))
+    file_id = upload(server, lines(*CHATS * 2000))  # so much that it will be seen
     until(server, file_id, "RUNNING")
     assert server.client.delete(f"/v1/files/{file_id}").status_code == 200
     until(server, upload(server, lines({"a": 1}), "eval"), "COMPLETED")
@@ -286,9 +286,9 @@ async def test_two_hundred_thousand_lines_are_checked_in_flat_memory(tmp_path: P
         task = asyncio.create_task(examine(tutti, file))
         peak, slowest = before, 0.0
         while not task.done():
-            began = time.monotonic()
+            began = time.process_time()  # others may be using the machine
             await asyncio.sleep(0.005)
-            slowest = max(slowest, time.monotonic() - began)
+            slowest = max(slowest, time.process_time() - began)
             peak = max(peak, psutil.Process().memory_info().rss)
         report = await task
     assert (report.sound, report.lines) == (True, 200_000)

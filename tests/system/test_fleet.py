@@ -5,10 +5,11 @@ import os
 import signal
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import select, update
-from tests.support.fleet import ask, echo, say, stack, until
+from tests.support.fleet import Stack, ask, echo, say, stack, until
 from tests.support.postgres import empty_database, postgres_url
 from tests.support.processes import gone
 
@@ -38,7 +39,7 @@ async def test_a_model_loads_on_first_use_and_serves(tmp_path: Path) -> None:
         assert replica is not None
         assert replica.state == "ready"
         pids = it.pids(model)
-    await gone(pids, within_s=2)
+    await gone(pids)
 
 
 async def test_unknown_names_are_told_with_what_comes_near(tmp_path: Path) -> None:
@@ -51,23 +52,27 @@ async def test_unknown_names_are_told_with_what_comes_near(tmp_path: Path) -> No
 async def test_requests_beyond_the_slots_wait_in_order_and_beyond_the_queue_are_refused(
     tmp_path: Path,
 ) -> None:
-    model = echo(options={"slots": 1, "first_token_delay_s": 0.2})
+    model = echo(options={"slots": 1})
     order: list[int] = []
+    refused = asyncio.Event()
 
     async def one(number: int) -> None:
         async with it.dispatch.lease(model) as lease:
+            await refused.wait()
             await ask(lease)
             order.append(number)
 
     async with stack(tmp_path, model, max_queue=3) as it:
         await say(it, model)
+        line = it.dispatch.line(model)
         tasks = []
         for number in range(4):
             tasks.append(asyncio.create_task(one(number)))
-            await asyncio.sleep(0.01)
+            await until(lambda: line.running + line.waiting == len(tasks))
         with pytest.raises(RateLimited) as caught:
             await say(it, model)
         assert caught.value.headers()["retry-after"].isdigit()
+        refused.set()
         await asyncio.gather(*tasks)
         assert order == [0, 1, 2, 3]
 
@@ -75,12 +80,13 @@ async def test_requests_beyond_the_slots_wait_in_order_and_beyond_the_queue_are_
 async def test_a_waiter_that_goes_away_leaves_the_queue(tmp_path: Path) -> None:
     model = echo(options={"slots": 1})
     async with stack(tmp_path, model, max_queue=1) as it, it.dispatch.lease(model) as held:
+        line = it.dispatch.line(model)
         waiter = asyncio.create_task(say(it, model))
-        await asyncio.sleep(0.05)
+        await until(lambda: line.waiting == 1)
         waiter.cancel()
         await asyncio.wait([waiter])
         second = asyncio.create_task(say(it, model))
-        await asyncio.sleep(0.05)
+        await until(lambda: line.waiting == 1)
         await ask(held)
         assert not second.done()
         second.cancel()
@@ -99,16 +105,17 @@ async def test_leaving_a_stream_early_frees_the_engine_at_once(tmp_path: Path) -
             await pieces.aclose()
         while await runner.busy():
             await asyncio.sleep(0.01)
-        assert time.monotonic() - left_at < 0.5
+        assert time.monotonic() - left_at < 10  # of the 25 s that it would have gone on
 
 
 async def test_a_killed_engine_fails_what_it_was_doing_and_comes_back(tmp_path: Path) -> None:
-    model = echo(options={"first_token_delay_s": 0.5})
+    model = echo()
     async with stack(tmp_path, model) as it:
         await say(it, model)
-        [pid] = it.pids(model)
-        running = asyncio.create_task(say(it, model))
-        await asyncio.sleep(0.2)
+        [pid], [runner] = it.pids(model), it.fleet.runners
+        running = asyncio.create_task(say(it, model, "[[sleep 60]] x"))
+        await until(runner.busy)
+        await asyncio.sleep(0.2)  # what breaks in its first 0.1 s is taken not to have been begun
         os.kill(pid, signal.SIGKILL)
         with pytest.raises(Unavailable) as caught:
             await running
@@ -145,20 +152,21 @@ async def test_a_hung_engine_is_replaced(tmp_path: Path, way: str) -> None:
     async with stack(tmp_path, model, hang_timeout_s=1) as it:
         await say(it, model)
         [pid] = it.pids(model)
-        hanging = asyncio.create_task(say(it, model, "[[hang 1]] x" if way == "stuck" else "[[sleep 9]] x"))
+        hanging = asyncio.create_task(say(it, model, "[[hang 1]] x" if way == "stuck" else "[[sleep 60]] x"))
         await asyncio.sleep(0.3)
         if way == "stopped":
             os.kill(pid, signal.SIGSTOP)
         with pytest.raises(Unavailable):
-            await asyncio.wait_for(hanging, 10)
+            await asyncio.wait_for(hanging, 60)
         assert await say(it, model, "back") == "back"
         assert it.pids(model) != {pid}
 
 
 async def test_a_slow_engine_that_makes_progress_is_left_alone(tmp_path: Path) -> None:
+    """Who looks may be late himself: most of the timeout is for that."""
     model = echo(options={"tokens_per_s": 5})
-    async with stack(tmp_path, model, hang_timeout_s=0.5) as it:
-        await say(it, model, "one two three four five six seven eight nine ten")
+    async with stack(tmp_path, model, hang_timeout_s=1.5) as it:
+        await say(it, model, "one two three four five six seven eight nine ten eleven twelve")
         assert [runner.restarts for runner in it.fleet.runners] == [0]
 
 
@@ -168,10 +176,10 @@ async def test_a_model_that_never_starts_fails_with_its_last_words_until_wanted_
         with pytest.raises(LoadFailed, match="invalid int value: 'many'") as caught:
             await say(it, model)
         assert caught.value.headers()["x-should-retry"] == "false"
-        began = time.monotonic()
+        failed_at = await _column(it, model, Replica.changed_at)
         with pytest.raises(LoadFailed):
             await say(it, model)
-        assert time.monotonic() - began < 1
+        assert await _column(it, model, Replica.changed_at) == failed_at  # it was not tried again
         await it.catalog.add(echo())
         async with it.database.begin() as session:
             await session.execute(update(Replica).values(changed_at=Replica.changed_at - RETRY_FAILED_S))
@@ -218,9 +226,13 @@ async def test_the_least_recently_used_makes_room(tmp_path: Path) -> None:
     async with stack(tmp_path, first, second, third, memory_budget_bytes=ROOM_FOR_TWO) as it:
         for model in (first, second):
             await say(it, model)
-        await asyncio.sleep(1.2)
-        await say(it, first)
-        await asyncio.sleep(1.2)
+
+        async def first_is_newer() -> bool:
+            await say(it, first)  # what is written each second has all that were used meanwhile
+            used_at = [await _column(it, model, Replica.used_at) for model in (first, second)]
+            return used_at[0] > used_at[1]
+
+        await until(first_is_newer)
         await say(it, third)
         assert it.pids(first)
         assert not it.pids(second)
@@ -230,8 +242,9 @@ async def test_a_busy_model_finishes_before_it_makes_room(tmp_path: Path) -> Non
     busy, other = large("busy", tokens_per_s=10), large("other")
     async with stack(tmp_path, busy, other, memory_budget_bytes=ROOM_FOR_ONE) as it:
         await say(it, busy, "x")
+        [runner] = it.fleet.runners
         running = asyncio.create_task(say(it, busy, "[[tokens 30]] x"))
-        await asyncio.sleep(0.2)
+        await until(runner.busy)
         assert await say(it, other, "my turn") == "my turn"
         assert running.done()
         assert len(running.result().split()) == 30
@@ -249,9 +262,9 @@ async def test_a_model_that_is_never_idle_does_not_keep_another_out(tmp_path: Pa
         await say(it, busy)
         load = [asyncio.create_task(keep_busy()) for _ in range(2)]
         await asyncio.sleep(0.5)
-        assert await asyncio.wait_for(say(it, other, "at last"), 15) == "at last"
+        assert await asyncio.wait_for(say(it, other, "at last"), 45) == "at last"
         before = len(answers)
-        await until(lambda: len(answers) > before, within_s=15)
+        await until(lambda: len(answers) > before)
         assert not any(task.done() for task in load)
         for task in load:
             task.cancel()
@@ -276,7 +289,8 @@ async def test_two_fleets_on_one_database_start_a_model_once(tmp_path: Path) -> 
         await asyncio.gather(*(say(it, model) for it in (one, two, one) for model in models))
         async with one.database.read() as session:
             assert len((await session.scalars(select(Replica.id))).all()) == len(models)
-            assert (await session.scalars(select(Want.model))).all() == []
+        # Asked for once more in the moment in which it was taken up, a want stays until the next look.
+        await until(lambda: _nothing_is_wanted(one))
 
 
 async def test_what_an_earlier_life_left_behind_is_forgotten(tmp_path: Path) -> None:
@@ -302,10 +316,21 @@ async def test_a_node_that_others_forgot_reports_its_replicas_again(tmp_path: Pa
         async with it.database.begin() as session:
             for row in [*(await session.scalars(select(Node))), *(await session.scalars(select(Replica)))]:
                 await session.delete(row)
-        await until(lambda: _is_ready(it, model), within_s=5)
+        await until(lambda: _is_ready(it, model))
         assert [runner.restarts for runner in it.fleet.runners] == [0]
 
 
-async def _is_ready(it: object, model: Model) -> bool:
-    replica = await it.replica(model)  # type: ignore[attr-defined]
-    return replica is not None and replica.state == "ready"
+async def _is_ready(it: Stack, model: Model) -> bool:
+    """As the database has it: what the dispatch knows may be a second old."""
+    return await _column(it, model, Replica.state) == "ready"
+
+
+async def _nothing_is_wanted(it: Stack) -> bool:
+    async with it.database.read() as session:
+        return (await session.scalars(select(Want.model))).all() == []
+
+
+async def _column(it: Stack, model: Model, column: Any) -> Any:
+    """Of its replica; None where there is none."""
+    async with it.database.read() as session:
+        return await session.scalar(select(column).where(Replica.model == model.name))

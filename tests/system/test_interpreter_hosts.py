@@ -37,7 +37,7 @@ async def database(tmp_path: Path) -> AsyncIterator[Database]:
 
 @pytest.fixture
 async def interpreter(tmp_path: Path, database: Database) -> AsyncIterator[Interpreter]:
-    interpreter = Interpreter(Settings(data_dir=tmp_path, load_wait_s=1), database)
+    interpreter = Interpreter(Settings(data_dir=tmp_path, load_wait_s=60), database)
     yield interpreter
     interpreter.close()
 

@@ -17,6 +17,7 @@ import msgspec
 import pytest
 from tests.support import weights
 from tests.support.hub import Fault, Hub, sha256
+from tests.support.ports import free_port
 from typer.testing import CliRunner, Result
 
 from tutti.base.clock import now
@@ -47,9 +48,7 @@ def settings_of(tmp_path: Path, hub: Hub | None = None, **more: str) -> Settings
 
 def dead_url() -> str:
     """An address where nothing listens."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return f"http://127.0.0.1:{probe.getsockname()[1]}"
+    return f"http://127.0.0.1:{free_port()}"
 
 
 def entry(*files: ModelFile, hub: str | None = None, engine: str = "llamacpp") -> Model:
@@ -130,10 +129,12 @@ def test_a_pulled_model_is_complete_and_is_not_asked_for_again(hub: Hub, tmp_pat
 def test_progress_rises_to_the_total_and_ends_with_done(hub: Hub, tmp_path: Path) -> None:
     hub.faults["big.txt"] = Fault(bytes_per_s=4_000_000)
     seen: list[PullProgress] = []
+    began = time.monotonic()
     run_pull(entry(on_hub(hub, "big.txt", BIG)), settings_of(tmp_path, hub), seen.append)
+    took_s = time.monotonic() - began
     done = [at.done_bytes for at in seen]
     assert done == sorted(done)
-    assert 3 <= len(seen) <= 12  # five a second at most, besides the changes of state
+    assert 3 <= len(seen) <= 5 * took_s + 8  # five a second at most, besides the changes of state
     assert seen[-1] == PullProgress("done", len(BIG), len(BIG))
 
 
@@ -274,7 +275,7 @@ def test_a_file_of_another_length_is_refused_before_it_is_fetched(hub: Hub, tmp_
     source = Source(url=f"{hub.cdn_url}/cdn/{REPO}/big.txt")
     with pytest.raises(PullFailed, match="has 6000000 bytes instead of 3000000"):
         run_pull(entry(ModelFile("big.txt", (source,), sha256(BIG), len(BIG))), settings_of(tmp_path, hub))
-    assert hub.sent("big.txt") < 1_000_000
+    assert hub.sent("big.txt") < 3_000_000  # of six, and what fills the buffers is sent
 
 
 def test_after_a_wrong_or_missing_file_the_next_source_is_taken(hub: Hub, tmp_path: Path) -> None:
@@ -360,7 +361,7 @@ def test_a_hub_that_swallows_connections_is_given_up_once_and_soon(
         began = time.monotonic()
         settings = Settings(data_dir=tmp_path, hub_url=f"http://127.0.0.1:{address[1]}")
         run_pull(entry(*files), settings)
-        assert time.monotonic() - began < 12
+        assert time.monotonic() - began < 20  # 3 s for each file would be more
 
 
 def test_a_pull_of_packages_that_was_killed_does_not_fetch_the_first_ones_again(

@@ -14,7 +14,14 @@ MIB = 1024 * 1024
 
 @pytest.fixture
 async def session() -> AsyncIterator[Session]:
-    async with started(memory_bytes=256 * MIB, disk_bytes=32 * MIB, processes=24, cpu_s=1.0) as session:
+    async with started(memory_bytes=256 * MIB, disk_bytes=32 * MIB, processes=24) as session:
+        yield session
+
+
+@pytest.fixture
+async def brief() -> AsyncIterator[Session]:
+    """With a second of CPU time, which a slow machine may need for reaching another limit."""
+    async with started(cpu_s=1.0) as session:
         yield session
 
 
@@ -57,7 +64,7 @@ async def test_memory_counts_after_the_execution_as_well(session: Session) -> No
         "  while True: kept.append(mmap.mmap(-1, 2**24)); kept[-1].write(bytes(2**24))\n"
         "threading.Thread(target=grow).start()"
     )
-    assert await asyncio.wait_for(session.ended(), 10) == "The session used more than its 256 MiB of memory."
+    assert await asyncio.wait_for(session.ended(), 60) == "The session used more than its 256 MiB of memory."
 
 
 async def test_a_fork_bomb_stops_at_the_limit_and_the_session_goes_on(session: Session) -> None:
@@ -104,7 +111,7 @@ async def test_a_file_that_is_larger_than_the_disk_is_an_error(session: Session)
     assert await printed(session, "print(2)") == "2\n"
 
 
-async def test_empty_files_are_counted(session: Session) -> None:
+async def test_empty_files_are_counted() -> None:
     code = "i = 0\nwhile True: open(f'/tmp/{i}', 'w').close(); i += 1"
     async with started(cpu_s=60) as session:
         assert await reason(session, code) == "The session made more than 100000 files."
@@ -118,27 +125,27 @@ async def test_sockets_are_counted(session: Session) -> None:
     assert await reason(session, code) == "The session opened more than 512 sockets."
 
 
-async def test_cpu_time_of_all_processes_is_limited_and_the_session_goes_on(session: Session) -> None:
+async def test_cpu_time_of_all_processes_is_limited_and_the_session_goes_on(brief: Session) -> None:
     began = time.monotonic()
-    outputs = await session.execute(
+    outputs = await brief.execute(
         "import subprocess\nsubprocess.run('for i in 1 2; do while :; do :; done & done; wait', shell=True)"
     )
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 60
     assert text(outputs, "error").endswith("The code used more than its 1 s of CPU time. It was interrupted.")
-    assert await printed(session, "print(1)") == "1\n"
+    assert await printed(brief, "print(1)") == "1\n"
 
 
-async def test_cpu_time_of_children_that_nobody_waits_for_counts(session: Session) -> None:
-    outputs = await session.execute(
+async def test_cpu_time_of_children_that_nobody_waits_for_counts(brief: Session) -> None:
+    outputs = await brief.execute(
         "import os, signal, time\nsignal.signal(signal.SIGCHLD, signal.SIG_IGN)\nwhile True:\n"
         "  if os.fork() == 0:\n    while time.process_time() < 0.4: pass\n    os._exit(0)\n  time.sleep(0.4)"
     )
     assert "of CPU time" in text(outputs, "error")
 
 
-async def test_cpu_time_counts_after_the_execution_as_well(session: Session) -> None:
-    await session.execute("import subprocess\nx = subprocess.Popen('while :; do :; done', shell=True)")
-    told = await asyncio.wait_for(session.ended(), 15)
+async def test_cpu_time_counts_after_the_execution_as_well(brief: Session) -> None:
+    await brief.execute("import subprocess\nx = subprocess.Popen('while :; do :; done', shell=True)")
+    told = await asyncio.wait_for(brief.ended(), 60)
     assert told == "The code used more than its 1 s of CPU time. The session was ended."
 
 

@@ -10,6 +10,7 @@ from tests.support import ordinary
 HERE = Path(__file__).parent
 
 
+@pytest.mark.timeout(600)
 @pytest.mark.skipif(os.geteuid() != 0, reason="an ordinary user runs these tests already")
 @pytest.mark.parametrize(
     ("name", "which"), [("attacks", "test"), ("limits", "memory or fork or sockets or empty")]

@@ -7,7 +7,7 @@ import pytest
 import pytest_asyncio
 from tests.support.sandboxes import printed, started, text
 
-from tutti.sandboxes.session import Output, Session
+from tutti.sandboxes.session import InputFile, Output, Session
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -65,12 +65,15 @@ async def test_output_of_c_and_of_subprocesses_is_in_its_place(session: Session)
 
 
 async def test_what_comes_after_the_end_comes_with_the_next_execution(session: Session) -> None:
+    """The file is there before the code of the next one runs."""
     code = (
-        "import threading, time\nt = threading.Thread(target=lambda: (time.sleep(0.1), print('late')))\n"
-        "t.start()"
+        "import os, threading, time\n"
+        "def talk():\n  while not os.path.exists('go'): time.sleep(0.001)\n  print('late')\n"
+        "t = threading.Thread(target=talk)\nt.start()"
     )
     assert await printed(session, code) == ""
-    assert await printed(session, "t.join(); print('next')") == "late\nnext\n"
+    outputs = await session.execute("t.join(); print('next')", [InputFile("go", b"")])
+    assert text(outputs) == "late\nnext\n"
 
 
 async def test_code_that_waits_is_awaited(session: Session) -> None:

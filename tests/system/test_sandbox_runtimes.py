@@ -67,7 +67,7 @@ async def test_what_a_killed_server_left_does_not_stay(driver: Driver, tmp_path:
     fresh = type(driver)() if isinstance(driver, Runsc) else Container(driver.name)
     async with started(fresh) as session:
         assert await printed(session, "print(1)") == "1\n"
-        _, alive = psutil.wait_procs(left, timeout=10)
+        _, alive = psutil.wait_procs(left, timeout=60)
         assert not alive
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
@@ -178,10 +179,14 @@ async def crashing(postgres: OwnServer, chance: random.Random) -> AsyncIterator[
     enough = asyncio.Event()
 
     async def crash() -> None:
+        away_s = 0.0
         while not enough.is_set():
-            await asyncio.sleep(chance.uniform(0, 0.4))
+            # Where a restart takes long, so does what is done between two of them.
+            await asyncio.sleep(chance.uniform(0, max(0.4, away_s)))
+            began = time.monotonic()
             await asyncio.to_thread(postgres.stop)
             await asyncio.to_thread(postgres.start)
+            away_s = time.monotonic() - began
 
     task = asyncio.create_task(crash())
     try:
@@ -210,7 +215,7 @@ async def test_whenever_the_database_crashes_every_upload_ends_whole(
             attempts.append(answer.status_code)
             await asyncio.sleep(0.1)
 
-    async with crashing(postgres, chance), asyncio.timeout(60):
+    async with crashing(postgres, chance), asyncio.timeout(100):
         await asyncio.gather(*(upload(*it) for it in begun))
     assert attempts, "no crash came in between"
     listed = await files(client)

@@ -5,10 +5,12 @@ from collections.abc import AsyncIterator
 from itertools import count
 
 import pytest
+from tests.support.clock import Clock
 
 from tutti.base.fresh import Fresh
 
 FRESH_S = 1.0
+Looked = Fresh[int]
 
 
 class Place:
@@ -36,16 +38,26 @@ async def place() -> AsyncIterator[Place]:
     place.open.set()
 
 
-async def test_all_who_ask_at_once_share_a_look(place: Place) -> None:
-    fresh = Fresh(place.look, FRESH_S)
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def fresh(place: Place, clock: Clock) -> Looked:
+    return Fresh(place.look, FRESH_S, clock)
+
+
+async def test_all_who_ask_at_once_share_a_look(fresh: Looked, place: Place) -> None:
     assert await asyncio.gather(*(fresh.get() for _ in range(5))) == [1] * 5
     assert await fresh.get() == 1
 
 
-async def test_it_looks_again_ahead_of_time_and_nobody_waits_for_that(place: Place) -> None:
-    fresh = Fresh(place.look, FRESH_S)
+async def test_it_looks_again_ahead_of_time_and_nobody_waits(
+    fresh: Looked, place: Place, clock: Clock
+) -> None:
     assert await fresh.get() == 1
-    await asyncio.sleep(0.6 * FRESH_S)
+    clock.seconds += 0.6 * FRESH_S
     place.open.clear()
     assert await fresh.get() == 1
     await asyncio.sleep(0)
@@ -55,15 +67,13 @@ async def test_it_looks_again_ahead_of_time_and_nobody_waits_for_that(place: Pla
     assert await fresh.get() == 2
 
 
-async def test_what_is_too_old_is_waited_for(place: Place) -> None:
-    fresh = Fresh(place.look, FRESH_S)
+async def test_what_is_too_old_is_waited_for(fresh: Looked, place: Place, clock: Clock) -> None:
     assert await fresh.get() == 1
-    await asyncio.sleep(1.1 * FRESH_S)
+    clock.seconds += 1.1 * FRESH_S
     assert await fresh.get() == 2
 
 
-async def test_a_look_goes_on_when_one_of_those_who_wait_leaves(place: Place) -> None:
-    fresh = Fresh(place.look, FRESH_S)
+async def test_a_look_goes_on_when_one_of_those_who_wait_leaves(fresh: Looked, place: Place) -> None:
     place.open.clear()
     leaves, stays = asyncio.create_task(fresh.get()), asyncio.create_task(fresh.get())
     await asyncio.sleep(0)
@@ -73,8 +83,7 @@ async def test_a_look_goes_on_when_one_of_those_who_wait_leaves(place: Place) ->
     assert leaves.cancelled()
 
 
-async def test_an_error_is_for_those_who_wait_and_the_next_looks_again(place: Place) -> None:
-    fresh = Fresh(place.look, FRESH_S)
+async def test_an_error_is_for_those_who_wait_and_the_next_looks_again(fresh: Looked, place: Place) -> None:
     place.broken = True
     with pytest.raises(OSError, match="nothing there"):
         await fresh.get()
@@ -82,10 +91,9 @@ async def test_an_error_is_for_those_who_wait_and_the_next_looks_again(place: Pl
     assert await fresh.get() == 2
 
 
-async def test_an_error_ahead_of_time_leaves_what_is_known(place: Place) -> None:
-    fresh = Fresh(place.look, FRESH_S)
+async def test_an_error_ahead_of_time_leaves_what_is_known(fresh: Looked, place: Place, clock: Clock) -> None:
     await fresh.get()
-    await asyncio.sleep(0.6 * FRESH_S)
+    clock.seconds += 0.6 * FRESH_S
     place.broken = True
     assert await fresh.get() == 1
     await asyncio.sleep(0)
@@ -96,8 +104,7 @@ async def test_an_error_ahead_of_time_leaves_what_is_known(place: Place) -> None
     assert await fresh.get() == 3
 
 
-async def test_a_look_that_began_before_it_was_forgotten_is_not_kept(place: Place) -> None:
-    fresh = Fresh(place.look, FRESH_S)
+async def test_a_look_that_began_before_it_was_forgotten_is_not_kept(fresh: Looked, place: Place) -> None:
     place.open.clear()
     early = asyncio.create_task(fresh.get())
     await asyncio.sleep(0)

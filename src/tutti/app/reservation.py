@@ -11,7 +11,7 @@ from tutti.base.address import local_url
 from tutti.base.clock import monotonic_s
 from tutti.base.settings import Settings
 
-_PATIENCE_S = 2.0
+_PATIENCE_S = 5.0
 """The workers of a server that was killed a moment ago may still be ending."""
 _RETRY_S = 0.1
 

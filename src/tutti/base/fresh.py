@@ -15,8 +15,11 @@ class Fresh(Generic[_T]):
     All who ask share one look, which goes on if one of them leaves. Whoever asks in the second half of
     `fresh_s` begins the next look but does not wait for it: steady requests never wait."""
 
-    def __init__(self, look: Callable[[], Awaitable[_T]], fresh_s: float) -> None:
+    def __init__(
+        self, look: Callable[[], Awaitable[_T]], fresh_s: float, clock: Callable[[], float] = monotonic_s
+    ) -> None:
         self._look = look
+        self._clock = clock
         self._fresh_s = fresh_s
         self._looked_at = float("-inf")
         self._found: _T | None = None
@@ -24,7 +27,7 @@ class Fresh(Generic[_T]):
 
     async def get(self) -> _T:
         """Raises what `look` raises, if there is nothing fresh; the next to ask then has it look again."""
-        age_s = monotonic_s() - self._looked_at
+        age_s = self._clock() - self._looked_at
         if age_s < self._fresh_s / 2:
             return cast(_T, self._found)
         looking = self._looking or self._begin()
@@ -36,7 +39,7 @@ class Fresh(Generic[_T]):
         self._looking = None
 
     def _begin(self) -> "asyncio.Task[_T]":
-        self._looking = asyncio.create_task(self._look_again(monotonic_s()))
+        self._looking = asyncio.create_task(self._look_again(self._clock()))
         self._looking.add_done_callback(_note_error)
         return self._looking
 

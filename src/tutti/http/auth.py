@@ -3,6 +3,7 @@
 import hmac
 import re
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -12,6 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from tutti.base.address import is_loopback
+from tutti.base.clock import monotonic_s
 from tutti.base.errors import Unauthenticated, Unavailable
 from tutti.base.fresh import Fresh
 from tutti.base.settings import Settings
@@ -59,9 +61,12 @@ _BEARER = re.compile(rb"bearer +([^\s]+) *", re.IGNORECASE)
 class Authenticator:
     """Answers from the database, or from what it said less than a second ago."""
 
-    def __init__(self, database: Database, settings: Settings) -> None:
+    def __init__(
+        self, database: Database, settings: Settings, clock: Callable[[], float] = monotonic_s
+    ) -> None:
         self._settings = settings
         self._database = database
+        self._clock = clock
         self._secret = server_secret(settings)
         self._loopback = is_loopback(settings.host)
         self._locked = False
@@ -82,7 +87,7 @@ class Authenticator:
 
     def _of(self, key_digest: str) -> Fresh[Caller | None]:
         if key_digest not in self._cache:
-            self._cache[key_digest] = Fresh(partial(self._look_up, key_digest), _CACHE_S)
+            self._cache[key_digest] = Fresh(partial(self._look_up, key_digest), _CACHE_S, self._clock)
             if len(self._cache) > _CACHE_ENTRIES:
                 self._cache.popitem(last=False)
         self._cache.move_to_end(key_digest)

@@ -14,7 +14,7 @@ from tutti.sandboxes.base import Box, Driver, Limits, Spec, spelled
 from tutti.sandboxes.watch import Watch
 
 _START_S = 30.0
-_EXIT_S = 1.0
+_EXIT_S = 5.0
 """From the end of the runner's output to the end of its process."""
 _AGAIN_S = 0.5
 _BROKEN = 70

@@ -15,7 +15,7 @@ import os
 import secrets
 import socket
 import tempfile
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
 from typing import Protocol, cast
@@ -71,8 +71,9 @@ def meeting_place(data_dir: Path) -> Path:
 
 
 class Announcer:
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, clock: Callable[[], float] = monotonic_s) -> None:
         self._folder = folder
+        self._clock = clock
         self._live: dict[str, int] = {}
         self._told: frozenset[str] = frozenset()
         self._ears: list[str] = []
@@ -111,9 +112,9 @@ class Announcer:
                     await self._first.wait()
 
     def _look(self) -> None:
-        if monotonic_s() - self._looked_at < _LOOK_S:
+        if self._clock() - self._looked_at < _LOOK_S:
             return
-        self._looked_at = monotonic_s()
+        self._looked_at = self._clock()
         with contextlib.suppress(OSError):
             self._ears = [entry.path for entry in os.scandir(self._folder) if entry.name.endswith(".sock")]
 
@@ -157,8 +158,9 @@ class _LiveTurn:
 
 
 class Listener:
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, clock: Callable[[], float] = monotonic_s) -> None:
         self._folder = folder
+        self._clock = clock
         self._path = folder / f"{os.getpid()}-{secrets.token_hex(4)}.sock"
         self._live_at: dict[str, float] = {}
         self._turns: set[_BackgroundTurn] = set()
@@ -170,7 +172,7 @@ class Listener:
         self._socket.setblocking(False)
         self._socket.bind(str(self._path))
         asyncio.get_running_loop().add_reader(self._socket, self._read)
-        self._deaf_until = monotonic_s() + _LOOK_S + 2 * BEAT_S  # until every API worker has seen the socket
+        self._deaf_until = self._clock() + _LOOK_S + 2 * BEAT_S  # until every API worker has seen the socket
 
     async def close(self) -> None:
         asyncio.get_running_loop().remove_reader(self._socket)
@@ -187,7 +189,7 @@ class Listener:
         return turn
 
     def is_quiet(self, share: str) -> bool:
-        now_s = monotonic_s()
+        now_s = self._clock()
         return now_s >= self._deaf_until and now_s - self._live_at.get(share, float("-inf")) > LINGER_S
 
     def _read(self) -> None:
@@ -201,7 +203,7 @@ class Listener:
         except msgspec.MsgspecError:
             log.warning("a datagram that no API worker sends", extra={"size_bytes": len(data)})
             return
-        now_s = monotonic_s()
+        now_s = self._clock()
         self._live_at.update(dict.fromkeys(shares, now_s))
         for turn in self._turns:
             if turn.share in shares:

@@ -1,7 +1,9 @@
 """Clients' templates: what they may do, and what hostile ones cannot."""
 
 import asyncio
+import contextlib
 import os
+import resource
 import time
 from collections.abc import AsyncIterator
 
@@ -85,21 +87,23 @@ async def test_nothing_but_the_row_can_be_reached(opened: Renderer, source: str)
         "{{ 1 / 0 }}",
     ],
 )
-async def test_what_takes_too_much_fails_at_once(opened: Renderer, source: str) -> None:
-    began = time.monotonic()
-    assert await reason(opened, source)
-    assert time.monotonic() - began < 5
+async def test_what_takes_too_much_fails_at_once(source: str) -> None:
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    async with renderer() as opened:
+        assert await reason(opened, source)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 5
 
 
 LOOP = "{% for a in 'x' * 90000 %}{% for b in 'x' * 90000 %}{% endfor %}{% endfor %}"
 
 
 async def test_what_never_ends_is_ended_and_blocks_nobody(opened: Renderer) -> None:
-    slow = asyncio.create_task(reason(opened, LOOP))
-    began = time.monotonic()
-    for _ in range(20):
+    slow, turns = asyncio.create_task(reason(opened, LOOP)), 0
+    while not slow.done():
         await asyncio.sleep(0.01)
-    assert time.monotonic() - began < 1
+        turns += 1
+    assert turns > 10  # of the two seconds' worth that it was given; one, had it been in their way
     assert "too long" in await slow
     assert await text(opened, "{{ name }}") == "Bob"
 
@@ -115,10 +119,20 @@ async def test_a_render_that_is_given_up_does_not_answer_the_next(opened: Render
     assert await text(opened, "{{ name }}") == "Bob"
 
 
+def program() -> psutil.Process:
+    """The renderer's. Other children of this process may end just now, or have ended."""
+    found = list[psutil.Process]()
+    for child in psutil.Process().children():
+        with contextlib.suppress(psutil.Error):
+            found += [child] if "tutti.workers.render" in child.cmdline() else []
+    (it,) = found
+    return it
+
+
 async def test_closing_leaves_no_process() -> None:
     async with renderer() as opened:
         await text(opened, "{{ name }}")
-        (child,) = [it for it in psutil.Process().children() if "tutti.workers.render" in it.cmdline()]
+        child = program()
     assert not child.is_running()
 
 
@@ -126,7 +140,7 @@ async def test_the_process_has_none_of_our_secrets(opened: Renderer) -> None:
     os.environ["TUTTI_SECRET"] = "s3cret"
     try:
         await text(opened, "{{ name }}")
-        (child,) = [it for it in psutil.Process().children() if "tutti.workers.render" in it.cmdline()]
+        child = program()
         assert "TUTTI_SECRET" not in child.environ()
     finally:
         del os.environ["TUTTI_SECRET"]
@@ -152,6 +166,6 @@ def test_a_template_that_cannot_be_read_is_refused_when_it_is_sent(source: str) 
 
 
 def test_checking_evaluates_nothing() -> None:
-    began = time.monotonic()
+    began_s = time.process_time()
     check_template("{{ 10 ** 10 ** 10 }}{{ 'a' * 10 ** 12 }}" + LOOP, "x")
-    assert time.monotonic() - began < 1
+    assert time.process_time() - began_s < 5

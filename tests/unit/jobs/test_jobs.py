@@ -17,6 +17,7 @@ from tests.support.jobs import (
     until,
     working,
 )
+from tests.unit.jobs.conftest import hurry
 
 from tutti.base.clock import now
 from tutti.jobs.claim import any_due
@@ -25,6 +26,7 @@ from tutti.jobs.job import Job
 from tutti.jobs.queue import enqueue
 from tutti.jobs.worker import Pace, Worker
 from tutti.store.db import Database
+from tutti.store.records import JobRow
 
 LONG = Pace(lease_s=15, backoff_s=0.05)
 """Where a job that another worker takes over, since the machine is slow, would be an error."""
@@ -32,7 +34,7 @@ LONG = Pace(lease_s=15, backoff_s=0.05)
 
 async def test_a_job_runs_and_ends_in_one_transaction(database: Database) -> None:
     id = await put(database, steps=3)
-    async with working(database):
+    async with working(database, LONG):
         assert await finished(database, id) == ["completed"]
     told = [it["what"] for it in await events(database, id)]
     assert told == ["start", "step", "step", "step", "end", "settled", "ended"]
@@ -52,7 +54,7 @@ async def test_accepting_a_job_joins_the_callers_transaction(database: Database)
 async def test_many_workers_run_each_job_once(database: Database) -> None:
     ids = [await put(database, steps=2, step_s=0.01) for _ in range(16)]
     async with working(database, LONG, count=4):
-        assert await finished(database, *ids) == ["completed"] * 16
+        assert await finished(database, *ids, within_s=60) == ["completed"] * 16
     for id in ids:
         assert len(await events(database, id, "start")) == 1
 
@@ -72,7 +74,7 @@ async def test_projects_take_turns(database: Database) -> None:
     many = [await put(database, priority=9, run_at=now() - 60) for _ in range(10)]
     other = await put(database, project_id="proj-other")
     async with working(database, Pace(slots=1)):
-        await finished(database, *many, other)
+        await finished(database, *many, other, within_s=60)
     earlier = [
         id for id in many if (await row(database, id)).started_at < (await row(database, other)).started_at
     ]  # type: ignore
@@ -80,9 +82,10 @@ async def test_projects_take_turns(database: Database) -> None:
 
 
 async def test_a_job_waits_for_its_time(database: Database) -> None:
+    await put(database, run_at=now() + 1000)
+    assert not await any_due(database)
     at = now() + 0.6
     id = await put(database, run_at=at)
-    assert not await any_due(database)
     async with working(database):
         await finished(database, id)
     assert (await row(database, id)).started_at >= at  # type: ignore
@@ -97,14 +100,14 @@ async def test_limits_hold_and_are_used_under_four_workers(
     ids = [await put(database, kind_name, project, step_s=0.03) for project in projects * 3]
     other = await Database.open(database.url)
     async with working(database, LONG, count=2), working(other, LONG, count=2):
-        assert await finished(database, *ids) == ["completed"] * len(ids)
+        assert await finished(database, *ids, within_s=60) == ["completed"] * len(ids)
     await other.close()
     assert await most_at_once(database, ids) == most
 
 
 async def test_a_transient_error_is_tried_again_from_what_was_saved(database: Database) -> None:
     id = await put(database, steps=2, raises="transient", works_at=3)
-    async with working(database):
+    async with working(database, LONG):
         assert await finished(database, id) == ["completed"]
     assert [it["attempt"] for it in await events(database, id, "start")] == [1, 2, 3]
     assert len(await events(database, id, "step")) == 2
@@ -112,7 +115,7 @@ async def test_a_transient_error_is_tried_again_from_what_was_saved(database: Da
 
 async def test_attempts_are_used_up(database: Database) -> None:
     id = await put(database, raises="transient")
-    async with working(database):
+    async with working(database, LONG):
         assert await finished(database, id) == ["failed"]
     assert (await row(database, id)).error == "Gave up after 3 attempts: The engine is away."
 
@@ -127,7 +130,7 @@ async def test_attempts_are_used_up(database: Database) -> None:
 )
 async def test_other_errors_are_final(database: Database, raises: str, error: str) -> None:
     id = await put(database, raises=raises)
-    async with working(database):
+    async with working(database, LONG):
         assert await finished(database, id) == ["failed"]
     assert (await row(database, id)).error == error
     assert (await events(database, id, "ended"))[0]["error"] == error
@@ -135,20 +138,20 @@ async def test_other_errors_are_final(database: Database, raises: str, error: st
 
 
 async def test_a_queued_job_is_cancelled_whatever_the_limits(database: Database) -> None:
-    running = [await put(database, "two", step_s=5) for _ in range(2)]
+    running = [await put(database, "two", step_s=60) for _ in range(2)]
     waiting, later = await put(database, "two"), await put(database, run_at=now() + 1000)
-    async with working(database):
+    async with working(database, LONG):
         for id in running:
             await until(database, id, "start")
         await take_back(database, waiting, "proj-other")
         assert not (await row(database, waiting)).cancel_requested
         await take_back(database, waiting)
         await take_back(database, later)
-        assert await finished(database, waiting, later, within_s=2) == ["cancelled"] * 2
+        assert await finished(database, waiting, later) == ["cancelled"] * 2
         assert not await events(database, waiting, "start")
         for id in running:
             await take_back(database, id)
-        assert await finished(database, *running, within_s=3) == ["cancelled"] * 2
+        assert await finished(database, *running) == ["cancelled"] * 2
     for id in (waiting, *running):
         assert (await events(database, id, "settled"))[0]["status"] == "cancelled"
 
@@ -163,23 +166,24 @@ async def test_cancelling_what_has_ended_changes_nothing(database: Database) -> 
 
 async def test_a_cancelled_job_that_waits_for_another_attempt_ends(database: Database) -> None:
     id = await put(database, raises="transient")
-    async with working(database, Pace(lease_s=2, backoff_s=100)):
-        async with asyncio.timeout(10):
+    async with working(database, Pace(backoff_s=100)):
+        async with asyncio.timeout(30):
             while (await row(database, id)).attempt != 1 or (await row(database, id)).status != "queued":
                 await asyncio.sleep(0.02)
         await take_back(database, id)
-        assert await finished(database, id, within_s=2) == ["cancelled"]
+        assert await finished(database, id) == ["cancelled"]
 
 
 async def test_a_stopping_worker_hands_its_jobs_back(database: Database) -> None:
-    id = await put(database, steps=30, step_s=0.05)
-    async with working(database):
-        await until(database, id, "step", 3)
+    id = await put(database, steps=30, step_s=0.5)
+    async with working(database, LONG):
+        await until(database, id, "step")
         began = time.monotonic()
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 10
     back = await row(database, id)
     assert (back.status, back.attempt) == ("queued", 0)
-    async with working(database):
+    await hurry(database, id)
+    async with working(database, LONG):
         assert await finished(database, id) == ["completed"]
     assert [it["step"] for it in await events(database, id, "step")] == list(range(30))
     assert (await row(database, id)).attempt == 1
@@ -200,7 +204,7 @@ async def test_what_this_version_cannot_run_fails(database: Database) -> None:
 
 async def finished_quietly(database: Database, id: str) -> str:
     """Of jobs whose `ended` is not called or cannot tell."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while (status := (await row(database, id)).status) in ("queued", "running"):
             await asyncio.sleep(0.02)
     return status
@@ -228,14 +232,19 @@ async def test_a_lost_lease_refuses_every_write(database: Database) -> None:
 
 async def test_a_worker_without_work_leaves(database: Database) -> None:
     id = await put(database, step_s=0.5)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         await Worker(database, kinds(), Pace(lease_s=1)).run(idle_s=0.3)
     assert (await row(database, id)).status == "completed"
 
 
 async def test_scheduled_maintenance_comes_again(database: Database) -> None:
     await put(database, id="every-work", project_id="", run_at=now() - 5)
-    async with working(database, schedule={"work": 0.2}):
+    async with working(database, LONG, schedule={"work": 0.2}):
         await until(database, "every-work", "ended", 3)
-    again = await row(database, "every-work")
-    assert (again.status, again.attempt, again.state) in (("queued", 0, {}), ("running", 1, {}))
+        async with asyncio.timeout(20):  # the next run may have begun, and is as fresh as this once it ends
+            while not is_fresh(await row(database, "every-work")):
+                await asyncio.sleep(0.02)
+
+
+def is_fresh(job: JobRow) -> bool:
+    return (job.status, job.attempt, job.state) == ("queued", 0, {})

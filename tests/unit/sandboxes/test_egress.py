@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import socket
 import sys
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -19,10 +18,12 @@ from tutti.sandboxes.egress import Bounds, Egress, Refused, is_public_web, parse
 
 BIG = b"x" * 3_000_000
 FORWARD = """
-import sys, time
+import socket, sys, time
 from tutti.workers.interpreter import forwarder
-forwarder.start(sys.argv[1], int(sys.argv[2]))
-print("ready", flush=True)
+with socket.create_server(("127.0.0.1", 0)) as probe:
+    port = probe.getsockname()[1]
+forwarder.start(sys.argv[1], port)
+print(port, flush=True)
 time.sleep(60)
 """
 NO_REQUESTS = (
@@ -80,7 +81,7 @@ async def exchange(path: Path, said: bytes) -> bytes:
     reader, writer = await asyncio.open_unix_connection(path)
     writer.write(said)
     try:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             return await reader.read()
     finally:
         writer.close()
@@ -97,11 +98,10 @@ async def test_a_client_behind_the_forwarder_reaches_what_is_allowed(
     site: TestServer, tmp_path: Path
 ) -> None:
     egress = await Egress.start(tmp_path / "out.sock", allow=only_home)
-    port = free_port()
-    argv = (sys.executable, "-c", FORWARD, str(tmp_path / "out.sock"), str(port))
+    argv = (sys.executable, "-c", FORWARD, str(tmp_path / "out.sock"))
     forwarder = await asyncio.create_subprocess_exec(*argv, stdout=asyncio.subprocess.PIPE)
     assert forwarder.stdout is not None
-    assert await forwarder.stdout.readline() == b"ready\n"
+    port = int(await forwarder.stdout.readline())
     async with aiohttp.ClientSession() as http:
         for _ in range(3):
             answer = await http.post(
@@ -116,11 +116,6 @@ async def test_a_client_behind_the_forwarder_reaches_what_is_allowed(
     forwarder.kill()
     await forwarder.wait()
     await egress.close()
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return probe.getsockname()[1]
 
 
 # --- the proxy ----------------------------------------------------------------------------------------------
@@ -170,7 +165,7 @@ async def test_what_is_no_request_to_a_proxy_is_a_400(out: Path, ask: str) -> No
 
 
 async def test_a_host_that_is_not_there_is_a_502(out: Path) -> None:
-    assert (await status(out, f"CONNECT 127.0.0.1:{free_port()} HTTP/1.1")).startswith("HTTP/1.1 502 ")
+    assert (await status(out, "CONNECT 127.0.0.1:1 HTTP/1.1")).startswith("HTTP/1.1 502 ")
     assert (await status(out, "CONNECT nobody.invalid:443 HTTP/1.1")).startswith("HTTP/1.1 502 ")
 
 
@@ -221,11 +216,12 @@ async def test_a_session_over_its_bytes_is_cut_off(site: TestServer, tmp_path: P
 
 async def test_closing_ends_open_connections_and_removes_the_socket(tmp_path: Path) -> None:
     path = tmp_path / "out.sock"
-    egress = await Egress.start(path, allow=only_home)
+    egress = await Egress.start(path, replace(Bounds(), head_s=60), only_home)
     reader, writer = await asyncio.open_unix_connection(path)
-    await asyncio.sleep(0.05)
+    while not egress._open:
+        await asyncio.sleep(0.01)
     await egress.close()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         assert await reader.read() == b""
     writer.close()
     assert not path.exists()

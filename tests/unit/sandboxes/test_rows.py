@@ -10,6 +10,8 @@ from tutti.sandboxes import rows
 from tutti.store.db import Database
 from tutti.store.records import Node, SandboxHost
 
+LATELY_S = 30.0
+"""Who was seen since is alive: long enough for a test, and not for d."""
 __all__ = ["database", "kind", "migrated"]
 
 
@@ -32,7 +34,7 @@ async def states(database: Database, since: float) -> dict[str, str]:
 
 
 async def test_however_many_ask_one_host_is_wanted(database: Database, nodes: None):
-    since = now() - 5
+    since = now() - LATELY_S
     assert not await rows.is_wanted(database, "a")
     await asyncio.gather(*(rows.want(database, since) for _ in range(5)))
     assert await states(database, since) == {"a": "wanted"}
@@ -40,7 +42,7 @@ async def test_however_many_ask_one_host_is_wanted(database: Database, nodes: No
 
 
 async def test_what_is_there_is_left_alone(database: Database, nodes: None):
-    since = now() - 5
+    since = now() - LATELY_S
     await rows.write(database, "a", "ready", address="http://x", token="t")
     await rows.want(database, since)
     (view,) = await rows.hosts(database, since)
@@ -48,7 +50,7 @@ async def test_what_is_there_is_left_alone(database: Database, nodes: None):
 
 
 async def test_where_one_has_failed_another_node_is_asked_and_later_the_same(database: Database, nodes: None):
-    since = now() - 5
+    since = now() - LATELY_S
     await rows.write(database, "a", "failed", detail="no")
     await rows.want(database, since)
     assert await states(database, since) == {"a": "failed", "b": "wanted"}
@@ -60,19 +62,19 @@ async def test_where_one_has_failed_another_node_is_asked_and_later_the_same(dat
 
 
 async def test_without_a_live_node_nothing_is_wanted(database: Database):
-    await rows.want(database, now() - 5)
+    await rows.want(database, now() - LATELY_S)
     assert await rows.hosts(database, 0.0) == []
 
 
 async def test_hosts_of_dead_nodes_are_not_seen(database: Database, nodes: None):
     await rows.write(database, "d", "ready", address="http://x", token="t")
-    assert await states(database, now() - 5) == {}
+    assert await states(database, now() - LATELY_S) == {}
 
 
 async def test_a_row_goes_but_for_what_went_wrong(database: Database, nodes: None):
     for state, left in (("ready", {}), ("failed", {"a": "failed"})):
         await rows.write(database, "a", state)
         await rows.remove(database, "a", but_failed=True)
-        assert await states(database, now() - 5) == left
+        assert await states(database, now() - LATELY_S) == left
     await rows.remove(database, "a")
-    assert await states(database, now() - 5) == {}
+    assert await states(database, now() - LATELY_S) == {}

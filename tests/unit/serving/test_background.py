@@ -3,25 +3,29 @@
 import asyncio
 import shutil
 import socket
-import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+from tests.support.clock import Clock
 
-from tutti.base.clock import monotonic_s
 from tutti.base.errors import Unavailable
 from tutti.base.model import Model
 from tutti.engines.echo import Echo
 from tutti.engines.vllm import Vllm
-from tutti.serving.background import LINGER_S, PREEMPTED, Announcer, Listener, meeting_place
+from tutti.serving.background import BEAT_S, LINGER_S, PREEMPTED, Announcer, Listener, meeting_place
 
 ECHO = Echo()
 ON_CPU = Model(name="a", type="chat", engine="echo", options={"shares": "cpu"})
 ALSO_ON_CPU = Model(name="b", type="chat", engine="echo", options={"shares": "cpu"})
 ON_GPU = Model(name="c", type="chat", engine="echo", options={"shares": "gpu"})
 ALONE = Model(name="d", type="chat", engine="echo")
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
 
 
 class Slow:
@@ -52,42 +56,63 @@ class Slow:
 
 
 @asynccontextmanager
-async def node(folder: Path) -> AsyncIterator[tuple[Announcer, Listener]]:
+async def node(folder: Path, clock: Clock) -> AsyncIterator[tuple[Announcer, Listener]]:
     """An API worker and a job worker that have found each other."""
-    announcer, listener = Announcer(folder), Listener(folder)
+    announcer, listener = Announcer(folder, clock), Listener(folder, clock)
     await listener.start()
     await announcer.start()
-    await asyncio.sleep(0.75)
+    while not announcer._ears:
+        await asyncio.sleep(0.01)
+    clock.seconds += 0.75
     yield announcer, listener
     await announcer.close()
     await listener.close()
 
 
-async def begins(listener: Listener, model: Model, within_s: float) -> bool:
+async def begins(listener: Listener, model: Model) -> None:
+    async with asyncio.timeout(10):
+        (await listener.begin(ECHO, model)).end()
+
+
+async def waits(listener: Listener, model: Model) -> bool:
+    """It looks several times in this while, and the clock stands still."""
     try:
-        async with asyncio.timeout(within_s):
-            turn = await listener.begin(ECHO, model)
+        async with asyncio.timeout(0.2):
+            (await listener.begin(ECHO, model)).end()
     except TimeoutError:
-        return False
-    turn.end()
-    return True
+        return True
+    return False
 
 
-async def test_a_job_waits_while_a_client_uses_the_same_compute(tmp_path: Path) -> None:
-    async with node(tmp_path) as (announcer, listener):
-        assert await begins(listener, ON_CPU, 0.1)
+async def hears(listener: Listener, share: str, clock: Clock) -> None:
+    """Returns when it has been told so at what is now the time."""
+    async with asyncio.timeout(10):
+        while listener._live_at.get(share) != clock.seconds:
+            await asyncio.sleep(0.01)
+
+
+async def test_a_job_waits_while_a_client_uses_the_same_compute(tmp_path: Path, clock: Clock) -> None:
+    async with node(tmp_path, clock) as (announcer, listener):
+        await begins(listener, ON_CPU)
         live = await announcer.begin(ECHO, ALSO_ON_CPU)
-        await asyncio.sleep(0.05)
-        assert not await begins(listener, ON_CPU, LINGER_S + 0.5)
-        assert await begins(listener, ON_GPU, 0.1)
-        assert await begins(listener, ALONE, 0.1)
+        await hears(listener, "cpu", clock)
+        job = asyncio.create_task(listener.begin(ECHO, ON_CPU))
+        for _ in range(round((LINGER_S + 0.5) / BEAT_S)):
+            clock.seconds += BEAT_S
+            await hears(listener, "cpu", clock)
+            assert not job.done()
+        await begins(listener, ON_GPU)
+        await begins(listener, ALONE)
         live.end()
-        assert not await begins(listener, ON_CPU, LINGER_S / 2)
-        assert await begins(listener, ON_CPU, LINGER_S)
+        clock.seconds += LINGER_S / 2
+        assert await waits(listener, ON_CPU)
+        clock.seconds += LINGER_S + 0.01
+        async with asyncio.timeout(10):
+            (await job).end()
 
 
-async def test_what_runs_is_broken_off_at_once(tmp_path: Path) -> None:
-    async with node(tmp_path) as (announcer, listener):
+async def test_what_runs_is_broken_off_at_once(tmp_path: Path, clock: Clock) -> None:
+    async with node(tmp_path, clock) as (announcer, listener):
         engine = Slow()
         upstream = (await listener.begin(ECHO, ON_CPU)).upstream(engine)
         other = (await listener.begin(ECHO, ON_GPU)).upstream(engine)
@@ -97,12 +122,15 @@ async def test_what_runs_is_broken_off_at_once(tmp_path: Path) -> None:
                 assert piece == b"piece"
 
         streaming, going_on = asyncio.create_task(stream()), asyncio.create_task(other.post("/", b"{}"))
-        await asyncio.sleep(0.1)
-        began = monotonic_s()
+        async with asyncio.timeout(10):
+            while len(engine.asked) < 2:
+                await asyncio.sleep(0.01)
         await announcer.begin(ECHO, ALSO_ON_CPU)
+        for _ in range(20):
+            await asyncio.sleep(0)
+        assert streaming.done()  # after a few turns of the loop: it waited for no time to pass
         with pytest.raises(Unavailable) as error:
             await streaming
-        assert monotonic_s() - began < 0.1
         assert error.value.code == PREEMPTED
         assert engine.closed == 1
         assert not going_on.done()
@@ -113,24 +141,27 @@ async def test_what_runs_is_broken_off_at_once(tmp_path: Path) -> None:
             await going_on
 
 
-async def test_cancelling_and_timing_out_are_still_what_they_are(tmp_path: Path) -> None:
-    async with node(tmp_path) as (_, listener):
+async def test_cancelling_and_timing_out_are_still_what_they_are(tmp_path: Path, clock: Clock) -> None:
+    async with node(tmp_path, clock) as (_, listener):
         upstream = (await listener.begin(ECHO, ON_CPU)).upstream(Slow())
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.05):
                 await upstream.post("/", b"{}")
 
 
-async def test_a_killed_api_worker_holds_nobody_up_for_long(tmp_path: Path) -> None:
-    async with node(tmp_path) as (announcer, listener):
+async def test_a_killed_api_worker_holds_nobody_up_for_long(tmp_path: Path, clock: Clock) -> None:
+    async with node(tmp_path, clock) as (announcer, listener):
         await announcer.begin(ECHO, ON_CPU)
-        await asyncio.sleep(0.1)
+        await hears(listener, "cpu", clock)
         announcer._telling.cancel()  # as if it were gone: it never says that the request has ended
-        assert await begins(listener, ON_CPU, LINGER_S + 0.3)
+        await asyncio.wait([announcer._telling])
+        assert await waits(listener, ON_CPU)
+        clock.seconds += LINGER_S + 0.01
+        await begins(listener, ON_CPU)
 
 
-async def test_lost_datagrams_do_no_harm(tmp_path: Path) -> None:
-    async with node(tmp_path) as (announcer, listener):
+async def test_lost_datagrams_do_no_harm(tmp_path: Path, clock: Clock) -> None:
+    async with node(tmp_path, clock) as (announcer, listener):
         await announcer.begin(ECHO, ON_CPU)
         asyncio.get_running_loop().remove_reader(listener._socket)
         await asyncio.sleep(0.15)
@@ -139,48 +170,58 @@ async def test_lost_datagrams_do_no_harm(tmp_path: Path) -> None:
                 listener._socket.recv(1000)
             except BlockingIOError:
                 break
+        assert listener.is_quiet("cpu")
         asyncio.get_running_loop().add_reader(listener._socket, listener._read)
-        await asyncio.sleep(0.2)
+        await hears(listener, "cpu", clock)
         assert not listener.is_quiet("cpu")
 
 
-async def test_a_new_job_worker_listens_before_it_begins(tmp_path: Path) -> None:
-    announcer, listener = Announcer(tmp_path), Listener(tmp_path)
+async def test_a_new_job_worker_listens_before_it_begins(tmp_path: Path, clock: Clock) -> None:
+    announcer, listener = Announcer(tmp_path, clock), Listener(tmp_path, clock)
     await announcer.start()
     await announcer.begin(ECHO, ON_CPU)
-    await asyncio.sleep(0.2)
+    await asyncio.sleep(0.2)  # it has looked, and there was nobody
     await listener.start()
-    assert not await begins(listener, ON_CPU, 1.5)
+    job = asyncio.create_task(listener.begin(ECHO, ON_CPU))
+    await asyncio.sleep(0.2)
+    assert not job.done() and not listener._live_at
+    clock.seconds += 0.5  # it looks again
+    await hears(listener, "cpu", clock)
+    for _ in range(10):
+        assert not job.done()
+        clock.seconds += BEAT_S
+        await hears(listener, "cpu", clock)
+    job.cancel()
     await announcer.close()
     await listener.close()
     assert list(tmp_path.iterdir()) == []
 
 
-async def test_the_socket_of_a_killed_job_worker_is_cleared_away(tmp_path: Path) -> None:
+async def test_the_socket_of_a_killed_job_worker_is_cleared_away(tmp_path: Path, clock: Clock) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as dead:
         dead.bind(str(tmp_path / "1-dead.sock"))
-    async with node(tmp_path) as (announcer, listener):
+    async with node(tmp_path, clock) as (announcer, listener):
         await announcer.begin(ECHO, ON_CPU)
-        await asyncio.sleep(0.05)
+        await hears(listener, "cpu", clock)
         assert not listener.is_quiet("cpu")
         assert not (tmp_path / "1-dead.sock").exists()
 
 
-async def test_nonsense_is_not_minded(tmp_path: Path) -> None:
-    async with node(tmp_path) as (_, listener):
+async def test_nonsense_is_not_minded(tmp_path: Path, clock: Clock) -> None:
+    async with node(tmp_path, clock) as (_, listener):
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as other:
             other.sendto(b"nonsense", str(listener._path))
         await asyncio.sleep(0.05)
         assert listener.is_quiet("cpu")
 
 
-async def test_sockets_of_a_deep_data_directory_have_short_names() -> None:
-    deep = Path(tempfile.gettempdir()) / ("d" * 60) / ("e" * 60)
+async def test_sockets_of_a_deep_data_directory_have_short_names(tmp_path: Path, clock: Clock) -> None:
+    deep = tmp_path / ("d" * 60) / ("e" * 60)
     folder = meeting_place(deep)
     assert folder == meeting_place(deep) != meeting_place(deep / "other")
-    async with node(folder) as (announcer, listener):
+    async with node(folder, clock) as (announcer, listener):
         await announcer.begin(ECHO, ON_CPU)
-        await asyncio.sleep(0.05)
+        await hears(listener, "cpu", clock)
         assert not listener.is_quiet("cpu")
     shutil.rmtree(folder)
 

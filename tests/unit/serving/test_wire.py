@@ -17,7 +17,7 @@ from tutti.serving.wire import Broken, Client, Connection, NotConnected
 
 HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n"
 CHUNKED = HEAD + b"transfer-encoding: chunked\r\n\r\n"
-WITHIN_S = 5.0
+WITHIN_S = 60.0
 
 Talk = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
@@ -233,10 +233,8 @@ async def test_a_closing_answer_that_stops_in_the_middle_is_broken(answer: Answe
 
 
 async def test_nobody_there(answer: Answer) -> None:
-    async with serving(saying(b"")) as url:
-        pass
     with pytest.raises(NotConnected):
-        await answer(url)
+        await answer("http://127.0.0.1:1")
     with pytest.raises(NotConnected):
         await answer("http://no-such-host.invalid")
 
@@ -320,9 +318,11 @@ async def test_one_that_the_server_has_closed_is_not_used_again() -> None:
     async with counting(HEAD + b"content-length: 0\r\n\r\n", b"") as (url, seen):
         client = Client()
         for count in (1, 2):
-            client.release(await client.post(url, b"", {}))
+            connection = await client.post(url, b"", {})
+            client.release(connection)
             await until(seen, ["opened", "closed"] * count)
-            await asyncio.sleep(0.05)
+            while connection.reusable:  # the client hears of it a moment after the server has done it
+                await asyncio.sleep(0.01)
         client.close()
 
 

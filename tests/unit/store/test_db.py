@@ -86,7 +86,7 @@ async def test_a_cancelled_transaction_frees_its_lock(database: Database) -> Non
         await asyncio.sleep(number * 0.0003)
         task.cancel()
         await asyncio.wait([task])
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         await write(1000)
     assert "1000" in await names(database)
 
@@ -95,7 +95,7 @@ async def test_readers_do_not_wait_for_a_writer(database: Database) -> None:
     async with database.begin() as session:
         session.add(organization("one"))
         await session.flush()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             assert await names(database) == set()
 
 

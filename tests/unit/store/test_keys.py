@@ -11,8 +11,10 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from sqlalchemy import select, text
+from tests.support.clock import Clock
 
 from tutti.base.address import is_loopback
+from tutti.base.clock import monotonic_s
 from tutti.base.errors import NotFound, Unauthenticated, Unavailable
 from tutti.base.settings import Settings
 from tutti.http.auth import Authenticator
@@ -42,8 +44,9 @@ INJECTIONS = [
 ]  # fmt: skip
 
 
-def authenticator(database: Database, **fields: object) -> Authenticator:
-    return Authenticator(database, Settings(secret=SECRET.decode(), **fields))  # type: ignore[arg-type]
+def authenticator(database: Database, clock: Clock | None = None, **fields: object) -> Authenticator:
+    settings = Settings(secret=SECRET.decode(), **fields)  # type: ignore[arg-type]
+    return Authenticator(database, settings, clock or monotonic_s)
 
 
 def bearer(key: NewKey | str) -> bytes:
@@ -230,7 +233,7 @@ async def test_requests_that_come_together_share_one_lookup(database: Database) 
 
 async def test_a_key_that_was_just_seen_needs_no_database(database: Database) -> None:
     made = await create_key(database, SECRET, "laptop")
-    keys = authenticator(database)
+    keys = authenticator(database, Clock())  # dropping the tables may take long
     await keys.authenticate(bearer(made))
     await drop_tables(database)
     assert await enters(keys, bearer(made))

@@ -1,10 +1,10 @@
 """Limits per key, shared by several API workers, on SQLite and PostgreSQL."""
 
 import asyncio
-from dataclasses import dataclass
 
 import pytest
 from sqlalchemy import event, select
+from tests.support.clock import Clock
 
 from tutti.base.errors import RateLimited
 from tutti.http.context import Caller
@@ -12,17 +12,7 @@ from tutti.http.limits import Limits
 from tutti.store.db import Database
 from tutti.store.records import RateWindow
 
-MINUTE = 29_000_000
-
-
-@dataclass
-class Clock:
-    """Stands still unless told otherwise, so that no test crosses the end of a minute."""
-
-    seconds: float = MINUTE * 60 + 20
-
-    def __call__(self) -> float:
-        return self.seconds
+MINUTE = int(Clock.seconds) // 60
 
 
 def caller(requests: int = 0, tokens: int = 0, key_id: str = "key-1") -> Caller:

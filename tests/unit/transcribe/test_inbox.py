@@ -22,14 +22,14 @@ async def test_who_sends_faster_than_it_is_worked_on_waits() -> None:
     await asyncio.sleep(0.05)
     assert not late.done()
     inbox.handled(await inbox.get())
-    await asyncio.wait_for(late, 1)
+    await asyncio.wait_for(late, 10)
     assert await inbox.get() == Append(b"y")
 
 
 async def test_a_commit_does_not_wait() -> None:
     inbox = Inbox(1)
     await inbox.put(Append(b"xx"))
-    await asyncio.wait_for(inbox.put(Commit()), 1)
+    await asyncio.wait_for(inbox.put(Commit()), 10)
 
 
 async def test_clear_forgets_the_sound_that_was_sent_before_it() -> None:
@@ -37,7 +37,7 @@ async def test_clear_forgets_the_sound_that_was_sent_before_it() -> None:
     for message in (Append(b"old" * 3), Commit(), Clear(), Append(b"new")):
         await inbox.put(message)
     assert [await inbox.get() for _ in range(3)] == [Commit(), Clear(), Append(b"new")]
-    await asyncio.wait_for(inbox.put(Append(b"room again")), 1)
+    await asyncio.wait_for(inbox.put(Append(b"room again")), 10)
 
 
 async def test_who_waits_for_a_session_that_ends_is_told() -> None:
