@@ -100,6 +100,12 @@ async def test_every_format_is_a_file_of_its_kind(hibari: Running, form: str, co
     assert heard_s == pytest.approx(len(await raw(hibari)) / HZ, abs=0.1)
 
 
+async def test_an_mp3_has_the_bit_rate_that_is_asked_for(hibari: Running) -> None:
+    data = b"".join(await pieces(hibari, call(response_format="mp3", bit_rate=192_000)))
+    seconds = len(await raw(hibari)) / HZ
+    assert len(data) * 8 / seconds == pytest.approx(192_000, rel=0.05)
+
+
 async def test_samples_come_in_the_rate_and_encoding_that_is_asked_for(hibari: Running) -> None:
     plain_s = len(await raw(hibari)) / HZ
     for encoding, width in {"pcm_f32le": 4, "pcm_s16le": 2, "pcm_mulaw": 1, "pcm_alaw": 1}.items():
@@ -142,6 +148,8 @@ async def test_what_cannot_be_done_is_refused_before_any_sound(hibari: Running) 
     assert (await refusal(hibari, call(language="fr")))["param"] == "language"
     assert (await refusal(hibari, call(pronunciation=("x",))))["param"] == "extra_params"
     assert (await refusal(hibari, call(response_format="mp3", sample_rate_hz=9000)))["param"] == "sample_rate"
+    dense = call(response_format="mp3", sample_rate_hz=16_000, bit_rate=192_000)
+    assert (await refusal(hibari, dense))["param"] == "bit_rate"
     for text in ("", " \n", "…", "🙂"):
         assert (await refusal(hibari, call(text)))["param"] == "input"
     for body in (

@@ -200,12 +200,16 @@ async def test_who_leaves_does_not_keep_it_busy(whisper: Running, said: list[Sai
 # --- live -------------------------------------------------------------------------------------------------
 
 
+def opening(**fields: Any) -> RealtimeCall:
+    return RealtimeCall(**{"model": MODEL, "sample_rate_hz": 24_000, "language": "en", **fields})
+
+
 class Live:
     """A session, and what it has said so far with the time of each."""
 
     def __init__(self, engine: Running, **fields: Any) -> None:
         self._upstream = engine.upstream
-        self._call = RealtimeCall(model=MODEL, sample_rate_hz=24_000, language="en", **fields)
+        self._call = opening(**fields)
         self.events: list[tuple[float, RealtimeEvent]] = []
         self.session = ""
 
@@ -330,6 +334,14 @@ async def test_a_session_ends_with_its_listener(whisper: Running, said: list[Sai
     async with asyncio.timeout(60):
         while (await progress(whisper))["busy"]:
             await asyncio.sleep(0.05)
+
+
+async def test_an_unknown_language_is_refused_at_once(whisper: Running) -> None:
+    with pytest.raises(Refusal) as refusal:
+        await anext(ENGINE.realtime.listen(whisper.upstream, opening(language="xx")))
+    assert refusal.value.status == 400
+    error = json.loads(refusal.value.body)["error"]
+    assert error["message"] == "Whisper does not know the language 'xx'." and error["param"] == "language"
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b'{"type":"append","audio":"?"}', b'{"type":"other"}', b"[]"])

@@ -8,6 +8,7 @@ import httpx
 import typer
 
 from tutti.cli import options
+from tutti.cli.files_transfer import keep
 from tutti.cli.http import Api, Json, connect, parts
 from tutti.cli.output import write, write_json, write_table
 from tutti.cli.server import ApiError
@@ -54,7 +55,8 @@ def speech(
     body["input"] = sys.stdin.read() if text == "-" else text
     with connect(context) as api:
         body["model"] = options.chosen(api, model, "audio")
-        _save(api, body, output)
+        with api.answer("audio/speech", body) as response:
+            keep(response, output)
 
 
 @app.command()
@@ -128,24 +130,6 @@ def voices(
 def _format_of(output: Path | None) -> str | None:
     suffix = "" if output is None else output.suffix.removeprefix(".").lower()
     return suffix if suffix in _SUFFIXES else None
-
-
-def _save(api: Api, body: Json, output: Path | None) -> None:
-    """To a file that is there once it is complete, or as it comes."""
-    with api.answer("audio/speech", body) as response:
-        if output is None:
-            for chunk in response.iter_bytes():
-                sys.stdout.buffer.write(chunk)
-            sys.stdout.buffer.flush()
-            return
-        part = output.with_name(f"{output.name}.part")
-        try:
-            with part.open("wb") as file:
-                for chunk in response.iter_bytes():
-                    file.write(chunk)
-            part.replace(output)
-        finally:
-            part.unlink(missing_ok=True)
 
 
 def _heard(api: Api, path: str, recording: str, model: str | None, fields: Json) -> httpx.Response:

@@ -48,24 +48,28 @@ def send(api: Api, path: Path, purpose: str) -> Json:
 
 
 def receive(api: Api, path: str, target: Path | None) -> None:
-    """To standard output, or to a file that is there once it is complete."""
     with api.download(path) as response:
-        if target is None:
-            for chunk in response.iter_bytes():
-                sys.stdout.buffer.write(chunk)
-            sys.stdout.buffer.flush()
-            return
-        try:
-            _save(response, target)
-        except OSError as error:
-            said = f"{target} cannot be written ({error.strerror}): name another place with --output"
-            raise ApiError(said) from None
+        keep(response, target)
+
+
+def keep(response: httpx.Response, target: Path | None) -> None:
+    """To standard output as it comes, or to a file that is there once it is complete."""
+    if target is None:
+        for chunk in response.iter_bytes():
+            sys.stdout.buffer.write(chunk)
+        sys.stdout.buffer.flush()
+        return
+    try:
+        _save(response, target)
+    except OSError as error:
+        said = f"{target} cannot be written ({error.strerror}): name another place with --output"
+        raise ApiError(said) from None
 
 
 def _save(response: httpx.Response, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
-    part = target.with_name(f"{target.name}.part")
-    total = int(response.headers.get("content-length", 0))
+    part = target.parent / f"{target.name}.part"  # `with_name` raises for `.` and `/`
+    total = int(response.headers.get("content-length", 0)) or None
     try:
         with _progress(f"Downloading {target.name}", total) as told, part.open("wb") as file:
             for chunk in response.iter_bytes(_CHUNK_BYTES):
@@ -91,7 +95,7 @@ class _Content:
 
 
 @contextmanager
-def _progress(description: str, total: int) -> Generator[Callable[[int], None]]:
+def _progress(description: str, total: int | None) -> Generator[Callable[[int], None]]:
     """A function that is told how many bytes are done. Nothing is shown where there is no terminal."""
     columns = (
         TextColumn("{task.description}"),

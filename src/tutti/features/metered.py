@@ -5,6 +5,7 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 
 from starlette.requests import ClientDisconnect
+from starlette.websockets import WebSocketDisconnect
 
 from tutti.base.clock import monotonic_s, now
 from tutti.base.errors import InternalError, TuttiError
@@ -42,7 +43,7 @@ def metered_as(meter: Meter, who: Caller, name: str, operation: str) -> Generato
     try:
         yield tally
     except BaseException as error:
-        status = error.status if isinstance(error, TuttiError) else _failed(error)
+        status = _status(error)
         raise
     finally:
         latency_s = tally.elapsed_s
@@ -63,6 +64,10 @@ def metered_as(meter: Meter, who: Caller, name: str, operation: str) -> Generato
         )
 
 
-def _failed(error: BaseException) -> int:
+def _status(error: BaseException) -> int:
+    if isinstance(error, TuttiError):
+        return error.status
+    if isinstance(error, WebSocketDisconnect):  # the only way that a session on one can end
+        return 200
     gone = isinstance(error, ClientDisconnect) or not isinstance(error, Exception)
     return CLIENT_GONE if gone else InternalError.status

@@ -66,11 +66,18 @@ def _message(param: str | None, complaints: Sequence[Complaint]) -> str:
         return f"{name} is required: add it." if param else "A JSON body is required."
     if "extra_forbidden" in kinds:
         return f"{name} is not a parameter of this operation: remove it."
+    for complaint in complaints:
+        if complaint["type"] == "too_short":  # of a list: no other member of the union was meant
+            return f"{name} {_too_short(complaint['ctx']['min_length'])}."
     wanted = dict.fromkeys(text for text in map(_wanted, complaints) if text)
     if wanted:
         return f"{name} should be {', or '.join(wanted)}."
     told = complaints[0]["msg"].removeprefix("Value error, ")
     return f"{told if '`' in told else f'{name}: {told}'}."
+
+
+def _too_short(least: int) -> str:
+    return "must not be empty" if least == 1 else f"must have at least {least} items"
 
 
 def _wanted(complaint: Complaint) -> str:

@@ -279,7 +279,7 @@ class Batch(Record):
     error_file_id: Mapped[str] = mapped_column(String(64), default="")
     error: Mapped[str] = mapped_column(Text, default="")
     details: Mapped[dict[str, Any]]
-    """What only OpenAI's shape has: metadata, errors of lines."""
+    """What only OpenAI's shape has: metadata, errors of lines. And `tried_lines`, once it is finalizing."""
     created_at: Mapped[float]
     deadline_at: Mapped[float]
     in_progress_at: Mapped[float | None]

@@ -1,5 +1,6 @@
 """A server with the echo engine behind it, which speaks and transcribes."""
 
+import asyncio
 import base64
 import json
 import struct
@@ -21,7 +22,10 @@ SPEECH = model(name="test/speech", type="audio", voices=("heart", "bella"))
 SLOW = model(name="test/slow-speech", type="audio", voices=("heart",), options={"tokens_per_s": 10.0})
 LISTENER = model(name="test/whisper", type="transcribe", capabilities=frozenset({"translate"}))
 CHAT = model(name="test/chat")
-MODELS = [SPEECH, SLOW, LISTENER, CHAT]
+CALLED = model(name="test/called-whisper", type="transcribe")
+"""For one test each: their usage is looked at."""
+INTERRUPTED = model(name="test/interrupted-speech", type="audio", voices=("heart",))
+MODELS = [SPEECH, SLOW, LISTENER, CHAT, CALLED, INTERRUPTED]
 AUTHORIZED = {"authorization": "Bearer any"}
 
 
@@ -39,7 +43,8 @@ async def slow() -> AsyncIterator[Running]:
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def url(tmp_path_factory: pytest.TempPathFactory, engine: Running, slow: Running) -> AsyncIterator[str]:
-    addresses = {it.name: engine.address for it in MODELS} | {SLOW.name: slow.address}
+    addresses = {it.name: engine.address for it in MODELS}
+    addresses |= dict.fromkeys((SLOW.name, INTERRUPTED.name), slow.address)
     limits: dict[str, Any] = {"max_audio_bytes": 100_000, "max_speech_chars": 2_000, "max_sockets": 60}
     folder = tmp_path_factory.mktemp("data")
     async with api(folder, MODELS, addresses, slots=64, **limits) as url:
@@ -107,6 +112,17 @@ async def until_told(engine: Running, told: str) -> None:
         return told.encode() in await engine.upstream.post("/progress", b"")
 
     await until(says, 20)
+
+
+async def failures(url: str, model: str, requests: int = 1) -> int:
+    """Of the requests to the model, once so many are counted."""
+    async with httpx.AsyncClient(base_url=url, headers=AUTHORIZED, timeout=60) as http, asyncio.timeout(60):
+        while True:
+            report = (await http.get("/v1/billing/usage", params={"model": model})).json()
+            usage = [used for window in report["data"] for used in window["usage"]]
+            if sum(used["requests"] for used in usage) >= requests:
+                return sum(used["failed_requests"] for used in usage)
+            await asyncio.sleep(0.1)
 
 
 def audio_of(events: list[dict[str, Any]]) -> bytes:

@@ -8,7 +8,7 @@ import random
 from typing import Any
 
 import pytest
-from tests.api.audio.conftest import LISTENER, SPEECH, Talk, talking, until_told
+from tests.api.audio.conftest import CALLED, LISTENER, SPEECH, Talk, failures, talking, until_told
 from tests.support.engines import Running
 from websockets.exceptions import ConnectionClosed
 
@@ -132,6 +132,13 @@ async def test_what_is_wrong_with_the_query_is_told(url, query, code):
         assert await talk.closed() == 1008
 
 
+async def test_what_the_engine_refuses_is_told_and_not_to_be_tried_again(url):
+    async with talking(url, asking(prompt="[[error%20400]]")) as talk:
+        failed = (await talk.until("failed"))[-1]
+        assert failed["error"]["type"] == "invalid_request_error" and "event_type" not in failed
+        assert await talk.closed() == 1008
+
+
 async def test_without_a_key_the_api_says_so(url):
     async with talking(url, asking(), headers={}) as talk:
         failed = await talk.next()
@@ -161,6 +168,13 @@ async def test_a_client_that_leaves_ends_the_engines_session(url, engine: Runnin
     await until_told(engine, '"sessions":0}')
 
 
+async def test_a_session_that_its_client_ends_is_no_failure(url):
+    async with talking(url, asking(CALLED.name)) as talk:
+        await say(talk, 100, 600)
+        await completed(talk)
+    assert await failures(url, CALLED.name) == 0
+
+
 async def test_a_silent_client_is_dropped_even_if_it_echoes(hasty_url):
     async def echo() -> None:
         with contextlib.suppress(ConnectionClosed):
@@ -173,6 +187,7 @@ async def test_a_silent_client_is_dropped_even_if_it_echoes(hasty_url):
         failed = (await talk.until("failed"))[-1]
         assert failed["error"]["code"] == "idle_timeout"
         echoing.cancel()
+    assert await failures(hasty_url, LISTENER.name) == 0
 
 
 async def test_fuzzed_frames(url):

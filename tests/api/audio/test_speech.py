@@ -127,6 +127,11 @@ async def test_what_is_wrong_is_a_400_that_names_the_field(client, fields, param
     assert (answer.status_code, answer.json()["error"]["param"]) == (400, param)
 
 
+async def test_a_rule_of_pronunciation_that_is_none_is_told_what_one_is(client):
+    answer = await client.post("/v1/audio/speech", json=body(extra_params={"pronunciation_dict": ["x"]}))
+    assert "should be `source/replacement`" in answer.json()["error"]["message"]
+
+
 @pytest.mark.parametrize(
     "fields", [{"stream": True}, {}, {"response_format": "raw"}, {"response_format": "mp3"}]
 )

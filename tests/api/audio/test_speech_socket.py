@@ -8,7 +8,17 @@ import time
 from typing import Any
 
 import pytest
-from tests.api.audio.conftest import AUTHORIZED, LISTENER, SLOW, SPEECH, audio_of, talking, until_busy
+from tests.api.audio.conftest import (
+    AUTHORIZED,
+    INTERRUPTED,
+    LISTENER,
+    SLOW,
+    SPEECH,
+    audio_of,
+    failures,
+    talking,
+    until_busy,
+)
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
@@ -61,8 +71,8 @@ async def test_long_text_without_an_end_is_spoken_too(url):
 
 
 async def test_a_clear_stops_what_is_spoken(url, slow):
-    """What is to be said takes half a minute."""
-    async with talking(url, asking(SLOW.name, max_partial_length="2000")) as talk:
+    """What is to be said takes half a minute. To be stopped is no failure."""
+    async with talking(url, asking(INTERRUPTED.name, max_partial_length="2000")) as talk:
         await talk.next()
         await talk.send("input_text_buffer.append", text="One. " + "word " * 300 + ". Another one. And more")
         await talk.until("delta")
@@ -75,6 +85,7 @@ async def test_a_clear_stops_what_is_spoken(url, slow):
         await talk.send("input_text_buffer.commit")
         await talk.until("done")
     await until_busy(slow, 0)
+    assert await failures(url, INTERRUPTED.name, 2) == 0
 
 
 async def test_the_session_can_be_changed(url):
@@ -84,6 +95,7 @@ async def test_the_session_can_be_changed(url):
         await talk.send("tts_session.updated", session=change)
         session = (await talk.next())["session"]
         assert (session["voice"], session["language"]) == ("bella", "fr")
+        assert session["extra_params"] == change["extra_params"]
         await talk.send("tts_session.updated", session={"model": SLOW.name})
         assert (await talk.next())["session"]["model"] == SLOW.name
         await talk.send("tts_session.updated", session={"model": "test/none"})
@@ -97,11 +109,25 @@ async def test_a_commit_of_nothing_is_done(url):
         assert kinds(await talk.until("done")) == ["created", "done"]
 
 
+async def test_what_has_no_words_is_left_out(url):
+    async with talking(url, asking()) as talk:
+        rules = {"pronunciation_dict": ["🙂/a smile"]}
+        await talk.send("tts_session.updated", session={"extra_params": rules})
+        await talk.send("input_text_buffer.append", text="Sure! 😀!\n---\n🙂\n日本語。🎉")
+        await talk.send("input_text_buffer.commit")
+        events = await talk.until("done")
+        assert len(audio_of(events)) == 960 * (len("Sure!") + len("🙂") + len("日本語。"))
+        await talk.send("input_text_buffer.append", text="…")
+        await talk.send("input_text_buffer.commit")
+        assert kinds(await talk.until("done")) == ["received", "done"]
+
+
 async def test_an_unknown_voice_fails_and_the_session_goes_on(url):
     async with talking(url, asking(voice="nobody")) as talk:
-        await talk.send("input_text_buffer.append", text="Hello.")
-        failed = (await talk.until("failed"))[-1]
-        assert failed["error"]["type"] == "invalid_request_error" and "nobody" in failed["error"]["message"]
+        await talk.send("input_text_buffer.append", text="Hello.\n" * 20)
+        for _ in range(20):
+            error = (await talk.until("failed"))[-1]["error"]
+            assert error["type"] == "invalid_request_error" and "nobody" in error["message"]
         await talk.send("tts_session.updated", session={"voice": "heart"})
         await talk.send("input_text_buffer.append", text="Hello.")
         await talk.until("delta")

@@ -33,18 +33,20 @@ async def test_json_is_the_text(client, path):
     assert (await heard(client, path)).json() == {"text": TEXT}
 
 
-async def test_verbose_json_has_segments_and_on_request_words(client):
-    found = await verbose(client)
+@pytest.mark.parametrize(("path", "task"), [(TRANSCRIBE, "transcribe"), (TRANSLATE, "translate")])
+async def test_verbose_json_has_segments_and_on_request_words(client, path, task):
+    found = await verbose(client, path)
     assert found["segments"] == [{"id": 0, "start": 0.0, "end": 2.0, "text": TEXT}]
-    assert (found["duration"], found["language"], found["task"]) == (2.0, "english", "transcribe")
+    assert (found["duration"], found["language"], found["task"]) == (2.0, "english", task)
     assert "words" not in found and "speaker_segments" not in found
     for fields in (
         {"timestamp_granularities": "word"},
         {"timestamp_granularities": "segment,word"},
+        {"timestamp_granularities": ["word", "segment"]},
         {"timestamp_granularities[]": ["segment", "word"]},
         {"timestamp_granularities[0]": "segment", "timestamp_granularities[1]": "word"},
     ):
-        found = await verbose(client, **fields)
+        found = await verbose(client, path, **fields)
         assert found["words"][1] == {"word": "of", "start": 0.5, "end": 1.0}
         assert found["segments"]
 
@@ -87,6 +89,8 @@ async def test_diarisation_says_who_spoke_each_word(client, given):
         ({"temperature": "2"}, "temperature"),
         ({"temperature": "nan"}, "temperature"),
         ({"timestamp_granularities": "letter"}, "timestamp_granularities"),
+        ({"timestamp_granularities": ["word", "letter"]}, "timestamp_granularities"),
+        ({"timestamp_granularities": ["word"] * 4000}, "timestamp_granularities"),
         ({"min_speakers": "3", "max_speakers": "2"}, "max_speakers"),
         ({"max_speakers": "0"}, "max_speakers"),
         ({"diarize": "maybe"}, "diarize"),
@@ -98,6 +102,14 @@ async def test_what_is_wrong_is_a_400_that_names_the_field(client, fields, param
     answer = await client.post(TRANSCRIBE, files={"file": FILE}, data={"model": LISTENER.name, **fields})
     assert answer.status_code == 400, answer.text
     assert answer.json()["error"]["param"].split(".")[0] == param
+
+
+@pytest.mark.parametrize(("path", "other"), [(TRANSCRIBE, ", or 'auto'"), (TRANSLATE, "")])
+@pytest.mark.parametrize("language", ["english", "en_US"])
+async def test_an_unreadable_language_is_told_what_one_is(client, path, other, language):
+    data = {"model": LISTENER.name, "language": language}
+    error = (await client.post(path, files={"file": FILE}, data=data)).json()["error"]
+    assert error["message"] == f"`language` should be an ISO 639-1 code such as `en`{other}."
 
 
 async def test_bodies_that_are_none(client):

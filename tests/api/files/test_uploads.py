@@ -118,6 +118,25 @@ async def test_the_contracts_upload_whatever_the_order_of_its_parts(client: http
         assert await content(client, file["id"]) == LINES
 
 
+@pytest.mark.parametrize("path", ["/v1/files", "/v1/files/upload"])
+@pytest.mark.parametrize("order", [("checksum", "file"), ("file", "checksum")])
+async def test_bytes_that_come_with_another_checksum_are_refused(
+    client: httpx.AsyncClient, blobs: Blobs, project: str, path: str, order: tuple[str, str]
+) -> None:
+    async def sent(checksum: str) -> httpx.Response:
+        parts = {"file": ("x.jsonl", LINES), **fields(checksum=checksum)}
+        form = [("purpose", (None, "fine-tune")), *((name, parts[name]) for name in order)]
+        return await client.post(path, files=form)
+
+    for wrong, code in ((sha256(b"other"), "checksum_mismatch"), ("abc", None)):
+        answer = await sent(wrong)
+        assert answer.status_code == 400
+        error = answer.json()["error"]
+        assert (error["param"], error["code"]) == ("checksum", code)
+        await nothing_is_left(client, blobs, project)
+    assert (await sent(sha256(LINES).upper())).json()["checksum"] == sha256(LINES)
+
+
 @one_kind
 async def test_what_is_wrong_with_an_announcement_is_said(client: httpx.AsyncClient) -> None:
     for said, param in (

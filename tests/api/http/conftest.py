@@ -43,6 +43,8 @@ class Body(BaseModel):
     model: str
     messages: list[Message] = []
     n: int = 1
+    pair: Annotated[list[str], Field(min_length=2)] | str = ""
+    names: str | Annotated[list[str], Field(min_length=1)] = ""
     anything: object = None
 
 

@@ -167,6 +167,8 @@ async def test_a_stream_that_fails_before_it_begins_has_a_status(http):
             "messages.0.content.0.type",
             "`messages.0.content.0.type` is required: add it.",
         ),
+        ({"model": "m", "names": []}, "names", "`names` must not be empty."),
+        ({"model": "m", "pair": ["one"]}, "pair", "`pair` must have at least 2 items."),
         ([], None, "The body should be a valid dictionary or object"),
     ],
 )

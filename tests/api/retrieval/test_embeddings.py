@@ -78,6 +78,7 @@ async def test_names_the_field_where_the_input_is_not_text(client: httpx.AsyncCl
     error = await refused(client, input=wrong)
     assert error["type"] == "invalid_request_error"
     assert error["param"].startswith("input")
+    assert (error["message"] == "`input` must not be empty.") == (wrong == [])
 
 
 @pytest.mark.parametrize(

@@ -93,7 +93,6 @@ async def test_an_embedding_model_reranks_too(client: httpx.AsyncClient) -> None
     [
         ("documents", []),
         ("documents", "text"),
-        ("documents.0", ["text", {"text": "object"}]),
         ("documents.0", [1]),
         ("top_n", 0),
         ("top_n", "two"),
@@ -106,6 +105,18 @@ async def test_an_embedding_model_reranks_too(client: httpx.AsyncClient) -> None
 async def test_names_the_field_that_is_wrong(client: httpx.AsyncClient, field: str, wrong: Any) -> None:
     error = await refused(client, **{field.partition(".")[0]: wrong})
     assert error["param"] == field
+
+
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        ([], "`documents` must not be empty."),
+        (["text", {}], "`documents.1` should be a valid string."),
+        ([{}, "text"], "`documents.1` should be a valid dictionary."),
+    ],
+)
+async def test_documents_are_all_as_the_first(client: httpx.AsyncClient, wrong: Any, told: str) -> None:
+    assert (await refused(client, documents=wrong))["message"] == told
 
 
 async def test_a_model_of_another_type_is_refused_by_name(client: httpx.AsyncClient) -> None:

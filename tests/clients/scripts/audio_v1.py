@@ -40,6 +40,11 @@ def check_speech_stream() -> None:
 def check_transcription() -> None:
     heard = client.audio.transcriptions.create(file=FILE, model=LISTENER, language="en")
     assert heard.text
+    both = ["word", "segment"]
+    timed = client.audio.transcriptions.create(
+        file=FILE, model=LISTENER, response_format="verbose_json", timestamp_granularities=both
+    )
+    assert timed.words and timed.segments
     with Path(FILE).open("rb") as file:
         detailed = client.audio.transcriptions.create(
             file=file,

@@ -2,6 +2,7 @@
 
 import json
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -181,6 +182,28 @@ async def test_rerank_prints_the_documents_in_order(scripted: Scripted) -> None:
         ["0.1000", "0", "first"],
     ]
     assert scripted.asked[0][1]["top_n"] == 2
+
+
+@pytest.mark.parametrize("name", [".", "/", "a-folder", "a-file/z.wav", "/proc/z.wav"])
+async def test_speech_that_cannot_be_written_is_one_line_and_status_1(
+    scripted: Scripted, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a-folder").mkdir()
+    (tmp_path / "a-file").touch()
+    scripted.answers = [web.Response(body=b"RIFF")]
+    ran = await scripted.run("audio", "speech", "Hi", "--model", "m", "-o", name)
+    assert (ran.status, ran.out, ran.err.count("\n")) == (1, "", 1)
+    assert f"{name} cannot be written (" in ran.err and "another place with --output" in ran.err
+    assert sorted(it.name for it in tmp_path.iterdir()) == ["a-file", "a-folder"]
+
+
+async def test_speech_is_written_to_a_file_or_to_stdout(scripted: Scripted, tmp_path: Path) -> None:
+    scripted.answers = [web.Response(body=b"RIFF"), web.Response(body=b"RIFF")]
+    said = tmp_path / "new" / "said.wav"
+    await scripted.run("audio", "speech", "Hi", "--model", "m", "-o", str(said))
+    assert (said.read_bytes(), list(said.parent.iterdir())) == (b"RIFF", [said])
+    assert (await scripted.run("audio", "speech", "Hi", "--model", "m")).out == "RIFF"
 
 
 # --- servers, errors and exit statuses ----------------------------------------------------------------------

@@ -42,6 +42,11 @@ def test_an_error_names_the_line_as_editors_count_it_and_the_field() -> None:
     assert "must be a string or a list of parts, but it is a number" in found.message
 
 
+def test_a_line_without_columns_is_told_which_there_are() -> None:
+    assert error({}).message.startswith("The line has no columns. Formats and their columns: general: text;")
+    assert error({"a": 1}).message.startswith("The line has no format's columns, but a. Formats")
+
+
 def test_an_error_deep_inside_names_its_place_and_the_remedy() -> None:
     found = error(chat(user([text(), image("http://a/b.png")]), assistant([text()])))
     assert found.param == "messages[0].content[1].image_url.url"

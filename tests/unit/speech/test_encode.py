@@ -10,7 +10,7 @@ import pytest
 from scipy.signal import resample_poly
 
 from tutti.workers.http import Refused
-from tutti.workers.speech.encode import FORMS, RAW, Encoder, Form
+from tutti.workers.speech.encode import FORMS, RAW, Encoder, Form, rate_of
 
 HZ = 24_000
 Sound = np.ndarray[Any, np.dtype[np.float32]]
@@ -84,10 +84,26 @@ def test_a_wav_file_says_how_long_it_is() -> None:
     assert int.from_bytes(data[40:44], "little") == len(data) - 44 == pytest.approx(32_000, abs=4)
 
 
-def test_the_bit_rate_is_kept() -> None:
-    small, large = (len(b"".join(encoded(FORMS["mp3"], 44_100, rate))) for rate in (32_000, 192_000))
-    assert small == pytest.approx(2 * 32_000 / 8, rel=0.1)
-    assert large == pytest.approx(2 * 192_000 / 8, rel=0.1)
+@pytest.mark.parametrize("bit_rate", [32_000, 160_000, 192_000])
+@pytest.mark.parametrize("wanted_hz", [None, 44_100])
+def test_the_bit_rate_is_kept(bit_rate: int, wanted_hz: int | None) -> None:
+    rate_hz = rate_of(FORMS["mp3"], HZ, wanted_hz, bit_rate)
+    size = len(b"".join(encoded(FORMS["mp3"], rate_hz, bit_rate)))
+    assert size == pytest.approx(2 * bit_rate / 8, rel=0.1)
+
+
+def test_only_a_bit_rate_of_mp3_changes_the_sample_rate() -> None:
+    assert rate_of(FORMS["mp3"], HZ, None, 160_000) == HZ
+    assert rate_of(FORMS["mp3"], HZ, 8000, None) == 8000
+    assert rate_of(RAW["pcm_s16le"], HZ, None, 192_000) == HZ
+
+
+@pytest.mark.parametrize(("rate_hz", "most"), [(24_000, 160_000), (8000, 64_000)])
+def test_a_bit_rate_that_the_sample_rate_does_not_have_is_refused(rate_hz: int, most: int) -> None:
+    with pytest.raises(Refused, match=str(most)) as refused:
+        rate_of(FORMS["mp3"], HZ, rate_hz, 192_000)
+    assert refused.value.param == "bit_rate"
+    assert rate_of(FORMS["mp3"], HZ, rate_hz, most) == rate_hz
 
 
 def test_too_loud_is_cut_off_and_nothing_is_nothing() -> None:

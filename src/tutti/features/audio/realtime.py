@@ -172,7 +172,7 @@ class _Ear:
 
     async def _lost(self, error: TuttiError) -> None:
         """`event_type` says that it is about this item only, and not the end."""
-        await self._socket.mistake(error, item_id=f"item_{self._items}", event_type="completed")
+        await self._socket.tell(error, item_id=f"item_{self._items}", event_type="completed")
         self._items += 1
 
     def _completed(self, event: audio.Completed) -> dict[str, Any]:

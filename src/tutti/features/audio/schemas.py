@@ -2,13 +2,43 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+)
+from pydantic_core import PydanticCustomError
 from typing_extensions import TypeAliasType
 
 from tutti.engines.audio import SampleEncoding
 
-LANGUAGE = r"^[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*$"
-Language = Annotated[str, Field(pattern=LANGUAGE, max_length=32)]
+
+def _expected(form: str) -> WrapValidator:
+    """Says this of a value that is not so, rather than the pattern."""
+
+    def check(value: Any, valid: ValidatorFunctionWrapHandler) -> Any:
+        try:
+            return valid(value)
+        except ValidationError as error:
+            raise PydanticCustomError("form", "Input should be {form}", {"form": form}) from error
+
+    return WrapValidator(check)
+
+
+Language = Annotated[
+    str,
+    Field(pattern=r"^[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*$", max_length=32),
+    _expected("an ISO 639-1 code such as `en`"),
+]
+Pronunciation = Annotated[
+    str,
+    Field(max_length=256, pattern="^[^/]+/.+$"),
+    _expected("`source/replacement`, of at most 256 characters"),
+]
 
 
 def _whole(value: Any) -> Any:
@@ -21,7 +51,7 @@ class Body(BaseModel):
 
 
 class ExtraParams(Body):
-    pronunciation_dict: list[Annotated[str, Field(max_length=256, pattern="^[^/]+/.+$")]] | None = Field(
+    pronunciation_dict: list[Pronunciation] | None = Field(
         None,
         max_length=1000,
         description='Pronunciation rules, each entry "<source>/<replacement>", overriding how the model '

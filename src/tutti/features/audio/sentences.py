@@ -1,6 +1,7 @@
 """Cuts sentences off a text that is still being written."""
 
 import re
+from collections.abc import Sequence
 
 _END = re.compile(r"[.!?…]+[\"')\]»”’]*(?=\s|$)|[。！？]+|\n+")
 _SHORTENED = re.compile(
@@ -20,6 +21,12 @@ def cut(text: str, most: int) -> tuple[list[str], str]:
         whole.append(text[:at])
         text = text[at:]
     return [one.strip() for one in whole if one.strip()], text
+
+
+def sayable(sentence: str, pronunciation: Sequence[str]) -> bool:
+    """Has a letter or a digit, unlike an emoji or dashes, or what a "source/replacement" gives words to."""
+    sources = (rule.partition("/")[0].strip() for rule in pronunciation)
+    return any(map(str.isalnum, sentence)) or any(source in sentence for source in sources)
 
 
 def _end(text: str) -> int:

@@ -19,6 +19,7 @@ _UNREAD_S = 30.0
 """A client that takes nothing for so long is dropped."""
 _MOST_MISTAKES = 16
 _BINARY = 1003
+_LOST = 1006
 
 
 class Places:
@@ -39,11 +40,10 @@ class Places:
             self._free += 1
 
 
-class Ended(Exception):
-    """The session is over, and the client has been told why."""
-
-
 class Socket:
+    """Raises WebSocketDisconnect once the session is over, whichever side has ended it: a client that is to
+    know why has then been told."""
+
     def __init__(self, websocket: WebSocket, idle_s: float) -> None:
         self._websocket = websocket
         self._path: str = websocket.scope["path"]
@@ -57,8 +57,8 @@ class Socket:
         self._active_at = monotonic_s()
 
     async def receive(self, kind: Any) -> Any:
-        """The next event that is one: mistakes are answered. Raises Ended for a client that is silent or
-        makes too many, WebSocketDisconnect for one that has gone."""
+        """The next event that is one: mistakes are answered. A client that is silent, or makes too many, is
+        disconnected."""
         while True:
             text = await self._text()
             try:
@@ -66,18 +66,23 @@ class Socket:
             except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
                 await self.mistake(InvalidRequest(f"The event cannot be read: {error}."))
 
-    async def mistake(self, error: TuttiError, **more: Any) -> None:
-        """Tells the client; the session goes on, but not for ever."""
+    async def mistake(self, error: TuttiError) -> None:
+        """Of the client, which is told; the session goes on, but not for ever."""
         self._mistakes += 1
         if self._mistakes > _MOST_MISTAKES:
             await self.fail(InvalidRequest("Too many events could not be read."))
-        await self.send_raw(failure(self._path, error, **more))
+        await self.tell(error)
 
     async def fail(self, error: TuttiError, code: int | None = None) -> NoReturn:
         """Tells the client, and ends the session."""
-        await self.send_raw(failure(self._path, error))
-        await self._close(code or close_code(error))
-        raise Ended
+        code = code or close_code(error)
+        await self.tell(error)
+        await self._close(code)
+        raise WebSocketDisconnect(code)
+
+    async def tell(self, error: TuttiError, **more: Any) -> None:
+        """The session goes on, however often."""
+        await self.send_raw(failure(self._path, error, **more))
 
     async def send(self, event: Mapping[str, Any]) -> None:
         await self.send_raw(msgspec.json.encode(event))
@@ -87,7 +92,7 @@ class Socket:
             async with asyncio.timeout(self._unread_s):
                 await self._websocket.send_text(event.decode())
         except TimeoutError:
-            raise Ended from None
+            raise WebSocketDisconnect(_LOST) from None
 
     async def _text(self) -> str:
         message = await self._message()
@@ -110,7 +115,7 @@ class Socket:
             async with asyncio.timeout(self._unread_s):
                 await self._websocket.close(code)
         except TimeoutError:
-            raise Ended from None
+            raise WebSocketDisconnect(_LOST) from None
 
 
 @asynccontextmanager
@@ -120,13 +125,11 @@ async def session(websocket: WebSocket, idle_s: float) -> AsyncGenerator[Socket]
     socket = Socket(websocket, idle_s)
     try:
         yield socket
-    except (Ended, WebSocketDisconnect):
+    except WebSocketDisconnect:
         return
     except Exception as exc:
-        try:
+        with contextlib.suppress(WebSocketDisconnect):
             await socket.fail(from_exception(exc))
-        except (Ended, WebSocketDisconnect):
-            return
 
 
 async def both(first: asyncio.Task[Any], second: asyncio.Task[Any]) -> None:

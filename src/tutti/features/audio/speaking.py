@@ -7,7 +7,7 @@ client that does not read has them wait. A clear drops what is not spoken yet an
 import asyncio
 import base64
 from collections import deque
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +18,7 @@ from tutti.base.errors import InvalidRequest, NotFound, TuttiError
 from tutti.base.ids import new_id
 from tutti.base.model import Model
 from tutti.engines.audio import SpeechCall
-from tutti.features.audio.sentences import cut
+from tutti.features.audio.sentences import cut, sayable
 from tutti.features.audio.service import in_chunks, speaker, spoken, voice_of
 from tutti.features.audio.socket import Places, Socket, both, session
 from tutti.features.audio.speaking_events import Append, Clear, Commit, Event, Settings, Updated
@@ -176,6 +176,8 @@ class _Talk:
         return [self._speaking.get_name()]
 
     def _enqueue(self, text: str) -> None:
+        if not sayable(text, self._pronunciation):
+            return
         call = SpeechCall(
             model=self.model,
             text=text,
@@ -199,15 +201,17 @@ class _Talk:
             await self._socket.send(_done(work.item))
             return
         try:
-            with metered(self._platform.meter, self._who, work.call.model, "speech") as tally:
-                pieces = spoken(self._platform, work.call)
-                async with aclosing(pieces):
+            with (
+                metered(self._platform.meter, self._who, work.call.model, "speech") as tally,
+                suppress(asyncio.CancelledError),  # to be interrupted is no failure
+            ):
+                async with aclosing(spoken(self._platform, work.call)) as pieces:
                     async for chunk in in_chunks(pieces, _DELTA_BYTES, 2):
                         tally.piece()
                         self._socket.active()
                         await self._socket.send(_delta(work.item, chunk))
         except TuttiError as error:
-            await self._socket.mistake(error, item_id=work.item)
+            await self._socket.tell(error, item_id=work.item)
 
     def _shown(self) -> dict[str, Any]:
         return {
@@ -218,6 +222,7 @@ class _Talk:
             "voice": self._voice or next(iter(self.model.voices), None),
             "language": self._language,
             "max_partial_length": self._most,
+            "extra_params": {"pronunciation_dict": list(self._pronunciation)},
         }
 
 

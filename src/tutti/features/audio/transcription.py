@@ -49,7 +49,7 @@ async def transcribe(platform: Platform, request: Request) -> Response:
 
 async def translate(platform: Platform, request: Request) -> Response:
     async with _asked(platform, request, AudioTranslationRequest) as (asked, recording):
-        if (asked.language or "en").lower() not in ("en", "english"):
+        if (asked.language or "en").lower() != "en":
             raise InvalidRequest("English is the only language to translate into.", param="language")
         call = TranscriptionCall(
             model=await listener(platform, asked.model, caller(request).project_id),
@@ -127,7 +127,9 @@ async def _asked(
 
 def _multipart(request: Request, content_type: str) -> MultipartForm | None:
     kind = content_type.split(";")[0].strip().lower()
-    return MultipartForm(content_type, request.stream()) if kind == "multipart/form-data" else None
+    if kind != "multipart/form-data":
+        return None
+    return MultipartForm(content_type, request.stream(), lists=("timestamp_granularities",))
 
 
 def _joined(fields: Mapping[str, str]) -> dict[str, str]:

@@ -96,8 +96,10 @@ async def _settle(platform: Platform, job: BatchRun, ending: Ending) -> None:
     row = await _row(platform, job)
     if row.in_progress_at is None:
         return
-    async with job.write() as session:
-        await _update(session, job, finalizing_at=row.finalizing_at or now())
+    if row.finalizing_at is None:  # from here on lines are counted as failed that nobody has tried
+        tried = row.completed_lines + row.failed_lines
+        async with job.write() as session:
+            await _update(session, job, finalizing_at=now(), details={**row.details, "tried_lines": tried})
     ledger = await Ledger.open(job, platform.blobs)
     status = _status(job, row, ending)
     if status != "COMPLETED" and ledger.done < row.total_lines:

@@ -81,12 +81,19 @@ async def newest(platform: Platform, project_id: str, after: str | None, limit: 
     """Those made before `after`, the latest first."""
     query = select(Batch).where(Batch.project_id == project_id)
     if after:
-        last = await retrieve(platform, project_id, after)
+        last = await _predecessor(platform, project_id, after)
         earlier = and_(Batch.created_at == last.created_at, Batch.id < last.id)
         query = query.where(or_(Batch.created_at < last.created_at, earlier))
     query = query.order_by(Batch.created_at.desc(), Batch.id.desc()).limit(limit)
     async with platform.database.read() as session:
         return (await session.scalars(query)).all()
+
+
+async def _predecessor(platform: Platform, project_id: str, batch_id: str) -> Batch:
+    try:
+        return await retrieve(platform, project_id, batch_id)
+    except NotFound as error:
+        raise InvalidRequest(f"{error.message} Give the id of one to go on after.", param="after") from None
 
 
 async def request_cancel(platform: Platform, project_id: str, batch_id: str) -> Batch:
@@ -102,7 +109,11 @@ async def request_cancel(platform: Platform, project_id: str, batch_id: str) -> 
 
 
 async def _input_file(platform: Platform, project_id: str, file_id: str) -> File:
-    file = await files.find(platform, project_id, file_id)
+    try:
+        file = await files.find(platform, project_id, file_id)
+    except NotFound as error:
+        message = f"{error.message} Upload it with purpose `{_PURPOSE}`, and give its id."
+        raise NotFound(message, param="input_file_id", code=error.code) from None
     if file.purpose != _PURPOSE:
         raise InvalidRequest(
             f"{file.id} was uploaded for {file.purpose}: a batch needs a file with the purpose {_PURPOSE}.",

@@ -86,8 +86,8 @@ def _openai_status(row: Batch) -> OpenAIStatus:
 def _progress(row: Batch) -> float:
     if row.status == "COMPLETED":
         return 100.0
-    done = row.completed_lines + row.failed_lines
-    return round(100.0 * done / row.total_lines, 2) if row.total_lines else 0.0
+    tried = row.details.get("tried_lines", row.completed_lines + row.failed_lines)
+    return round(100.0 * tried / row.total_lines, 2) if row.total_lines else 0.0
 
 
 def _errors(row: Batch) -> LineErrors | None:

@@ -1,7 +1,7 @@
 """Bodies of uploads: multipart or urlencoded. A file part is never held in memory: it is handed on as it
 comes."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 from urllib.parse import parse_qsl
@@ -39,11 +39,11 @@ class _End:
 
 class MultipartForm:
     """Raises InvalidRequest wherever the body turns out not to be a form, or to end too early. The values of
-    a field `name[]`, which may come several times, are joined by commas."""
+    a field that may come several times, as one of `lists` or as `name[]`, are joined by commas."""
 
-    def __init__(self, content_type: str, body: AsyncIterator[bytes]) -> None:
+    def __init__(self, content_type: str, body: AsyncIterator[bytes], lists: Collection[str] = ()) -> None:
         self.fields: dict[str, str] = {}
-        self._events = _events(_boundary(content_type), body, self.fields)
+        self._events = _events(_boundary(content_type), body, _Reader(self.fields, lists))
 
     async def file(self) -> FilePart | None:
         """The first file part there is; before it comes, `fields` has the fields before it. None: there is
@@ -69,10 +69,11 @@ class MultipartForm:
 class _Reader:
     """What the parser calls; what it saw of files since the last look is in `events`."""
 
-    def __init__(self, fields: dict[str, str]) -> None:
+    def __init__(self, fields: dict[str, str], lists: Collection[str]) -> None:
         self.events: list[_Begin | bytes | _End] = []
         self.ended = False
         self._fields = fields
+        self._lists = lists
         self._header = bytearray()
         self._value = bytearray()
         self._disposition = b""
@@ -106,18 +107,18 @@ class _Reader:
     def part_data(self, data: bytes, start: int, end: int) -> None:
         if self._field is None:
             self.events.append(data[start:end])
-        elif len(self._text) + end - start > MAX_FIELD_BYTES:
-            raise InvalidRequest(f"The field is longer than {MAX_FIELD_BYTES} bytes.", param=self._field)
         else:
             self._text += data[start:end]
+            _check_length(self._field, self._text)
 
     def part_end(self) -> None:
         if self._field is None:
             self.events.append(_End())
             return
         value = _text(self._text)
-        if self._field.endswith("[]") and self._field in self._fields:
+        if self._is_list(self._field) and self._field in self._fields:
             value = f"{self._fields[self._field]},{value}"
+            _check_length(self._field, value)
         self._fields[self._field] = value
         if len(self._fields) > MAX_FIELDS:
             raise InvalidRequest(f"The form has more than {MAX_FIELDS} fields.")
@@ -125,11 +126,13 @@ class _Reader:
     def end(self) -> None:
         self.ended = True
 
+    def _is_list(self, name: str) -> bool:
+        return name in self._lists or name.endswith("[]")
+
 
 async def _events(
-    boundary: bytes, body: AsyncIterator[bytes], fields: dict[str, str]
+    boundary: bytes, body: AsyncIterator[bytes], reader: _Reader
 ) -> AsyncIterator[_Begin | bytes | _End]:
-    reader = _Reader(fields)
     try:
         parser = _parser(boundary, reader)
         async for chunk in body:
@@ -186,6 +189,11 @@ def _boundary(content_type: str) -> bytes:
     if not options.get(b"boundary"):
         raise InvalidRequest("The content-type does not name the boundary of the form.")
     return options[b"boundary"]
+
+
+def _check_length(field: str, value: str | bytearray) -> None:
+    if len(value) > MAX_FIELD_BYTES:
+        raise InvalidRequest(f"The field is longer than {MAX_FIELD_BYTES} bytes.", param=field)
 
 
 def _text(data: bytes | bytearray) -> str:

@@ -52,17 +52,22 @@ class Tally:
         self._check()
 
     def _check(self) -> None:
-        size_bytes, checksum = self._expected.size_bytes, self._expected.checksum
+        size_bytes = self._expected.size_bytes
         if self.size_bytes < self._expected.min_bytes:
             raise InvalidRequest("The file is empty.", param="file")
         if size_bytes is not None and self.size_bytes != size_bytes:
             raise InvalidRequest(f"{size_bytes} bytes were announced, {self.size_bytes} came.", param="file")
-        if checksum and self.checksum != checksum:
-            raise InvalidRequest(
-                "The bytes do not have the SHA-256 that was announced.",
-                param="checksum",
-                code="checksum_mismatch",
-            )
+        check_checksum(self._expected.checksum, self.checksum)
+
+
+def check_checksum(announced: str, found: str) -> None:
+    """Raises InvalidRequest; what was not announced cannot be wrong."""
+    if announced and announced != found:
+        raise InvalidRequest(
+            "The bytes do not have the SHA-256 that was announced.",
+            param="checksum",
+            code="checksum_mismatch",
+        )
 
 
 async def receive(

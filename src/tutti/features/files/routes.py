@@ -177,6 +177,7 @@ def _form(*, announced: bool) -> dict[str, Any]:
         "purpose": {"$ref": f"{schemas}FilePurpose"},
         "file_name": {"type": "string", "description": "The name of the file being uploaded"},
         "file_type": {"$ref": f"{schemas}FileType"},
+        "checksum": {"type": "string", "description": "SHA-256 of the bytes, in hex."},
     }
     bytes_ = {"type": "string", "format": "binary", "description": "The content of the file being uploaded"}
     with_bytes = {
@@ -187,7 +188,6 @@ def _form(*, announced: bool) -> dict[str, Any]:
     if not announced:
         content = {_MULTIPART: {"schema": with_bytes}}
     else:
-        properties["checksum"] = {"type": "string", "description": "SHA-256 of the bytes, in hex."}
         described = {"type": "object", "required": ["purpose", "file_name"], "properties": properties}
         content = {
             _MULTIPART: {"schema": {"anyOf": [described, with_bytes]}},

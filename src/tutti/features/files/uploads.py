@@ -11,7 +11,7 @@ from tutti.features.files.check import enqueue_check
 from tutti.features.files.deletion import discard, give_up
 from tutti.features.files.forms import FilePart, MultipartForm, parse
 from tutti.features.files.names import basename, file_type
-from tutti.features.files.reception import Expected, Received, compare, receive
+from tutti.features.files.reception import Expected, Received, check_checksum, compare, receive
 from tutti.features.files.schemas import Announcement, UploadForm
 from tutti.features.files.shapes import stored_purpose
 from tutti.serving.platform import Platform
@@ -72,7 +72,9 @@ async def upload(platform: Platform, project_id: str, form: MultipartForm, part:
         prefix = rows.prefix(project_id, file.id)
         received = await receive(platform.blobs, prefix, rows.new_blob(), part.data, expected)
         await form.finish()
-        return await finish(platform, file, received, parse(UploadForm, form.fields))
+        told = parse(UploadForm, form.fields)
+        check_checksum((told.checksum or "").lower(), received.checksum)
+        return await finish(platform, file, received, told)
     except Exception:
         await give_up(platform, file)
         raise

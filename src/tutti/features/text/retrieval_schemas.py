@@ -1,11 +1,17 @@
 """Bodies of POST /embeddings and POST /rerank. Component names are the contract's."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
 
 from tutti.features.text.responses import UsageData
 from tutti.features.text.schemas import Body, Count, JsonObject
+
+
+def _objects_or_strings(value: Any) -> str:
+    """As which documents are judged: all as the first one."""
+    return "objects" if isinstance(value, list) and value[:1] and isinstance(value[0], dict) else "strings"
+
 
 _Strings = Annotated[list[str], Field(min_length=1)]
 _Objects = Annotated[list[JsonObject], Field(min_length=1)]
@@ -47,9 +53,10 @@ class RerankRequest(Body):
 
     model: str = Field(description="The model to be used for the rerank request.")
     query: str = Field(description="The search query to be used for ranking.")
-    documents: _Objects | _Strings = Field(
-        description="List of documents, which can be either strings or objects."
-    )
+    documents: Annotated[
+        Annotated[_Objects, Tag("objects")] | Annotated[_Strings, Tag("strings")],
+        Discriminator(_objects_or_strings),
+    ] = Field(description="List of documents, which can be either strings or objects.")
     top_n: Count | None = Field(None, description="The number of top results to return.")
     return_documents: bool | None = Field(
         None, description="Whether to return supplied documents with the response."

@@ -177,6 +177,7 @@ class App:
         return await self._whole(script, msgspec.json.encode(heard))
 
     async def _realtime(self, body: Json) -> Answer:
+        text.of_completion({"prompt": body.get("prompt") or ""}, self._options)  # it may ask for an error
         return Answer(self._heard(Session(body)), content_type="application/x-ndjson")
 
     def _told(self, incoming: Incoming) -> Answer:

@@ -2,7 +2,7 @@
 # The types of PyAV say too little of codecs.
 """Samples as files of every audio format, and as bare samples, piece by piece."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from tempfile import SpooledTemporaryFile
 from typing import cast
@@ -20,13 +20,14 @@ _BLOCK_BYTES = 256 * 1024
 @dataclass(frozen=True)
 class Form:
     """A container and a codec by FFmpeg's names. `whole`: its header tells the size, so it comes at the end.
-    `bit_rate` is what it is written with where the request does not say. `effort` keeps a codec from taking
-    longer than the speaking does."""
+    `bit_rate` is what it is written with where the request does not say, `most_bits` the highest from each
+    sample rate on. `effort` keeps a codec from taking longer than the speaking does."""
 
     container: str
     codec: str
     content_type: str
     bit_rate: int | None = None
+    most_bits: Mapping[int, int] = field(default_factory=dict[int, int])
     whole: bool = False
     options: dict[str, str] = field(default_factory=dict[str, str])
     effort: dict[str, str] = field(default_factory=dict[str, str])
@@ -39,6 +40,7 @@ FORMS = {
         "libmp3lame",
         "audio/mpeg",
         128_000,
+        {8_000: 64_000, 16_000: 160_000, 32_000: 320_000},  # MPEG-2.5, MPEG-2, MPEG-1
         options={"write_xing": "0", "id3v2_version": "0"},
         effort={"compression_level": "7"},
     ),
@@ -50,6 +52,25 @@ RAW = {
     encoding: Form(encoding.removeprefix("pcm_"), encoding, "application/octet-stream")
     for encoding in ("pcm_f32le", "pcm_s16le", "pcm_mulaw", "pcm_alaw")
 }
+
+
+_BEST_HZ = 48_000
+"""Has every bit rate."""
+
+
+def rate_of(form: Form, given_hz: int, wanted_hz: int | None, bit_rate: int | None) -> int:
+    """To write with: as it is given where none is wanted, unless only a higher one has the bit rate. Raises
+    Refused."""
+    rate_hz = wanted_hz or given_hz
+    most = max((bits for from_hz, bits in form.most_bits.items() if from_hz <= rate_hz), default=None)
+    if bit_rate is None or most is None or bit_rate <= most:
+        return rate_hz
+    if wanted_hz is None:
+        return _BEST_HZ
+    raise Refused(
+        f"At {wanted_hz} Hz this format has no bit rate above {most}: leave `sample_rate` out.",
+        "bit_rate",
+    )
 
 
 class Encoder:

@@ -11,7 +11,7 @@ from typing import Annotated, Literal, TypeVar
 import msgspec
 
 from tutti.workers.http import Refused
-from tutti.workers.speech.encode import FORMS, RAW, Encoder
+from tutti.workers.speech.encode import FORMS, RAW, Encoder, rate_of
 from tutti.workers.speech.model import Samples, SpeechModel, Voice
 from tutti.workers.speech.phonemes import check_language
 from tutti.workers.speech.pieces import pieces, pronounced
@@ -96,4 +96,5 @@ class Speaker:
         raw = request.response_format == "raw"
         form = RAW[request.response_encoding] if raw else FORMS[request.response_format]
         given_hz = self._model.rate_hz
-        return Encoder(form, given_hz, request.sample_rate or given_hz, request.bit_rate)
+        rate_hz = rate_of(form, given_hz, request.sample_rate, request.bit_rate)
+        return Encoder(form, given_hz, rate_hz, request.bit_rate)

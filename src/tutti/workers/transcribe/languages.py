@@ -1,5 +1,7 @@
 """The languages that Whisper knows, by their ISO 639-1 codes, with the names that it gives them."""
 
+from tutti.workers.http import Refused
+
 LANGUAGES = {
     "en": "english", "zh": "chinese", "de": "german", "es": "spanish", "ru": "russian", "ko": "korean",
     "fr": "french", "ja": "japanese", "pt": "portuguese", "tr": "turkish", "pl": "polish", "ca": "catalan",
@@ -19,3 +21,9 @@ LANGUAGES = {
     "bo": "tibetan", "tl": "tagalog", "mg": "malagasy", "as": "assamese", "tt": "tatar", "haw": "hawaiian",
     "ln": "lingala", "ha": "hausa", "ba": "bashkir", "jw": "javanese", "su": "sundanese", "yue": "cantonese",
 }  # fmt: skip
+
+
+def check_language(code: str | None) -> None:
+    """None is any. Raises Refused."""
+    if code is not None and code not in LANGUAGES:
+        raise Refused(f"Whisper does not know the language {code[:20]!r}.", "language")

@@ -41,10 +41,8 @@ def format_of(fields: Json) -> str:
     """Raises Wrong unless it has exactly one format's columns."""
     formats = [name for name, columns in COLUMNS.items() if all(column in fields for column in columns)]
     if not formats:
-        has = ", ".join(map(shown, fields)) or "none"
-        raise Wrong(
-            f"The line has no format's columns, but {has}. Formats and their columns: {_SAYS}.", code="format"
-        )
+        has = f"no format's columns, but {', '.join(map(shown, fields))}" if fields else "no columns"
+        raise Wrong(f"The line has {has}. Formats and their columns: {_SAYS}.", code="format")
     allowed = {*COLUMNS[formats[0]], *EXTRA.get(formats[0], ())}
     for column in fields:
         if column not in allowed:
