@@ -151,6 +151,23 @@ async def test_a_limit_of_no_tokens_generates_none(smol: Running, stream: bool) 
     assert usage_of(deltas) == Usage(prompt_tokens=4)
 
 
+async def test_an_empty_prompt_is_refused_where_the_tokeniser_begins_with_nothing(smol: Running) -> None:
+    for max_tokens in (0, 5):
+        with pytest.raises(InvalidRequest) as refused:
+            await complete(smol, "", max_tokens=max_tokens)
+        assert refused.value.param == "prompt"
+
+
+async def test_tokens_are_counted_as_they_come_also_those_that_are_half_a_character(smol: Running) -> None:
+    deltas = await talk(smol, "repeat 🌟🌟🌟", stream=True, logprobs=1)
+    counts = [delta.usage.completion_tokens for delta in deltas if delta.usage is not None]
+    assert len(counts) == len(deltas)
+    assert counts == sorted(counts)
+    assert {delta.usage.prompt_tokens for delta in deltas if delta.usage} == {usage_of(deltas).prompt_tokens}
+    told = sum(len(delta.tokens) for delta in deltas)
+    assert 0 < told < usage_of(deltas).completion_tokens == 12
+
+
 async def test_a_limit_of_one_token_generates_one(smol: Running) -> None:
     assert usage_of(await complete(smol, max_tokens=1)).completion_tokens == 1
 
@@ -329,6 +346,7 @@ async def test_an_answer_matches_its_regular_expression(smol: Running, pattern: 
     "constraint",
     [
         Constraint(kind="json_schema", schema={"type": "text"}),
+        Constraint(kind="json_schema", schema={"enum": []}),
         Constraint(kind="json_schema", schema={"$ref": "http://127.0.0.1/x"}),
         Constraint(kind="json_schema", schema={"allOf": [{"type": "string"}, {"type": "integer"}]}),
         Constraint(kind="json_schema", schema={"type": "string", "pattern": "(?=x)"}),

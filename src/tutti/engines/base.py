@@ -157,7 +157,8 @@ class Usage(msgspec.Struct, frozen=True, gc=False):
 
 
 class Delta(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """A piece of one choice. `usage` and `finish_reason` end it, `prompt` (echo) begins it."""
+    """A piece of one choice. `finish_reason` ends it, `prompt` (echo) begins it. `usage` is what was used so
+    far: engines that count as they go give it with every piece, the others at the end."""
 
     text: str = ""
     reasoning: str = ""

@@ -16,6 +16,7 @@ _TYPES = frozenset({"null", "boolean", "integer", "number", "string", "array", "
 _SCHEMAS = ("items", "additionalProperties", "additionalItems")
 _LISTS = ("anyOf", "oneOf", "allOf", "prefixItems", "items")
 _MAPS = ("properties", "patternProperties", "$defs", "definitions")
+_NEVER_EMPTY = ("type", "enum", "anyOf", "oneOf")
 _MAX_SCHEMAS = 5000
 _BOUNDS = (("minimum", "maximum"), ("minLength", "maxLength"), ("minItems", "maxItems"))
 _KINDS: Mapping[str, type | tuple[type, ...]] = {
@@ -127,6 +128,9 @@ def _check(schema: Any, path: str, root: Json, param: str) -> None:
     for kind in cast(list[Any], kinds) if isinstance(kinds, list) else [kinds]:
         if not isinstance(kind, str) or kind not in _TYPES:
             raise _wrong(f"there is no type {kind!r}", path, param)
+    for keyword in _NEVER_EMPTY:
+        if schema.get(keyword) == []:
+            raise _wrong(f"{keyword} is empty, so nothing can match it", path, param)
     for keyword, kind in _KINDS.items():
         if keyword in schema and not isinstance(schema[keyword], kind):
             raise _wrong(f"{keyword} has a value of a wrong kind", path, param)

@@ -16,7 +16,8 @@ from tutti.engines.base import Delta, FinishReason, Refusal, Token, TopToken, Us
 from tutti.engines.sse import EventSplitter
 
 _FINISH: dict[str, FinishReason] = {"eos": "eos", "limit": "length", "word": "stop"}
-_JSON_STARTS = '{["-0123456789tfn \n'
+_JSON_STARTS = '{["-0123456789 \n'
+_JSON_WORDS = ("true", "false", "null")
 _TEMPLATE_REFUSES = re.compile(r"jinja|template", re.I)
 
 
@@ -97,10 +98,10 @@ class NativeReader:
         if self._unproved_json:
             self._prove_json(chunk)
         tokens = self._tokens(chunk)
-        if chunk.stop_type is None:
-            return Delta(text=chunk.content, tokens=tokens)
-        self._ended = True
         usage = Usage(chunk.tokens_evaluated, chunk.tokens_predicted, chunk.cached)
+        if chunk.stop_type is None:
+            return Delta(text=chunk.content, tokens=tokens, usage=usage)
+        self._ended = True
         finish = _FINISH.get(chunk.stop_type, "stop")
         return Delta(text=chunk.content, tokens=tokens, finish_reason=finish, usage=usage)
 
@@ -112,10 +113,17 @@ class NativeReader:
 
     def _prove_json(self, chunk: Native) -> None:
         """llama.cpp only logs it when it could not compile a schema, and generates without one."""
-        if chunk.content[:1] in _JSON_STARTS and (chunk.content or chunk.stop_type != "eos"):
+        if _begins_json(chunk.content) and (chunk.content or chunk.stop_type != "eos"):
             self._unproved_json = not chunk.content
             return
-        raise InvalidRequest("The JSON schema cannot be enforced.", param="response_format")
+        raise InvalidRequest(
+            "The JSON schema cannot be enforced: its parts contradict one another, or are not supported.",
+            param="response_format",
+        )
+
+
+def _begins_json(text: str) -> bool:
+    return text[:1] in _JSON_STARTS or any(text[: len(word)] == word[: len(text)] for word in _JSON_WORDS)
 
 
 def _decoded(payload: bytes) -> Native:

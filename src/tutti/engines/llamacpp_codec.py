@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from tutti.base.errors import Unavailable
+from tutti.base.errors import InvalidRequest, Unavailable
 from tutti.base.model import Model
 from tutti.engines.base import (
     ChatCall,
@@ -73,6 +73,8 @@ class Dialect:
             yield batch
 
     async def complete(self, upstream: Upstream, call: CompletionCall) -> Batches:
+        if not call.prompt:
+            await _require_start(upstream, call)
         first = await _prompt_of(upstream, call, call.prompt)
         if call.max_tokens == 0:
             yield [await _nothing(upstream, call.prompt, first)]
@@ -142,6 +144,15 @@ async def _fitted(upstream: Upstream, call: Call, prompt: str) -> int | None:
     if call.max_tokens is None or surely_fits(len(prompt.encode()), call):
         return call.max_tokens
     return fitting(len(await _ids(upstream, prompt, parse_special=True)), call)
+
+
+async def _require_start(upstream: Upstream, call: CompletionCall) -> None:
+    """From an empty prompt a model goes on where its tokeniser puts a token before every text."""
+    if not await _ids(upstream, call.prompt, parse_special=True):
+        raise InvalidRequest(
+            f"`prompt` is empty, and {call.model.name} needs at least one token to go on from.",
+            param="prompt",
+        )
 
 
 async def _cut(upstream: Upstream, model: Model, text: str) -> str | list[int]:

@@ -29,13 +29,14 @@ class Entry(TopEntry, gc=False):
 
 
 class Logprobs(msgspec.Struct, gc=False):
-    """`content` is OpenAI's form for chats, the other fields are its older form for completions."""
+    """`content` is OpenAI's form for chats, the other fields are its older form for completions. There
+    Together has one object of alternatives, whatever the number of tokens."""
 
     content: list[Entry] | None = None
     tokens: list[str] | None = None
     token_ids: list[int] | None = None
     token_logprobs: list[float | None] | None = None
-    top_logprobs: list[dict[str, float] | None] | None = None
+    top_logprobs: list[dict[str, float] | None] | dict[str, float] | None = None
 
 
 class Function(msgspec.Struct, gc=False):
@@ -72,6 +73,7 @@ class Choice(msgspec.Struct, gc=False):
     delta: Message | None = None
     message: Message | None = None
     logprobs: Logprobs | float | None = None
+    top_logprobs: dict[str, float] | None = None
     finish_reason: str | None = None
     stop_reason: str | int | msgspec.UnsetType | None = msgspec.UNSET
     token_ids: list[int] | None = None
@@ -196,11 +198,11 @@ def _tokens(choice: Choice, message: Message, text: str) -> tuple[Token, ...]:
     ids = choice.token_ids or ([] if message.token_id is None else [message.token_id])
     if isinstance(choice.logprobs, Logprobs):
         return _with_logprobs(choice.logprobs, ids)
-    logprob = choice.logprobs
+    logprob, top = choice.logprobs, _ranked(choice.top_logprobs)
     if not ids:
-        return () if logprob is None else (Token(text, None, logprob),)
+        return () if logprob is None else (Token(text, None, logprob, top),)
     # Which letters belong to which of several tokens is not known: the first gets them all.
-    return (Token(text, ids[0], logprob), *(Token("", token_id) for token_id in ids[1:]))
+    return (Token(text, ids[0], logprob, top), *(Token("", token_id) for token_id in ids[1:]))
 
 
 def _with_logprobs(logprobs: Logprobs, ids: Sequence[int]) -> tuple[Token, ...]:
@@ -214,6 +216,8 @@ def _with_logprobs(logprobs: Logprobs, ids: Sequence[int]) -> tuple[Token, ...]:
     known = logprobs.token_ids or ids
     known = known if len(known) == len(texts) else ()
     values, tops = logprobs.token_logprobs or (), logprobs.top_logprobs or ()
+    if isinstance(tops, dict):  # nor is it which alternatives belong to which
+        tops = (tops,)
     return tuple(
         Token(text, _at(known, place), _at(values, place), _ranked(_at(tops, place)))
         for place, text in enumerate(texts)

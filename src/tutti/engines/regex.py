@@ -12,6 +12,7 @@ from tutti.base.errors import InvalidRequest
 Ranges = tuple[tuple[int, int], ...]
 
 _MAX_REPEAT = 1000
+_TOO_OFTEN = f"more than {_MAX_REPEAT} repetitions"
 _MAX_SIZE = 20_000  # of the grammar with its repetitions written out: llama.cpp does write them out
 _MAX_DEPTH = 60
 _LAST = 0x10FFFF
@@ -130,7 +131,7 @@ class _Reader:
         if most is None and part.empty:
             raise self._wrong("something that may be empty is repeated without end")
         if max(least, most or 0) > _MAX_REPEAT:
-            raise self._wrong(f"more than {_MAX_REPEAT} repetitions")
+            raise self._wrong(_TOO_OFTEN)
         size = part.size * (least + 1 if most is None else most)
         end = "" if most is None else str(most)
         return self._sized(_Part(f"{part.text}{{{least},{end}}}", size, part.empty or least == 0))
@@ -145,6 +146,8 @@ class _Reader:
         least, comma, most = self._pattern[self._at : end].partition(",") if end > 0 else ("", "", "")
         if not (_is_number(least) and (not most or _is_number(most))):
             raise self._wrong("repetitions are written {m}, {m,} or {m,n}")
+        if max(len(least), len(most)) > len(str(_MAX_REPEAT)):  # Python reads no more than 4300 digits
+            raise self._wrong(_TOO_OFTEN)
         self._at = end + 1
         low = int(least)
         high = int(most) if most else (None if comma else low)
@@ -247,7 +250,7 @@ class _Reader:
 
 
 def _is_number(text: str) -> bool:
-    return text.isascii() and text.isdigit() and len(text) <= 6
+    return text.isascii() and text.isdigit()
 
 
 def _merged(ranges: Ranges) -> Ranges:

@@ -6,7 +6,8 @@ slots (requests at once, default 64), and dialect, which says what the server kn
 
 - `compatible` (default)  nothing;
 - `openai`                max_completion_tokens in place of max_tokens;
-- `together`              top_k, min_p, repetition_penalty, logprobs as a number;
+- `together`              top_k, min_p, repetition_penalty, logprobs as a number. A whole answer has the
+                          alternatives of all its tokens in one object: its first token gets them;
 - `vllm`                  everything that our own vLLM engine uses.
 """
 

@@ -25,6 +25,12 @@ ANSWER = TypeAdapter(ChatCompletionResponse)
 CHUNK = TypeAdapter(ChatCompletionChunk)
 
 
+def called(arguments: str) -> dict[str, Any]:
+    """A message of the model that calls a tool."""
+    call = {"id": "c1", "type": "function", "function": {"name": "g", "arguments": arguments}}
+    return {"role": "assistant", "content": None, "tool_calls": [call]}
+
+
 def text_of(chunks: list[Any], index: int = 0, field: str = "content") -> str:
     choices = [choice for chunk in chunks for choice in chunk["choices"] if choice["index"] == index]
     return "".join(choice["delta"].get(field) or "" for choice in choices)
@@ -318,6 +324,8 @@ async def test_every_kind_of_message_is_taken(client: Client) -> None:
         {"role": "user", "content": "u", "name": "me"},
         {"role": "assistant", "function_call": {"name": "add", "arguments": "{}"}},
         {"role": "function", "name": "add", "content": "3"},
+        called(""),
+        {"role": "tool", "tool_call_id": "c1", "content": "4"},
         {"role": "assistant", "content": [{"type": "text", "text": "three"}]},
         {"role": "user", "content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]},
     ]
@@ -375,12 +383,25 @@ async def test_reasoning_options_warn_where_the_model_does_not_reason(client: Cl
         ({"messages": [{"role": "nobody", "content": ""}]}, "messages.0.role"),
         ({"messages": [{"role": "tool", "content": ""}]}, "messages.0.tool_call_id"),
         ({"messages": [{"role": "user", "content": [{"type": "text"}]}]}, "messages.0.content.0.text"),
+        ({"messages": [called('{"l')]}, "messages.0.tool_calls.0.function.arguments"),
+        ({"messages": [called("not json")]}, "messages.0.tool_calls.0.function.arguments"),
+        ({"messages": [called("[1]")]}, "messages.0.tool_calls.0.function.arguments"),
+        ({"messages": [called("{" * 100_000)]}, "messages.0.tool_calls.0.function.arguments"),
+        (
+            {"messages": [{"role": "assistant", "function_call": {"name": "f", "arguments": "5"}}]},
+            "messages.0.function_call.arguments",
+        ),
         ({"tools": [{"function": {"parameters": {}}}]}, "tools.0.function.name"),
         ({"tool_choice": "required"}, "tool_choice"),
         ({"tools": [ADD], "tool_choice": "sub"}, "tool_choice"),
         ({"tools": [ADD], "function_call": {"name": "sub"}}, "function_call"),
         ({"response_format": {"type": "xml"}}, "response_format.type"),
         ({"response_format": {"type": "regex", "pattern": "("}}, "response_format.pattern"),
+        (
+            {"response_format": {"type": "regex", "pattern": f"a{{{'9' * 5000}}}"}},
+            "response_format.pattern",
+        ),
+        ({"chat_template_kwargs": {"messages": 5}}, "chat_template_kwargs.messages"),
         ({"reasoning_effort": "extreme"}, "reasoning_effort"),
         ({"context_length_exceeded_behavior": "panic"}, "context_length_exceeded_behavior"),
         ({"model": EMBEDDING.name}, "model"),

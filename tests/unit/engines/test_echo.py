@@ -92,6 +92,22 @@ async def test_thinking(echo: Running) -> None:
     assert text_of(await say(echo, chat("think: let me see; yes"))) == "<think>let me see</think>yes"
 
 
+@pytest.mark.parametrize(
+    ("schema", "reason"),
+    [
+        ({"type": "foo"}, "no type 'foo'"),
+        ({"required": ["a"], "properties": {"a": {"enum": []}}}, "enum is empty"),
+        ({"type": []}, "type is empty"),
+    ],
+)
+async def test_a_schema_that_nothing_matches_is_refused(echo: Running, schema: Any, reason: str) -> None:
+    with pytest.raises(Refusal) as refused:
+        await say(echo, chat("Bob", constraint=Constraint(kind="json_schema", schema=schema)))
+    error = ECHO.error(refused.value)
+    assert error.status == 400
+    assert reason in error.message
+
+
 async def test_schemas_and_patterns_are_kept(echo: Running) -> None:
     schema = {
         "$defs": {"kind": {"enum": ["x", "y"]}},

@@ -44,6 +44,10 @@ def test_a_sound_schema_is_passed_on(schema: dict[str, Any]) -> None:
         {"pattern": "(a"},
         {"patternProperties": {"(?=a)": {}}},
         {"type": "integer", "minimum": 5, "maximum": 3},
+        {"enum": []},
+        {"properties": {"a": {"anyOf": []}}},
+        {"oneOf": []},
+        {"type": []},
         {"anyOf": [{"type": "integer"}] * 6000},
     ],
 )

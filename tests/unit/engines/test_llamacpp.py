@@ -83,11 +83,13 @@ async def test_an_error_within_a_stream_is_raised() -> None:
 
 
 def test_output_that_is_no_json_shows_that_the_schema_was_not_enforced() -> None:
-    for content, stop_type in (("Sure!", None), ("", "eos")):
+    for content, stop_type in (("Sure!", None), ("the", None), ("", "eos")):
         with pytest.raises(InvalidRequest):
             NativeReader(None, is_json=True).feed(_event(content=content, stop_type=stop_type))
     reader = NativeReader(None, is_json=True)
     assert reader.feed(_event(content="") + _event(content="{") + _event(content="x"))[2].text == "x"
+    for start in ("t", "true", "null\n", "-", '"the'):
+        assert text_of(NativeReader(None, is_json=True).feed(_event(content=start))) == start
 
 
 @pytest.mark.parametrize(

@@ -261,11 +261,13 @@ async def test_reasoning_by_either_name(name: str) -> None:
 
 async def test_togethers_own_chunks() -> None:
     deltas = await streamed(
-        chunk(delta={"content": "hi", "token_id": 5}, logprobs=-0.5),
+        chunk(delta={"content": "hi", "token_id": 5}, logprobs=-0.5, top_logprobs={"ho": -0.7}),
+        chunk(delta={"content": "!"}, logprobs=-0.5, top_logprobs={"?": -0.7}),
         chunk("eos", delta={"content": ""}),
         DONE,
     )
-    assert deltas[0] == Delta(text="hi", tokens=(Token("hi", 5, -0.5),))
+    assert deltas[0] == Delta(text="hi", tokens=(Token("hi", 5, -0.5, (TopToken("ho", -0.7),)),))
+    assert deltas[1] == Delta(text="!", tokens=(Token("!", None, -0.5, (TopToken("?", -0.7),)),))
     assert deltas[-1].finish_reason == "eos"
 
 
@@ -275,6 +277,14 @@ async def test_log_probabilities_of_a_chat() -> None:
         chunk("stop", delta={"content": "a"}, logprobs={"content": [entry]}, token_ids=[9]), DONE
     )
     assert deltas[0].tokens == (Token("a", 9, -1.0, (TopToken("b", -0.5),)),)
+
+
+async def test_alternatives_in_one_object_are_the_first_tokens() -> None:
+    logprobs = {"tokens": ["a", "b"], "token_logprobs": [-0.5, -1.0], "top_logprobs": {"a": -0.5, "b": -1.0}}
+    body = {"choices": [{"message": {"content": "ab"}, "logprobs": logprobs, "finish_reason": "length"}]}
+    [delta] = await collect(plain.chat(Canned([msgspec.json.encode(body)]), chat(logprobs=1)))
+    alternatives = (TopToken("a", -0.5), TopToken("b", -1.0))
+    assert delta.tokens == (Token("a", None, -0.5, alternatives), Token("b", None, -1.0))
 
 
 async def test_log_probabilities_of_a_completion() -> None:

@@ -50,6 +50,13 @@ def test_what_no_grammar_can_say_is_the_callers_mistake(pattern: str) -> None:
     assert refused.value.param == "response_format"
 
 
+@pytest.mark.parametrize("count", ["1001", "100000", "1000000", "9" * 5000])
+def test_too_many_repetitions_are_told_however_many(count: str) -> None:
+    for bounds in (count, f"{count},", f"2,{count}"):
+        with pytest.raises(InvalidRequest, match="more than 1000 repetitions"):
+            regex_grammar(f"a{{{bounds}}}")
+
+
 @given(st.text(max_size=40))
 def test_any_text_is_a_pattern_or_a_mistake(pattern: str) -> None:
     try:

@@ -130,6 +130,13 @@ def test_messages_take_openais_newest_shape() -> None:
     assert (result["role"], result["name"]) == ("tool", "add")
 
 
+@pytest.mark.parametrize(("sent", "given"), [("", "{}"), (" \n", "{}"), ('{"a": [1]}', '{"a": [1]}')])
+def test_a_call_without_arguments_has_an_empty_object_of_them(sent: str, given: str) -> None:
+    function = {"name": "g", "arguments": sent}
+    message = {"role": "assistant", "tool_calls": [{"id": "c1", "type": "function", "function": function}]}
+    assert call(messages=[message]).messages[0]["tool_calls"][0]["function"]["arguments"] == given
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [

@@ -21,6 +21,8 @@ from tutti.features.text.schemas import (
 )
 
 _INT64_MAX = 2**63 - 1
+_OF_THE_TEMPLATE = ("messages", "tools", "add_generation_prompt", "bos_token", "eos_token")
+"""What prompt templates get of the request and of the model."""
 
 _Call = TypeVar("_Call", ChatCall, CompletionCall)
 
@@ -180,7 +182,7 @@ def _json_constraint(schema: dict[str, Any] | None) -> Constraint:
 def _pattern(pattern: str) -> str:
     try:
         re.compile(pattern)
-    except (re.error, RecursionError, OverflowError) as exc:
+    except (re.error, RecursionError, OverflowError, ValueError) as exc:
         raise InvalidRequest(
             f"`response_format.pattern` is not a regular expression: {exc}.", param="response_format.pattern"
         ) from exc
@@ -191,4 +193,11 @@ def _template_kwargs(body: ChatCompletionRequest) -> Json:
     """Templates know the switch as `enable_thinking` (Qwen, GLM) or `thinking` (DeepSeek, Kimi)."""
     enabled = body.reasoning.enabled if body.reasoning else None
     switch: Json = {} if enabled is None else {"enable_thinking": enabled, "thinking": enabled}
-    return {**switch, **(body.chat_template_kwargs or {})}
+    given = body.chat_template_kwargs or {}
+    for name in _OF_THE_TEMPLATE:
+        if name in given:
+            raise InvalidRequest(
+                f"`chat_template_kwargs` cannot set `{name}`, which the prompt template gets anyway.",
+                param=f"chat_template_kwargs.{name}",
+            )
+    return {**switch, **given}

@@ -81,7 +81,7 @@ class Choice:
         if ends and pieces and pieces[-1].tool_calls:
             pieces.append(Delta())
         if not pieces:
-            if not ends and delta.usage is None and delta.prompt is None:
+            if not ends and delta.prompt is None:
                 return ()
             pieces.append(Delta())
         if delta.prompt is not None:

@@ -43,7 +43,6 @@ async def stream(work: Work, frames: Frames) -> AsyncGenerator[bytes, None]:
             async for batch in batches:
                 written: list[bytes] = []
                 for index, delta in batch:
-                    work.tally.add(index, delta)
                     unfinished -= delta.finish_reason is not None
                     ending = None if unfinished or delta.finish_reason is None else _ending(work)
                     written.append(frames.frame(index, delta, ending))
@@ -56,16 +55,15 @@ async def whole(work: Work, write: Write) -> bytes:
         async with aclosing(await _begun(work)) as batches:
             async for batch in batches:
                 for index, delta in batch:
-                    work.tally.add(index, delta)
                     choices[index].add(delta)
         return write(work.form, choices, _ending(work))
 
 
 async def _begun(work: Work) -> AsyncGenerator[Batch, None]:
-    if work.guard is None:
-        return answer(work.dispatch, await _with_media(work), work.choice)
-    await work.guard.check_input()
-    return _checked(work.guard, answer(work.dispatch, await _with_media(work), work.choice))
+    if work.guard is not None:
+        await work.guard.check_input()
+    batches = answer(work.dispatch, await _with_media(work), work.choice, work.tally)
+    return batches if work.guard is None else _checked(work.guard, batches)
 
 
 async def _checked(guard: Guard, batches: AsyncGenerator[Batch, None]) -> AsyncGenerator[Batch, None]:

@@ -116,7 +116,8 @@ async def _guard(
     if body.safety_model is None:
         return None
     model = await find_model(platform.dispatch, body.safety_model, caller(request).project_id)
-    return Guard(platform.dispatch, model, conversation, param)
+    tally = partial(Tally, platform.meter, caller(request), "safety")
+    return Guard(platform.dispatch, tally, model, conversation, param)
 
 
 def _choice(call: ChatCall, legacy: bool, parallel: bool) -> Choice:

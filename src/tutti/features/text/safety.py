@@ -1,13 +1,14 @@
 """safety_model: a moderation model that judges what goes in and what comes out, before the client sees it."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from tutti.base.errors import InternalError, InvalidRequest, NotFound
 from tutti.base.model import Model
 from tutti.engines.base import ChatCall, Json, Sampling
 from tutti.features.text.choice import Choice
-from tutti.features.text.service import answer
+from tutti.features.text.service import Call, answer
+from tutti.features.text.tally import Tally
 from tutti.serving.dispatch import Dispatch
 
 _VERDICT = re.compile(r"\b(?P<verdict>safe|unsafe)\b(?P<rest>.*)", re.I | re.S)
@@ -16,10 +17,19 @@ _MOST_TOKENS = 64
 
 
 class Guard:
-    """Judges the texts of one request. `param` names the field that the input came in."""
+    """Judges the texts of one request. `param` names the field that the input came in; each judgement is a
+    request of its own, with a tally of its own."""
 
-    def __init__(self, dispatch: Dispatch, model: Model, conversation: Sequence[Json], param: str) -> None:
+    def __init__(
+        self,
+        dispatch: Dispatch,
+        tally: Callable[[Sequence[Call], int], Tally],
+        model: Model,
+        conversation: Sequence[Json],
+        param: str,
+    ) -> None:
         self._dispatch = dispatch
+        self._tally = tally
         self._model = model
         self._conversation = [_as_text(message) for message in conversation]
         self._param = param
@@ -40,7 +50,9 @@ class Guard:
             sampling=Sampling(temperature=0),
             max_tokens=_MOST_TOKENS,
         )
-        pieces = [delta.text async for batch in answer(self._dispatch, [call], Choice) for _, delta in batch]
+        with self._tally([call], 1) as tally:
+            batches = answer(self._dispatch, [call], Choice, tally)
+            pieces = [delta.text async for batch in batches for _, delta in batch]
         found = categories("".join(pieces))
         if found is None:
             raise InternalError(f"{self._model.name} gave no verdict on the {what}.", code="no_verdict")

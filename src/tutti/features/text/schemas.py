@@ -6,7 +6,9 @@ fields that nobody knows are ignored; a wrong type is an error that names the fi
 
 from typing import Annotated, Any, Literal
 
+import msgspec
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -34,6 +36,20 @@ def _list_or_string(value: Any) -> str:
 
 def _object_or_string(value: Any) -> str:
     return "object" if isinstance(value, dict) else "string"
+
+
+def _arguments(text: str) -> str:
+    """A call without arguments is often sent back with an empty text. What is no object (an answer cut by
+    max_tokens) no template can render: engines fail on it, each in its own way."""
+    if not text.strip():
+        return "{}"
+    try:
+        msgspec.json.decode(text, type=dict[str, Any])
+    except (msgspec.DecodeError, RecursionError) as exc:
+        raise ValueError(
+            f"a call's arguments are the text of a JSON object: repair it, or leave the call out ({exc})"
+        ) from exc
+    return text
 
 
 Whole = Annotated[int, BeforeValidator(_whole)]
@@ -106,7 +122,7 @@ TextContent = str | list[TextPart]
 
 class FunctionCall(Body):
     name: ShortText
-    arguments: str
+    arguments: Annotated[str, AfterValidator(_arguments)]
 
 
 class ToolCallParam(Body):

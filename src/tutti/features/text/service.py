@@ -9,6 +9,7 @@ from tutti.base.errors import InvalidRequest, Unavailable
 from tutti.base.model import Model
 from tutti.engines.base import ChatCall, CompletionCall, Delta, Engine, Refusal, TextDialect
 from tutti.features.text.choice import Choice
+from tutti.features.text.tally import Tally
 from tutti.http import metrics
 from tutti.serving.dispatch import Dispatch, Lease
 
@@ -29,10 +30,13 @@ def require_text(model: Model) -> None:
 
 
 def answer(
-    dispatch: Dispatch, calls: Sequence[Call], choice: Callable[[], Choice]
+    dispatch: Dispatch, calls: Sequence[Call], choice: Callable[[], Choice], tally: Tally
 ) -> AsyncGenerator[Batch, None]:
-    """All choices as they are written. One that fails ends them all, and so does closing this generator."""
-    return _one(dispatch, 0, calls[0], choice()) if len(calls) == 1 else _all(dispatch, calls, choice)
+    """All choices as they are written, and counted. One that fails ends them all, and so does closing this
+    generator."""
+    if len(calls) == 1:
+        return _one(dispatch, 0, calls[0], choice(), tally)
+    return _all(dispatch, calls, choice, tally)
 
 
 def _ignore(_lease: Lease) -> None:
@@ -40,17 +44,25 @@ def _ignore(_lease: Lease) -> None:
 
 
 async def _one(
-    dispatch: Dispatch, index: int, call: Call, choice: Choice, leased: Callable[[Lease], None] = _ignore
+    dispatch: Dispatch,
+    index: int,
+    call: Call,
+    choice: Choice,
+    tally: Tally,
+    leased: Callable[[Lease], None] = _ignore,
 ) -> AsyncGenerator[Batch, None]:
+    """Counts what the engine writes, whether or not it gets as far as the client."""
     complete = False
     async with dispatch.lease(call.model) as lease:
         leased(lease)
+        tally.begin(index)
         metrics.observe_overhead(lease.queued_s)
         try:
             async with aclosing(_spoken(lease, call)) as batches:
                 async for deltas in batches:
                     batch: list[tuple[int, Delta]] = []
                     for delta in deltas:
+                        tally.add(index, delta)
                         complete = complete or delta.finish_reason is not None
                         batch += [(index, piece) for piece in choice.read(delta)]
                     if batch:
@@ -62,7 +74,7 @@ async def _one(
 
 
 async def _all(
-    dispatch: Dispatch, calls: Sequence[Call], choice: Callable[[], Choice]
+    dispatch: Dispatch, calls: Sequence[Call], choice: Callable[[], Choice], tally: Tally
 ) -> AsyncGenerator[Batch, None]:
     """As many at once as a replica has slots, which the first lease tells; the rest wait here, out of the way
     of other requests."""
@@ -78,7 +90,7 @@ async def _all(
 
     async def write(index: int, call: Call) -> None:
         try:
-            async with turns, aclosing(_one(dispatch, index, call, choice(), leased)) as batches:
+            async with turns, aclosing(_one(dispatch, index, call, choice(), tally, leased)) as batches:
                 async for batch in batches:
                     await written.put(batch)
             await written.put(None)

@@ -1,17 +1,24 @@
 """What a request has used: for its answer, for the meter and for the metrics."""
 
+from collections import Counter
 from collections.abc import Sequence
 from types import TracebackType
+from typing import Any
+
+import msgspec
 
 from tutti.base.clock import monotonic_s, now
 from tutti.base.errors import InternalError, TuttiError
-from tutti.engines.base import ChatCall, CompletionCall, Delta, Usage
+from tutti.engines.base import ChatCall, CompletionCall, Delta, Json, Usage
 from tutti.http import metrics
 from tutti.http.context import Caller
 from tutti.http.edge import CLIENT_GONE
 from tutti.serving.meter import Meter, Served
 
 Call = ChatCall | CompletionCall
+
+_BYTES_A_TOKEN = 4
+"""About what English has, and other languages in their own scripts not far from it."""
 
 
 class Tally:
@@ -24,42 +31,54 @@ class Tally:
         self._caller = caller
         self._operation = operation
         self._call = calls[0]
+        self._prompts = calls[::choices_per_prompt]
         self._choices_per_prompt = choices_per_prompt
+        self._seen: dict[int, int] = {}
         self._usages: dict[int, Usage] = {}
-        self._tokens = 0
-        self._has_logprobs = False
+        self._with_logprob: Counter[int] = Counter()
+        self._stopped: set[int] = set()
         self._has_prompt = False
         self._has_prompt_logprobs = False
         self._began_at = now()
         self._began_s = monotonic_s()
         self._first_token_s: float | None = None
 
+    def begin(self, index: int) -> None:
+        """An engine is about to read the prompt of this choice."""
+        self._seen[index] = 0
+
     def add(self, index: int, delta: Delta) -> None:
-        if self._first_token_s is None and (
-            delta.text or delta.reasoning or delta.tool_calls or delta.tokens
-        ):
+        seen = len(delta.tokens) or bool(delta.text or delta.reasoning or delta.tool_calls)
+        if seen and self._first_token_s is None:
             self._first_token_s = monotonic_s() - self._began_s
-        self._tokens += len(delta.tokens) or bool(delta.text or delta.reasoning)
-        if delta.tokens and not self._has_logprobs:
-            self._has_logprobs = any(token.logprob is not None for token in delta.tokens)
+        self._seen[index] += seen
+        if delta.tokens and self._call.logprobs is not None:
+            self._with_logprob[index] += sum(token.logprob is not None for token in delta.tokens)
         if delta.prompt is not None:
             self._has_prompt = True
             self._has_prompt_logprobs = any(token.logprob is not None for token in delta.prompt_tokens)
         if delta.usage is not None:
             self._usages[index] = delta.usage
+        if delta.finish_reason == "stop" and self._call.stop:
+            self._stopped.add(index)
 
     @property
     def usage(self) -> Usage:
-        """The choices of a prompt share its tokens. Until the engine has counted, there is what was seen."""
-        prompts: dict[int, int] = {}
-        for index, usage in self._usages.items():
+        """The choices of a prompt share its tokens. Of what the engine has not counted, the tokens are those
+        that were seen, and the prompt's are estimated."""
+        prompts: Counter[int] = Counter()
+        for index in self._seen:
             prompt = index // self._choices_per_prompt
-            prompts[prompt] = max(usage.prompt_tokens, prompts.get(prompt, 0))
-        usages = self._usages.values()
+            prompts[prompt] = max(prompts[prompt], self._usages.get(index, Usage()).prompt_tokens)
         return Usage(
-            prompt_tokens=sum(prompts.values()),
-            completion_tokens=sum(usage.completion_tokens for usage in usages) if usages else self._tokens,
-            cached_tokens=max((usage.cached_tokens for usage in usages), default=0),
+            prompt_tokens=sum(
+                count or _estimated_tokens(self._prompts[prompt]) for prompt, count in prompts.items()
+            ),
+            completion_tokens=sum(
+                self._usages[index].completion_tokens if index in self._usages else seen
+                for index, seen in self._seen.items()
+            ),
+            cached_tokens=max((usage.cached_tokens for usage in self._usages.values()), default=0),
         )
 
     def warnings(self) -> list[str]:
@@ -70,9 +89,23 @@ class Tally:
             warnings.append(f"{name} cannot echo the prompt.")
         elif call.echo and call.logprobs is not None and not self._has_prompt_logprobs:
             warnings.append(f"{name} has no log probabilities of the prompt.")
-        if call.logprobs is not None and self._tokens and not self._has_logprobs:
-            warnings.append(f"{name} has no log probabilities.")
+        if call.logprobs is not None and any(self._seen.values()):
+            warnings += self._logprobs_warnings(name)
         return warnings
+
+    def _logprobs_warnings(self, name: str) -> list[str]:
+        """The tokens of a stop sequence are counted but not told, as they should be."""
+        if not self._with_logprob.total():
+            return [f"{name} has no log probabilities."]
+        counts = {
+            index: usage.completion_tokens
+            for index, usage in self._usages.items()
+            if index not in self._stopped
+        }
+        missing = sum(max(0, count - self._with_logprob[index]) for index, count in counts.items())
+        if not missing:
+            return []
+        return [f"{name} has no log probabilities of {missing} of the {sum(counts.values())} tokens."]
 
     def __enter__(self) -> "Tally":
         return self
@@ -80,6 +113,8 @@ class Tally:
     def __exit__(
         self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if isinstance(exc, Exception):  # what the engine did not begin to answer is not charged
+            self._seen = {index: seen for index, seen in self._seen.items() if seen or index in self._usages}
         usage, latency_s, model = self.usage, monotonic_s() - self._began_s, self._call.model.name
         metrics.observe_served(
             model, usage.prompt_tokens, usage.completion_tokens, latency_s, self._first_token_s
@@ -98,6 +133,22 @@ class Tally:
                 created_at=self._began_at,
             )
         )
+
+
+def _estimated_tokens(call: Call) -> int:
+    """Of a prompt, by the length of its texts and tools. Media count nothing."""
+    if isinstance(call, CompletionCall):
+        size = len(call.prompt.encode())
+    else:
+        size = len(msgspec.json.encode([*call.tools, *map(_texts, call.messages)]))
+    return -(-size // _BYTES_A_TOKEN)
+
+
+def _texts(message: Json) -> list[Any]:
+    content: str | Sequence[Json] = message["content"]
+    if not isinstance(content, str):
+        content = "".join(part["text"] for part in content if part["type"] == "text")
+    return [content, *message.get("tool_calls", ())]
 
 
 def _status(exc: BaseException | None) -> int:

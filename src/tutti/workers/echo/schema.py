@@ -10,11 +10,15 @@ _EMPTY: Mapping[str, Any] = {"boolean": False, "null": None, "integer": 0, "numb
 
 
 def minimal(schema: Any, text: str, whole: Mapping[str, Any] | None = None) -> Any:
-    """Free strings are filled with `text`, so that an answer still shows what it answers."""
+    """Free strings are filled with `text`, so that an answer still shows what it answers. Raises ValueError
+    for what no value can match."""
     if not isinstance(schema, dict):
         return {}
     schema = cast(dict[str, Any], schema)
     root: Mapping[str, Any] = whole or schema
+    for key in ("type", "enum", "anyOf", "oneOf"):
+        if schema.get(key) == []:
+            raise ValueError(f"{key} is empty, so nothing can match it")
     if "$ref" in schema:
         return minimal(_resolve(root, schema["$ref"]), text, root)
     if "const" in schema:
@@ -41,6 +45,8 @@ def _of_type(schema: Mapping[str, Any], text: str, root: Mapping[str, Any]) -> A
         return text[: schema.get("maxLength")].ljust(schema.get("minLength", 0), "x")
     if kind in ("integer", "number"):
         return _number(text) if _THIS.search(text) else max(_EMPTY[kind], schema.get("minimum", 0))
+    if kind not in _EMPTY:
+        raise ValueError(f"there is no type {kind!r}")
     return _EMPTY[kind]
 
 

@@ -135,7 +135,14 @@ def _constrained(body: Json, said: str) -> str | None:
     if wanted.get("type") == "json_object":
         return msgspec.json.encode({"answer": said}).decode()
     schema = structured.get("json") or wanted.get("json_schema", {}).get("schema")
-    return None if schema is None else msgspec.json.encode(minimal(schema, said)).decode()
+    return None if schema is None else _least(schema, said)
+
+
+def _least(schema: Json, said: str) -> str:
+    try:
+        return msgspec.json.encode(minimal(schema, said)).decode()
+    except (LookupError, TypeError, ValueError, AttributeError, RecursionError) as error:
+        raise Refused(400, f"The JSON schema cannot be enforced: {error}.") from error
 
 
 def _matching(pattern: str, said: str) -> str:
@@ -159,9 +166,7 @@ def _calls(body: Json, said: str) -> list[Call]:
 
 
 def _invented_call(function: Json, said: str) -> Call:
-    return Call(
-        function["name"], msgspec.json.encode(minimal(function.get("parameters") or {}, said)).decode()
-    )
+    return Call(function["name"], _least(function.get("parameters") or {}, said))
 
 
 def _object_at(text: str, start: int) -> str:
