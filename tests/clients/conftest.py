@@ -15,7 +15,7 @@ RERANK = "tutti/minilm-rerank"
 def seed_server() -> Iterator[Server]:
     """Every model that a sample names stands for a small one, which says no more than a sample can show: most
     samples set no limit."""
-    brief = msgspec.structs.replace(shipped_models()[CHAT], options={"default_max_tokens": 200})
+    brief = msgspec.structs.replace(shipped_models()[CHAT], options={"default_max_tokens": 150})
     aliases = {"togethercomputer/m2-bert-*": EMBEDDING, "Salesforce/Llama-Rank-*": RERANK, "*": CHAT}
     with running_server([brief, EMBEDDING, RERANK], aliases=aliases) as server:
         yield server

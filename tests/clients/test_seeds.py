@@ -148,7 +148,7 @@ def outputs(
 ) -> Iterator[Mapping[Sample, Future[str]]]:
     """What the chosen samples print, some of them run at once: an engine says more in a batch."""
     chosen = [it.callspec.params["which"] for it in request.session.items if it.module is request.module]
-    with ThreadPoolExecutor(4) as some:
+    with ThreadPoolExecutor(2) as some:
         yield {
             (how, seed, number): some.submit(
                 HOW[how], seed, number, seed_server, tmp_path_factory.mktemp("s")
