@@ -294,5 +294,10 @@ def test_a_data_directory_has_one_server(tmp_path: Path) -> None:
         assert first.poll() is None
 
 
+def test_what_an_engine_does_not_understand_is_told(tmp_path: Path) -> None:
+    wrong = Model(name="wrong", type="chat", engine="echo", options={"slotz": 1})
+    assert "entry 'wrong': options of echo" in refused(tmp_path, models=[wrong])
+
+
 def test_it_does_not_listen_to_others_without_a_key(tmp_path: Path) -> None:
     assert "tutti keys create" in refused(tmp_path, host="0.0.0.0")

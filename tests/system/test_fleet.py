@@ -43,10 +43,12 @@ async def test_a_model_loads_on_first_use_and_serves(tmp_path: Path) -> None:
 
 
 async def test_unknown_names_are_told_with_what_comes_near(tmp_path: Path) -> None:
-    async with stack(tmp_path, echo("meta/llama-small")) as it:
+    async with stack(tmp_path, echo("meta/llama-small"), aliases={"gpt-*": "meta/llama-smal"}) as it:
         with pytest.raises(NotFound, match=r"Did you mean meta/llama-small") as caught:
             await it.dispatch.resolve("meta/lama-small", "")
         assert caught.value.param == "model"
+        with pytest.raises(NotFound, match=r"llama-smal, for which gpt-4o is an alias\. Did you"):
+            await it.dispatch.resolve("gpt-4o", "")
 
 
 async def test_requests_beyond_the_slots_wait_in_order_and_beyond_the_queue_are_refused(
@@ -133,6 +135,16 @@ async def test_a_break_in_the_middle_of_a_stream_is_told(tmp_path: Path) -> None
                 "/v1/chat/completions", STREAM % b"[[crash 3]] [[tokens 9]] x"
             ):
                 pass
+
+
+async def test_a_request_that_ends_the_engine_is_told_so_and_not_sent_again(tmp_path: Path) -> None:
+    model = echo()
+    async with stack(tmp_path, model) as it:
+        with pytest.raises(Unavailable, match="while it was working on this request"):
+            await say(it, model, "[[crash 2]] a b c d e")
+        assert await say(it, model, "back") == "back"
+        async with it.database.read() as session:
+            assert await session.scalar(select(Replica.restarts)) == 1
 
 
 async def test_a_request_that_finds_the_engine_gone_waits_for_its_return(tmp_path: Path) -> None:

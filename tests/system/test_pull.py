@@ -1,6 +1,7 @@
 """Pulling weights, through every fault that a network, a disk or a bad publisher can bring."""
 
 import asyncio
+import json
 import os
 import resource
 import signal
@@ -565,9 +566,12 @@ def test_a_repository_is_pulled_listed_and_removed_by_the_commands(hub: Hub, tmp
     assert pulled.exit_code == 0, pulled.stderr
     assert "mine is in" in pulled.stdout
     assert (tmp_path / "models" / "mine" / "m-Q8_0.gguf").exists()
-    listed = tutti(tmp_path, "local").stdout
-    assert "mine" in listed
-    assert "complete" in listed
+    folder = str(tmp_path / "models" / "mine")
+    listed = tutti(tmp_path, "local", COLUMNS="20").stdout.splitlines()[1]
+    assert listed.split() == ["mine", "0", "MB", "complete", folder]
+    [told] = json.loads(tutti(tmp_path, "local", "--json").stdout)
+    assert (told["model"], told["state"], told["folder"]) == ("mine", "complete", folder)
+    assert told["bytes"] > 0
     asyncio.run(served_by_somebody(tmp_path, "mine", seen_at=now() + 60))
     refused = tutti(tmp_path, "rm", "mine")
     assert (refused.exit_code, "mine is in use" in refused.stderr) == (1, True)

@@ -43,11 +43,13 @@ async def run(settings: Settings, workers: Supervisor, asked: asyncio.Event, ins
     logs.configure(settings.log_level)
     async with _database(settings) as database:
         catalog = Catalog(settings, database)
+        catalog.check(ENGINES)
         fleet = await Fleet.open(settings, database, catalog, ENGINES, Local())
         jobs = JobWorkers(settings, database, worker_env(settings))
         sandboxes = SandboxHosts(node_id(settings), database, worker_env(settings), settings.hang_timeout_s)
         try:
             names = await _preload(settings, catalog, fleet)
+            await _look_at_aliases(settings, catalog)
             open_to_all = not await has_keys(database)
             announcing = asyncio.create_task(announce(settings, fleet, names, open_to_all=open_to_all))
             await asked.wait()
@@ -71,6 +73,15 @@ async def _preload(settings: Settings, catalog: Catalog, fleet: Fleet) -> list[s
         await fleet.preload(model)
         names.append(model.name)
     return names
+
+
+async def _look_at_aliases(settings: Settings, catalog: Catalog) -> None:
+    """A model of a project's own may be meant, or one that is added later."""
+    for alias, target in settings.aliases.items():
+        if await catalog.named(target) is None:
+            log.warning(
+                "an alias stands for a model that is not there", extra={"alias": alias, "model": target}
+            )
 
 
 async def _drain(workers: Supervisor, jobs: JobWorkers, fleet: Fleet, insisted: asyncio.Event) -> int:

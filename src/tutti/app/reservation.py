@@ -23,7 +23,6 @@ class CannotStart(Exception):
 @contextmanager
 def held_data_dir(settings: Settings) -> Generator[None]:
     """Raises CannotStart."""
-    settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     lock = filelock.FileLock(settings.data_dir / "controller.lock")
     try:
         lock.acquire(blocking=False)

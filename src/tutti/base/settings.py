@@ -7,16 +7,24 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
 class Settings(BaseSettings):
-    model_config = SettingsConfigDict(env_prefix="TUTTI_", frozen=True, extra="forbid")
+    model_config = SettingsConfigDict(
+        env_prefix="TUTTI_", frozen=True, extra="forbid", hide_input_in_errors=True
+    )
 
     host: str = Field("127.0.0.1", description="Address to listen on.")
     port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 picks a free one.")
     workers: int = Field(1, ge=1, le=256, description="API worker processes, each with its own socket.")
     data_dir: Path = Field(Path("~/.tutti").expanduser(), description="Database, weights, blobs and logs.")
     database_url: str = Field(
-        "", description="postgresql://user:password@host/db; empty: SQLite in the data directory."
+        "",
+        pattern=r"^(|(postgresql|postgres|sqlite)(\+\w+)?://.*)$",
+        description="postgresql://user:password@host/db; empty: SQLite in the data directory.",
     )
-    blob_url: str = Field("", description="s3://bucket/prefix; empty: a folder in the data directory.")
+    blob_url: str = Field(
+        "",
+        pattern=r"^(|s3://[\w.-]+(/.*)?)$",
+        description="s3://bucket/prefix; empty: a folder in the data directory.",
+    )
     blob_endpoint: str = Field("", description="Endpoint of an S3-compatible server other than AWS.")
     models: list[str] = Field(
         ["Qwen/Qwen2.5-Coder-0.5B-Instruct"],

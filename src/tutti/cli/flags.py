@@ -4,8 +4,12 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from pydantic import ValidationError
 
 from tutti.base.settings import Settings
+from tutti.cli.output import note
+
+_NAMES = {"models": "--model", "aliases": "--alias", "memory_budget_bytes": "--memory-budget"}
 
 DataDir = Annotated[
     Path | None, typer.Option("--data-dir", help="As of `tutti serve` (TUTTI_DATA_DIR).", show_default=False)
@@ -13,5 +17,26 @@ DataDir = Annotated[
 
 
 def settings(**flags: Any) -> Settings:
-    """Flags before the environment, as for `tutti serve`; None is no flag."""
-    return Settings(**{name: value for name, value in flags.items() if value is not None})
+    """Flags before the environment; None is no flag. The data directory is there then. What is wrong with
+    them is told in a line, and ends the command."""
+    try:
+        found = Settings(**{name: value for name, value in flags.items() if value is not None})
+        found.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except ValidationError as error:
+        note("; ".join(_told(str(it["loc"][0]), it["msg"]) for it in error.errors()))
+        raise typer.Exit(1) from None
+    except OSError as error:
+        note(f"--data-dir: {error.filename} cannot be a folder: {error.strerror}")
+        raise typer.Exit(1) from None
+    return found
+
+
+def flag(name: str) -> str:
+    """Of a setting. Seconds go without saying."""
+    return _NAMES.get(name, "--" + name.removesuffix("_s").replace("_", "-"))
+
+
+def _told(name: str, wrong: str) -> str:
+    """With what is right. Never with the value, which may hold a password."""
+    known = Settings.model_fields.get(name)
+    return f"{flag(name)}: {wrong} ({known.description})" if known else f"{flag(name)}: {wrong}"

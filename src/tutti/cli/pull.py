@@ -19,13 +19,14 @@ from rich.progress import (
     TimeRemainingColumn,
     TransferSpeedColumn,
 )
-from rich.table import Table
 
 from tutti.base.errors import TuttiError
 from tutti.base.model import Model
 from tutti.base.settings import Settings
 from tutti.cli import flags
 from tutti.cli.flags import DataDir
+from tutti.cli.options import AsJson
+from tutti.cli.output import write_json, write_table
 from tutti.serving.catalog import Catalog, models_folder
 from tutti.serving.describe import describe
 from tutti.serving.entries import BrokenCatalogue, check_model
@@ -69,19 +70,24 @@ def rm(
     _run(_remove(flags.settings(data_dir=data_dir, catalog=catalog), name))
 
 
-def local(data_dir: DataDir = None) -> None:
+def local(data_dir: DataDir = None, as_json: AsJson = False) -> None:
     """List the models that are on this machine."""
-    table = Table("MODEL", "SIZE", "STATE", "FOLDER", box=None)
-    for folder in sorted(models_folder(flags.settings(data_dir=data_dir)).glob("[!.]*")):
-        manifest = read_manifest(folder)
-        name = manifest.model if manifest else folder.name.replace("--", "/")
-        table.add_row(
-            name,
-            f"{folder_size_bytes(folder) / 1e6:,.0f} MB",
-            "complete" if manifest else "partial",
-            str(folder),
-        )
-    Console().print(table)
+    models = [_found(it) for it in sorted(models_folder(flags.settings(data_dir=data_dir)).glob("[!.]*"))]
+    if as_json:
+        write_json(models)
+        return
+    rows = [(it["model"], f"{it['bytes'] / 1e6:,.0f} MB", it["state"], it["folder"]) for it in models]
+    write_table(("MODEL", "SIZE", "STATE", "FOLDER"), rows)
+
+
+def _found(folder: Path) -> dict[str, Any]:
+    manifest = read_manifest(folder)
+    return {
+        "model": manifest.model if manifest else folder.name.replace("--", "/"),
+        "bytes": folder_size_bytes(folder),
+        "state": "complete" if manifest else "partial",
+        "folder": str(folder),
+    }
 
 
 def _run(work: Coroutine[Any, Any, None]) -> None:
@@ -98,7 +104,6 @@ def _run(work: Coroutine[Any, Any, None]) -> None:
 
 @asynccontextmanager
 async def _opened(settings: Settings) -> AsyncGenerator[tuple[Catalog, Database]]:
-    settings.data_dir.mkdir(parents=True, exist_ok=True)
     database = await Database.open(database_url(settings))
     try:
         await migrate(database)

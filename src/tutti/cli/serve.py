@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Annotated, Any, cast
 
 import typer
-from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
 from tutti.app.controller import serve as run_server
 from tutti.base.settings import Settings
+from tutti.cli import flags
+from tutti.cli.flags import flag
 
-_NAMES = {"models": "--model", "aliases": "--alias", "memory_budget_bytes": "--memory-budget"}
 _HINTS = {
     "models": "May be given several times.",
     "aliases": "As 'name=model'; may be given several times.",
@@ -27,11 +27,7 @@ def serve(**given: Any) -> None:
     behind. Each flag is also an environment variable, TUTTI_<NAME OF THE SETTING>; credentials (TUTTI_SECRET,
     TUTTI_HUB_TOKEN) are environment variables only."""
     values = {name: _read(name, value) for name, value in given.items() if value not in (None, [], ())}
-    try:
-        settings = Settings(**values)
-    except ValidationError as error:
-        raise typer.BadParameter(_told(error)) from error
-    raise typer.Exit(run_server(settings))
+    raise typer.Exit(run_server(flags.settings(**values)))
 
 
 def size(text: str) -> int:
@@ -49,19 +45,10 @@ def alias(text: str) -> tuple[str, str]:
     return name, model
 
 
-def flag(name: str) -> str:
-    """Seconds go without saying."""
-    return _NAMES.get(name, "--" + name.removesuffix("_s").replace("_", "-"))
-
-
 def _read(name: str, value: Any) -> Any:
     if name == "aliases":
         return dict(alias(text) for text in value)
     return size(value) if name == "memory_budget_bytes" else value
-
-
-def _told(error: ValidationError) -> str:
-    return "; ".join(f"{flag(str(it['loc'][0]))}: {it['msg']}" for it in error.errors())
 
 
 def _parameters() -> Iterator[inspect.Parameter]:

@@ -30,6 +30,14 @@ FinishReason = Literal["stop", "eos", "length", "tool_calls", "function_call"]
 # --- starting and watching -------------------------------------------------------------------------------
 
 
+class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Names and types of what an entry may say, whatever its engine; an engine's own add to them. An engine
+    reads its options itself: that these are left out is all that their defaults say here."""
+
+    matryoshka: bool = False
+    """Embeddings may be shortened to any number of dimensions."""
+
+
 @dataclass(frozen=True)
 class Adapter:
     """A LoRA adapter that requests may choose, and the folder of its files."""
@@ -270,6 +278,11 @@ class Engine(Protocol):
 
     @property
     def name(self) -> str: ...
+
+    @property
+    def options(self) -> "type[Options]":
+        """What `Model.options` may say."""
+        ...
 
     @property
     def progress_path(self) -> str: ...

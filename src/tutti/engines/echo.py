@@ -39,23 +39,31 @@ import msgspec
 from tutti.base.errors import TuttiError
 from tutti.base.model import Model
 from tutti.base.program import Program
-from tutti.engines.base import Place, Progress, Refusal
+from tutti.engines.base import Options, Place, Progress, Refusal
 from tutti.engines.openai import Dialect
 from tutti.engines.openai_audio import AudioDialect, AudioServer, RealtimeSessions
 from tutti.engines.openai_errors import error_of
 from tutti.engines.openai_requests import VLLM_SAMPLING, Server
 
-_OPTIONS = (
-    "tokens_per_s",
-    "first_token_delay_s",
-    "start_delay_s",
-    "slots",
-    "crash_after_tokens",
-    "hang_after_tokens",
-    "memory_bytes",
-    "dimensions",
-)
 _MEGABYTE = 1_000_000
+
+
+class _Options(Options, frozen=True):
+    tokens_per_s: float = 0
+    first_token_delay_s: float = 0
+    start_delay_s: float = 0
+    slots: int = 0
+    crash_after_tokens: int = 0
+    hang_after_tokens: int = 0
+    memory_bytes: int = 0
+    dimensions: int = 0
+    guard: bool = False
+    shares: str = ""
+
+
+_NUMBERS = [
+    it for it in _Options.__struct_fields__ if it not in (*Options.__struct_fields__, "guard", "shares")
+]
 
 
 class _ProgressBody(msgspec.Struct):
@@ -65,6 +73,7 @@ class _ProgressBody(msgspec.Struct):
 
 class Echo:
     name = "echo"
+    options = _Options
     progress_path = "/progress"
     text = embedding = rerank = Dialect(lambda model: Server(model.name, sampling=VLLM_SAMPLING, vllm=True))
     speech = transcription = AudioDialect(lambda model: AudioServer(model.name))
@@ -72,7 +81,7 @@ class Echo:
 
     def program(self, model: Model, place: Place) -> Program:
         argv = [sys.executable, "-m", "tutti.workers.echo", "--port", str(place.port), "--model", model.name]
-        for option in _OPTIONS:
+        for option in _NUMBERS:
             if option in model.options:
                 argv += ["--" + option.replace("_", "-"), str(model.options[option])]
         if model.context_length:

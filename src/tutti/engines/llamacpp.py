@@ -23,7 +23,7 @@ import msgspec
 from tutti.base.errors import TuttiError
 from tutti.base.model import Model
 from tutti.base.program import Program
-from tutti.engines.base import Place, Progress, Refusal
+from tutti.engines.base import Options, Place, Progress, Refusal
 from tutti.engines.llamacpp_answers import error_of
 from tutti.engines.llamacpp_calls import always_on, context_of
 from tutti.engines.llamacpp_codec import Dialect
@@ -50,8 +50,23 @@ class _Slot(msgspec.Struct):
     next_token: list[_NextToken] = []
 
 
+class _Options(Options, frozen=True):
+    context: int = 0
+    default_max_tokens: int = 0
+    slots: int = 0
+    kv_cache_mib: int = 0
+    gpu_layers: int = 0
+    gpus: int = 0
+    mmproj: str = ""
+    chat_template: str = ""
+    lora: str | list[str] = ""
+    harmony: bool = False
+    lora_rank: int = 0
+
+
 class LlamaCpp:
     name = "llamacpp"
+    options = _Options
     progress_path = "/slots"
     text = embedding = rerank = Dialect()
     speech = transcription = realtime = None

@@ -15,13 +15,14 @@
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import msgspec
 
 from tutti.base.errors import TuttiError
 from tutti.base.model import Model
 from tutti.base.program import Program
-from tutti.engines.base import Embeddings, Place, Progress, Refusal, Scores, Upstream
+from tutti.engines.base import Embeddings, Options, Place, Progress, Refusal, Scores, Upstream
 from tutti.engines.openai_answers import RerankAnswer, decode, embeddings_of
 from tutti.engines.openai_audio import AudioDialect, AudioServer, RealtimeSessions
 from tutti.engines.openai_errors import error_of
@@ -70,8 +71,14 @@ class Dialect:
         return Scores([result.relevance_score for result in answer.results], answer.usage.prompt_tokens)
 
 
+class _Options(Options, frozen=True):
+    family: Literal["hibari", "kokoro", "orpheus"] | None = None
+    gpu: bool = False
+
+
 class Ours:
     name = "ours"
+    options = _Options
     progress_path = "/progress"
     text = None
     embedding = rerank = Dialect()

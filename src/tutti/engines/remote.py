@@ -14,11 +14,12 @@ slots (requests at once, default 64), and dialect, which says what the server kn
 import os
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Literal
 
 from tutti.base.errors import LoadFailed, TuttiError
 from tutti.base.model import Model
 from tutti.base.program import Program
-from tutti.engines.base import Place, Progress, Refusal
+from tutti.engines.base import Options, Place, Progress, Refusal
 from tutti.engines.openai import Dialect
 from tutti.engines.openai_audio import AudioDialect, AudioServer
 from tutti.engines.openai_errors import error_of
@@ -30,6 +31,14 @@ _SERVERS: Mapping[str, Server] = {
     "together": Server("", prefix="", sampling=VLLM_SAMPLING, integer_logprobs=True),
     "vllm": Server("", prefix="", sampling=VLLM_SAMPLING, vllm=True, forces_tools=False),
 }
+
+
+class _Options(Options, frozen=True):
+    base_url: str
+    api_key_env: str = ""
+    remote_model: str = ""
+    slots: int = 0
+    dialect: Literal["compatible", "openai", "together", "vllm"] = "compatible"
 
 
 def server_of(model: Model) -> Server:
@@ -46,6 +55,7 @@ def audio_server_of(model: Model) -> AudioServer:
 
 class Remote:
     name = "remote"
+    options = _Options
     progress_path = ""
     text = embedding = rerank = Dialect(server_of)
     speech = transcription = AudioDialect(audio_server_of)

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from tutti.base.errors import TuttiError
 from tutti.base.model import Model
 from tutti.base.program import Program
-from tutti.engines.base import Place, Progress, Refusal
+from tutti.engines.base import Options, Place, Progress, Refusal
 from tutti.engines.openai import Dialect
 from tutti.engines.openai_audio import AudioDialect, AudioServer
 from tutti.engines.openai_errors import error_of
@@ -48,8 +48,26 @@ def server_of(model: Model) -> Server:
     return Server(served, sampling=VLLM_SAMPLING, vllm=True, reads_tools=reads_tools, forces_tools=False)
 
 
+class _Options(Options, frozen=True):
+    max_num_seqs: int = 0
+    gpus: int = 0
+    tensor_parallel: int = 0
+    gpu_memory_utilization: float = 0
+    dtype: str = ""
+    quantization: str = ""
+    reasoning_parser: str = ""
+    tool_call_parser: str = ""
+    lora_modules: str | list[str] = ""
+    lora_module: str = ""
+    max_lora_rank: int = 0
+    lora_rank: int = 0
+    cpu_kv_cache_gb: int = 0
+    args: str | list[str] = ""
+
+
 class Vllm:
     name = "vllm"
+    options = _Options
     progress_path = "/metrics"
     text = embedding = rerank = Dialect(server_of)
     speech = realtime = None

@@ -20,6 +20,12 @@ def catch_all_alias(aliases: Mapping[str, str], name: str) -> str | None:
     return _longest(aliases, name, [p for p in aliases if _is_pattern(p) and not p.strip("*?")])
 
 
+def any_alias(aliases: Mapping[str, str], name: str) -> str | None:
+    """Of a name that no model has: what it stands for."""
+    finders = (exact_alias, pattern_alias, catch_all_alias)
+    return next((target for find in finders if (target := find(aliases, name)) is not None), None)
+
+
 def _is_pattern(name: str) -> bool:
     return any(sign in name for sign in _WILD)
 

@@ -19,8 +19,9 @@ from tutti.base.clock import now
 from tutti.base.fresh import Fresh
 from tutti.base.model import Model
 from tutti.base.settings import Settings
+from tutti.engines.base import Engine
 from tutti.serving.aliases import catch_all_alias, exact_alias, pattern_alias
-from tutti.serving.entries import check_model, read_catalogue
+from tutti.serving.entries import BrokenCatalogue, check_engine, check_model, read_catalogue
 from tutti.serving.manifest import is_complete
 from tutti.store.db import Database
 from tutti.store.records import CustomModel
@@ -53,6 +54,16 @@ class Catalog:
         self._static = {**self._shipped, **self._own}
         self._rows = _Rows((0, None), {})
         self._fresh = Fresh(self._read, FRESH_S)
+
+    def check(self, engines: Mapping[str, Engine]) -> None:
+        """Raises BrokenCatalogue for an entry of the user's file that its engine does not understand."""
+        for name, model in self._own.items():
+            try:
+                check_engine(model, engines)
+            except ValueError as error:
+                raise BrokenCatalogue(
+                    f"catalogue {self._settings.catalog}: entry {name!r}: {error}"
+                ) from error
 
     async def find(self, name: str, project_id: str = "") -> Model | None:
         await self._refresh()

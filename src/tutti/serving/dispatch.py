@@ -18,6 +18,7 @@ from tutti.base.model import Model
 from tutti.base.settings import Settings
 from tutti.engines.base import Engine, Upstream
 from tutti.http import metrics
+from tutti.serving.aliases import any_alias
 from tutti.serving.background import Announcer, Listener, Traffic, meeting_place
 from tutti.serving.catalog import Catalog
 from tutti.serving.line import Line, Waiter
@@ -120,18 +121,17 @@ class Dispatch:
 
     # --- used by seats --------------------------------------------------------------------------------
 
-    async def admit(self, model: Model, *, again: bool = False) -> ReplicaView:
-        """Waits for a free slot. `again`: for one that had a slot before: it goes first."""
+    async def admit(self, model: Model, *, since: float | None = None) -> Waiter:
+        """With a slot granted. `since`: of one that had a slot before, as for `Line.enter`."""
         line = self.line(model)
         line.offer(await self.ready(model, MAX_AGE_S))
-        waiter = line.enter(again=again)
+        waiter = line.enter(since=since)
         if not waiter.granted.done():
             self._pump(model)
             with metrics.waiting(model.name).track_inprogress():
                 await _granted(line, waiter)
-        replica = waiter.granted.result()
-        self._used.add(replica.id)
-        return replica
+        self._used.add(waiter.granted.result().id)
+        return waiter
 
     async def ready(self, model: Model, max_age_s: float) -> list[ReplicaView]:
         table = await self._table.read(max_age_s)
@@ -189,24 +189,25 @@ class Dispatch:
             except (SQLAlchemyError, OSError) as error:
                 log.warning("the use of replicas cannot be written", extra={"cause": str(error)})
 
-    async def _unknown(self, name: str, project_id: str) -> NotFound:
+    async def _unknown(self, asked: str, project_id: str) -> NotFound:
+        target = any_alias(self._settings.aliases, asked)
+        name, alias = (asked, "") if target is None else (target, f", for which {asked} is an alias")
         names = [model.name for model in await self._catalog.models(project_id)]
         close = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
         hint = f" Did you mean {' or '.join(close)}?" if close else " GET /v1/models lists what there is."
-        return NotFound(f"There is no model {name}.{hint}", param="model", code="model_not_found")
+        return NotFound(f"There is no model {name}{alias}.{hint}", param="model", code="model_not_found")
 
 
 class _Seat:
     """The replica that a request holds a slot of."""
 
-    def __init__(
-        self, dispatch: Dispatch, model: Model, headers: Mapping[str, str], replica: ReplicaView
-    ) -> None:
-        self.replica = replica
+    def __init__(self, dispatch: Dispatch, model: Model, headers: Mapping[str, str], waiter: Waiter) -> None:
+        self.replica = waiter.granted.result()
         self.lease: Lease | None = None
         self.headers = headers
         self._dispatch = dispatch
         self._model = model
+        self._waited_since = waiter.since
         self._since = monotonic_s()
         self._held = True
         self._moves = 0
@@ -233,7 +234,8 @@ class _Seat:
         line.release(self.replica)
         self._held = False
         adapter = self.adapter
-        self.replica = await self._dispatch.admit(self._model, again=True)
+        waiter = await self._dispatch.admit(self._model, since=self._waited_since)
+        self.replica = waiter.granted.result()
         self._held = True
         if self.adapter != adapter:  # the request was written for that number
             raise _gone("The model was moved while this request was on its way to it.")

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from tutti.base.model import Model, ModelFile, Source
+from tutti.engines.base import Engine
 from tutti.serving.sources.hub import parse_hub
 from tutti.serving.weights import is_data, is_safe_name
 
@@ -63,6 +64,17 @@ def check_model(model: Model) -> None:
     for index, file in enumerate(model.files):
         _check_file(f"files[{index}]", file, uploaded=model.project_id is not None)
     _check_unique([file.name for file in model.files])
+
+
+def check_engine(model: Model, engines: Mapping[str, Engine]) -> None:
+    """Raises ValueError, which names the field."""
+    engine = engines.get(model.engine)
+    if engine is None:
+        raise ValueError(f"engine: {model.engine!r} is none of {', '.join(engines)}")
+    try:
+        msgspec.convert(dict(model.options), engine.options)
+    except msgspec.ValidationError as error:
+        raise ValueError(f"options of {engine.name}: {error}") from error
 
 
 def _check_unique(names: Iterable[str]) -> None:

@@ -13,8 +13,11 @@ _SUSPECT_S = 1.0
 
 
 class Waiter:
-    def __init__(self) -> None:
-        self.since = monotonic_s()
+    def __init__(self, since: float, *, moved: bool) -> None:
+        self.since = since
+        """Monotonic: when it began to wait for a replica to be ready."""
+        self.moved = moved
+        """It had a slot before."""
         self.granted: asyncio.Future[ReplicaView] = asyncio.get_running_loop().create_future()
 
 
@@ -55,14 +58,15 @@ class Line:
         """Those that work for this process right now."""
         return set(self._running)
 
-    def enter(self, *, again: bool = False) -> Waiter:
+    def enter(self, *, since: float | None = None) -> Waiter:
         """Raises RateLimited where it would have to wait and the line is full. One that had a slot before is
-        let in, and goes first."""
+        let in, and goes first: it says `since` when it has waited."""
+        moved = since is not None
         must_wait = bool(self._waiting) or not self.free
-        if must_wait and not again and len(self._waiting) >= self._bound:
+        if must_wait and not moved and len(self._waiting) >= self._bound:
             raise self._full()
-        waiter = Waiter()
-        self._waiting.insert(0 if again else len(self._waiting), waiter)
+        waiter = Waiter(since if moved else monotonic_s(), moved=moved)
+        self._waiting.insert(0 if moved else len(self._waiting), waiter)
         self._grant()
         return waiter
 
@@ -76,9 +80,9 @@ class Line:
     def offer(self, replicas: Iterable[ReplicaView]) -> None:
         """The replicas that are ready now."""
         self._replicas = tuple(it for it in replicas if not self._suspected(it))
+        self._grant()
         if self._replicas:
             self.ready_at = monotonic_s()
-        self._grant()
 
     def suspect(self, replica: ReplicaView) -> None:
         self._suspects[replica.address] = monotonic_s()
@@ -94,11 +98,15 @@ class Line:
     def fail(self, error: TuttiError, waited_s: float = 0.0) -> None:
         """Those who have waited so long, with no replica ready, get the error."""
         latest = monotonic_s() - waited_s
-        failing = [it for it in self._waiting if max(it.since, self.ready_at) <= latest]
+        failing = [it for it in self._waiting if self._unserved_since(it) <= latest]
         for waiter in failing:
             self._waiting.remove(waiter)
             if not waiter.granted.done():
                 waiter.granted.set_exception(error)
+
+    def _unserved_since(self, waiter: Waiter) -> float:
+        """Waiting for a slot does not count. Who has to move does not wait for slots, only for replicas."""
+        return waiter.since if waiter.moved else max(waiter.since, self.ready_at)
 
     def _suspected(self, replica: ReplicaView) -> bool:
         return monotonic_s() - self._suspects.get(replica.address, float("-inf")) < _SUSPECT_S
@@ -108,6 +116,7 @@ class Line:
             waiter = self._waiting.popleft()
             if not waiter.granted.done():  # a request that goes away cancels it, and leaves a moment later
                 self._running[replica.id] += 1
+                waiter.since = self._unserved_since(waiter)
                 waiter.granted.set_result(replica)
 
     def _full(self) -> RateLimited:

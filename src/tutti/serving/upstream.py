@@ -5,13 +5,9 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Protocol
 
-from tutti.base.clock import monotonic_s
 from tutti.base.errors import Unavailable
 from tutti.engines.base import Refusal
-from tutti.serving.wire import JSON, Broken, Client, Connection, NotConnected
-
-_STALE_S = 0.1
-"""A kept connection to an engine that has ended breaks at once: that request had not been begun."""
+from tutti.serving.wire import JSON, Broken, Client, Connection, NotConnected, Stale
 
 
 class Seat(Protocol):
@@ -70,10 +66,10 @@ class HttpUpstream:
 
     async def _open(self, path: str, body: bytes | Sequence[bytes | Path], content_type: str) -> Connection:
         while True:
-            seat, began = self._seat, monotonic_s()
+            seat = self._seat
             try:
                 return await self._client.post(seat.address + path, body, seat.headers, content_type)
-            except NotConnected:
+            except (NotConnected, Stale):
                 await seat.move(sent=False)
             except Broken:
-                await seat.move(sent=monotonic_s() - began > _STALE_S)
+                await seat.move(sent=True)

@@ -17,7 +17,11 @@ from urllib.parse import urlsplit
 
 import httptools
 
+from tutti.base.clock import monotonic_s
+
 _CONNECT_S = 10.0
+_STALE_S = 0.1
+"""How soon a kept connection breaks whose server has ended."""
 _KEEP_ALIVE_S = 2.0
 """Shorter than any engine's own (uvicorn: 5 s), so that no request meets a connection being closed."""
 _MUCH = 1 << 16
@@ -35,6 +39,10 @@ class NotConnected(Exception):
 
 class Broken(Exception):
     """The connection ended, or what came was not HTTP, before the answer was complete."""
+
+
+class Stale(Broken):
+    """A kept connection broke as soon as it was used again: its server had ended before."""
 
 
 class Origin(NamedTuple):
@@ -191,15 +199,22 @@ class Client:
         content_type: str = JSON,
     ) -> Connection:
         """With the head of the answer; to be given back by `release`. Files are read as they are sent, which
-        nobody may change meanwhile. Raises NotConnected or Broken."""
+        nobody may change meanwhile. Raises NotConnected, Stale or Broken."""
         origin, host, path = _parts(url)
-        connection = self._kept(origin) or await _connected(origin)
+        kept = self._kept(origin)
+        connection = kept or await _connected(origin)
         pieces = [body] if isinstance(body, bytes) else body
         fields = {"host": host, "content-length": str(_size(pieces)), "content-type": content_type, **headers}
         head = f"POST {path} HTTP/1.1\r\n{_FIELDS}"
         connection.closes = headers.get("connection") == "close"
+        began = monotonic_s()
         try:
             await connection.ask(b"%b%b\r\n" % (head.encode(), _encoded(fields)), pieces)
+        except Broken as error:
+            connection.abort()
+            if kept and monotonic_s() - began < _STALE_S:
+                raise Stale(*error.args) from error
+            raise
         except BaseException:
             connection.abort()
             raise

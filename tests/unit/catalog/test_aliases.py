@@ -1,4 +1,4 @@
-from tutti.serving.aliases import catch_all_alias, exact_alias, pattern_alias
+from tutti.serving.aliases import any_alias, catch_all_alias, exact_alias, pattern_alias
 
 ALIASES = {
     "gpt-4o": "big",
@@ -23,6 +23,11 @@ def test_the_longest_pattern_wins() -> None:
 def test_a_bare_star_is_no_pattern_but_the_last_resort() -> None:
     assert pattern_alias(ALIASES, "anything") is None
     assert catch_all_alias(ALIASES, "anything") == "any"
+
+
+def test_a_name_that_no_model_has_stands_for_the_first_that_fits() -> None:
+    assert [any_alias(ALIASES, it) for it in ("gpt-4o", "model2", "anything")] == ["big", "few", "any"]
+    assert any_alias({}, "anything") is None
 
 
 def test_letter_case_counts() -> None:

@@ -4,8 +4,9 @@ from pathlib import Path
 import pytest
 
 from tutti.base.model import Model
+from tutti.parts.engines import ENGINES
 from tutti.serving.catalog import folder_name, shipped_models
-from tutti.serving.entries import BrokenCatalogue, check_model, read_catalogue
+from tutti.serving.entries import BrokenCatalogue, check_engine, check_model, read_catalogue
 from tutti.serving.sources.hub import parse_hub
 
 HASH = "a" * 64
@@ -22,6 +23,7 @@ def test_every_shipped_entry_says_what_it_is_and_where_from() -> None:
     assert len(models) > 50
     for model in models.values():
         check_model(model)
+        check_engine(model, ENGINES)
         assert model.files or model.hub or "family" in model.options, model.name
         for field in ("display_name", "organization", "license"):
             assert getattr(model, field), (model.name, field)
@@ -126,6 +128,24 @@ def test_a_broken_file_is_an_error_that_names_file_entry_and_field(
 def test_a_file_that_cannot_be_pulled_safely_is_refused(tmp_path: Path, file: str, says: str) -> None:
     with pytest.raises(BrokenCatalogue, match=says):
         read(tmp_path, f'[x]\ntype = "chat"\nengine = "llamacpp"\n[[x.files]]\n{file}\n')
+
+
+@pytest.mark.parametrize(
+    ("engine", "options", "says"),
+    [
+        ("ech", {}, "engine: 'ech' is none of llamacpp, .*echo"),
+        ("echo", {"slotz": 1}, "options of echo: .*`slotz`"),
+        ("echo", {"tokens_per_s": "fast"}, r"options of echo: .*`\$\.tokens_per_s`"),
+        ("remote", {}, "options of remote: .*`base_url`"),
+        ("remote", {"base_url": "http://h/v1", "dialect": "bogus"}, r"'bogus' - at `\$\.dialect`"),
+        ("ours", {"family": "nobody"}, r"`\$\.family`"),
+    ],
+)
+def test_what_the_engine_does_not_understand_is_told(
+    engine: str, options: dict[str, str | int | float | bool | list[str]], says: str
+) -> None:
+    with pytest.raises(ValueError, match=says):
+        check_engine(Model("x", "chat", engine, options=options), ENGINES)
 
 
 def test_a_file_that_is_not_there_is_an_error_that_names_it(tmp_path: Path) -> None:

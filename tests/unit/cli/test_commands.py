@@ -243,6 +243,30 @@ async def test_an_error_in_a_stream_is_status_1(scripted: Scripted) -> None:
     assert ran.err == "tutti: The engine died\n"
 
 
+@pytest.mark.parametrize("command", [("serve",), ("keys", "list"), ("pull", "x"), ("local",)])
+@pytest.mark.parametrize(
+    ("setting", "value", "says"),
+    [
+        ("DATA_DIR", "{file}", "--data-dir: {file} cannot be a folder: File exists"),
+        ("DATA_DIR", "{file}/x", "--data-dir: {file}/x cannot be a folder: Not a directory"),
+        ("BLOB_URL", "foo://hunter2", "--blob-url: String should match"),
+        ("BLOB_URL", "s3:///hunter2", "(s3://bucket/prefix; empty: a folder in the data directory.)"),
+        ("DATABASE_URL", "mysql://me:hunter2@h/d", "--database-url: String should match"),
+        ("JOB_WORKERS", "0", "--job-workers: Input should be greater than or equal to 1"),
+    ],
+)
+async def test_a_setting_that_cannot_be_is_one_line_and_status_1(
+    scripted: Scripted, command: tuple[str, ...], setting: str, value: str, says: str
+) -> None:
+    file = scripted.folder / "file"
+    file.touch()
+    given = {"TUTTI_DATA_DIR": str(scripted.folder), f"TUTTI_{setting}": value.format(file=file)}
+    ran = await scripted.run(*command, **given)
+    assert (ran.status, ran.out, ran.err.count("\n")) == (1, "", 1)
+    assert says.format(file=file) in ran.err
+    assert "hunter2" not in ran.err
+
+
 async def test_a_server_that_is_not_there_is_one_line_and_status_1(scripted: Scripted) -> None:
     ran = await scripted.run("models", "list", TOGETHER_BASE_URL="http://127.0.0.1:1")
     assert (ran.status, ran.out) == (1, "")

@@ -7,7 +7,8 @@ import typer
 
 from tutti.app.environment import environment
 from tutti.base.settings import Settings
-from tutti.cli.serve import alias, flag, serve, size
+from tutti.cli.flags import flag
+from tutti.cli.serve import alias, serve, size
 
 
 def test_every_setting_is_a_flag_but_for_credentials() -> None:

@@ -41,7 +41,7 @@ async def test_a_full_line_refuses_with_the_wait() -> None:
 async def test_one_that_had_a_place_is_let_in_and_goes_first() -> None:
     line = Line("m", 1)
     first = line.enter()
-    again = line.enter(again=True)
+    again = line.enter(since=first.since)
     line.offer([replica("a")])
     assert again.granted.done()
     assert not first.granted.done()
@@ -99,6 +99,35 @@ async def test_waiting_for_a_slot_does_not_count_as_waiting_for_a_load() -> None
     line.offer([replica("a")])
     line.fail(Unavailable("loading"), 60)
     assert not waiter.granted.done()
+
+
+async def test_one_that_had_a_place_goes_on_waiting_for_the_same_load() -> None:
+    """However often a replica has been ready meanwhile."""
+    line = Line("m", 9)
+    first = line.enter()
+    first.since -= 60
+    line.offer([replica("a")])
+    line.suspect(replica("a"))
+    line.release(replica("a"))
+    again, new = line.enter(since=first.since), line.enter()
+    line.fail(Unavailable("loading"), 60)
+    assert isinstance(again.granted.exception(), Unavailable)
+    assert not new.granted.done()
+
+
+async def test_one_that_had_waited_for_its_place_has_as_long_as_others_for_a_load() -> None:
+    line = Line("m", 9)
+    line.offer([replica("a")])
+    line.enter()
+    waiter = line.enter()
+    waiter.since -= 60
+    line.offer([replica("a")])
+    line.release(replica("a"))
+    line.suspect(replica("a"))
+    line.release(replica("a"))
+    again = line.enter(since=waiter.since)
+    line.fail(Unavailable("loading"), 60)
+    assert not again.granted.done()
 
 
 def test_least_loaded_goes_by_the_share_of_slots() -> None:

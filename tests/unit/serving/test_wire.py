@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from tutti.serving.wire import Broken, Client, Connection, NotConnected
+from tutti.serving.wire import Broken, Client, Connection, NotConnected, Stale
 
 HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n"
 CHUNKED = HEAD + b"transfer-encoding: chunked\r\n\r\n"
@@ -324,6 +324,27 @@ async def test_one_that_the_server_has_closed_is_not_used_again() -> None:
             while connection.reusable:  # the client hears of it a moment after the server has done it
                 await asyncio.sleep(0.01)
         client.close()
+
+
+async def test_a_kept_one_that_breaks_at_once_is_stale_and_a_new_one_is_broken() -> None:
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await heard(reader)
+        writer.write(HEAD + b"content-length: 0\r\n\r\n")
+        await heard(reader)
+
+    async with serving(talk) as url:
+        client = Client()
+        stale = False
+        while not stale:  # on a busy machine it may take too long to be at once
+            client.release(await client.post(url, b"", {}))
+            try:
+                await client.post(url, b"", {})
+            except Broken as error:
+                stale = isinstance(error, Stale)
+    async with serving(saying(b"")) as url:
+        with pytest.raises(Broken) as caught:
+            await client.post(url, b"", {})
+        assert not isinstance(caught.value, Stale)
 
 
 async def test_leaving_an_answer_early_closes_the_connection() -> None:
