@@ -91,6 +91,14 @@ class Running:
     address: str
 
 
+async def until_telling(engine: Running, **told: int) -> None:
+    """Returns when the echo engine says so of itself: `busy`, `sessions`. Work that takes a minute does not
+    end by itself meanwhile."""
+    async with asyncio.timeout(30):
+        while not told.items() <= msgspec.json.decode(await engine.upstream.post("/progress", b"")).items():
+            await asyncio.sleep(0.01)
+
+
 @contextlib.asynccontextmanager
 async def running(
     engine: Engine, which: Model, *, place: Place | None = None, within_s: float = 60.0

@@ -12,8 +12,7 @@ from prompt_toolkit import PromptSession
 from prompt_toolkit.completion import WordCompleter
 from prompt_toolkit.history import FileHistory
 
-from tutti.base.settings import Settings
-from tutti.cli import options
+from tutti.cli import flags, options
 from tutti.cli.http import Api, Json, connect, part, parts
 from tutti.cli.output import note, write, write_json
 from tutti.cli.server import ApiError
@@ -79,7 +78,7 @@ def _lines() -> Iterator[str]:
     if not sys.stdin.isatty():
         yield from (line.strip() for line in sys.stdin if line.strip())
         return
-    session = _session(Settings.model_validate({}).data_dir)
+    session = _session(flags.settings().data_dir)
     while True:
         try:
             line = session.prompt(">>> ").strip()
@@ -92,7 +91,6 @@ def _lines() -> Iterator[str]:
 
 
 def _session(folder: Path) -> PromptSession[str]:
-    folder.mkdir(parents=True, exist_ok=True)
     return PromptSession(
         history=FileHistory(str(folder / "chat_history")),
         completer=WordCompleter([f"/{name}" for name in COMMANDS], sentence=True),

@@ -43,7 +43,7 @@ def metered_as(meter: Meter, who: Caller, name: str, operation: str) -> Generato
     try:
         yield tally
     except BaseException as error:
-        status = _status(error)
+        status = status_of(error)
         raise
     finally:
         latency_s = tally.elapsed_s
@@ -64,7 +64,10 @@ def metered_as(meter: Meter, who: Caller, name: str, operation: str) -> Generato
         )
 
 
-def _status(error: BaseException) -> int:
+def status_of(error: BaseException | None) -> int:
+    """Of a request that ended so, as the meter has it."""
+    if error is None:
+        return 200
     if isinstance(error, TuttiError):
         return error.status
     if isinstance(error, WebSocketDisconnect):  # the only way that a session on one can end

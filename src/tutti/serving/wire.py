@@ -210,13 +210,10 @@ class Client:
         began = monotonic_s()
         try:
             await connection.ask(b"%b%b\r\n" % (head.encode(), _encoded(fields)), pieces)
-        except Broken as error:
+        except BaseException as error:
             connection.abort()
-            if kept and monotonic_s() - began < _STALE_S:
+            if kept and isinstance(error, Broken) and monotonic_s() - began < _STALE_S:
                 raise Stale(*error.args) from error
-            raise
-        except BaseException:
-            connection.abort()
             raise
         return connection
 

@@ -12,7 +12,6 @@ import httpx
 import pytest
 import pytest_asyncio
 from tests.support.engines import Running, model, running
-from tests.support.fleet import until
 from tests.support.platform import api
 from websockets.asyncio.client import ClientConnection, connect
 
@@ -98,20 +97,6 @@ async def talking(url: str, path: str, headers: Any = None) -> AsyncIterator[Tal
         url.replace("http", "ws") + path, additional_headers=headers, open_timeout=60
     ) as connection:
         yield Talk(connection)
-
-
-async def until_busy(engine: Running, count: int) -> None:
-    """With so many requests."""
-    await until_told(engine, f'"busy":{count},')
-
-
-async def until_told(engine: Running, told: str) -> None:
-    """The engine says so of itself."""
-
-    async def says() -> bool:
-        return told.encode() in await engine.upstream.post("/progress", b"")
-
-    await until(says, 20)
 
 
 async def failures(url: str, model: str, requests: int = 1) -> int:

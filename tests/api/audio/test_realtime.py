@@ -8,8 +8,8 @@ import random
 from typing import Any
 
 import pytest
-from tests.api.audio.conftest import CALLED, LISTENER, SPEECH, Talk, failures, talking, until_told
-from tests.support.engines import Running
+from tests.api.audio.conftest import CALLED, LISTENER, SPEECH, Talk, failures, talking
+from tests.support.engines import Running, until_telling
 from websockets.exceptions import ConnectionClosed
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -164,8 +164,8 @@ async def test_a_client_that_leaves_ends_the_engines_session(url, engine: Runnin
     async with talking(url, asking()) as talk:
         await say(talk, 10)
         await talk.until("processed")
-        await until_told(engine, '"sessions":1}')
-    await until_told(engine, '"sessions":0}')
+        await until_telling(engine, sessions=1)
+    await until_telling(engine, sessions=0)
 
 
 async def test_a_session_that_its_client_ends_is_no_failure(url):

@@ -7,8 +7,8 @@ from typing import Any
 
 import httpx
 import pytest
-from tests.api.audio.conftest import SLOW, SPEECH, sse_of, until_busy, wav_of
-from tests.support.engines import Running
+from tests.api.audio.conftest import SLOW, SPEECH, sse_of, wav_of
+from tests.support.engines import Running, until_telling
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 TEXT = "Hello there. How are you?"
@@ -97,11 +97,11 @@ async def test_the_first_chunk_comes_after_the_first_sentence(client):
 
 async def test_a_client_that_leaves_ends_the_work(client, slow: Running):
     long = body(model=SLOW.name, input="word " * 300, response_format="raw")
-    await until_busy(slow, 0)  # an earlier test has left, too
+    await until_telling(slow, busy=0)  # an earlier test has left, too
     request = asyncio.create_task(client.post("/v1/audio/speech", json=long))
-    await until_busy(slow, 1)
+    await until_telling(slow, busy=1)
     request.cancel()
-    await until_busy(slow, 0)
+    await until_telling(slow, busy=0)
 
 
 @pytest.mark.parametrize(

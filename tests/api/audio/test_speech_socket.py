@@ -17,8 +17,8 @@ from tests.api.audio.conftest import (
     audio_of,
     failures,
     talking,
-    until_busy,
 )
+from tests.support.engines import until_telling
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
@@ -84,7 +84,7 @@ async def test_a_clear_stops_what_is_spoken(url, slow):
         assert time.monotonic() - began < 15
         await talk.send("input_text_buffer.commit")
         await talk.until("done")
-    await until_busy(slow, 0)
+    await until_telling(slow, busy=0)
     assert await failures(url, INTERRUPTED.name, 2) == 0
 
 

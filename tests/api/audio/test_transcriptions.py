@@ -6,8 +6,8 @@ from typing import Any
 
 import httpx
 import pytest
-from tests.api.audio.conftest import LISTENER, sse_of, until_busy
-from tests.support.engines import Running
+from tests.api.audio.conftest import LISTENER, sse_of
+from tests.support.engines import Running, until_telling
 from tests.support.fleet import until
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -161,7 +161,7 @@ async def test_nothing_is_left_of_a_recording(client, engine: Running, tmp_path_
     folders = list(Path(tmp_path_factory.getbasetemp()).glob("data*/audio"))
     asked = {"model": LISTENER.name, "prompt": "[[sleep 60]] on"}
     request = asyncio.create_task(client.post(TRANSCRIBE, files={"file": FILE}, data=asked))
-    await until_busy(engine, 1)
+    await until_telling(engine, busy=1)
     assert any(list(folder.iterdir()) for folder in folders)
     request.cancel()
     await until(lambda: not any(list(folder.iterdir()) for folder in folders))

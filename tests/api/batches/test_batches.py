@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import pytest
 from tests.api.batches.conftest import CHAT, CHATS, METERED, SHARING, Client, chat, client_of
-from tests.support.engines import Running
+from tests.support.engines import Running, until_telling
 from tests.support.fleet import until
 from tests.support.platform import job_worker
 
@@ -216,11 +216,7 @@ async def test_a_file_that_is_not_there_is_no_input(client: Client) -> None:
 async def test_requests_make_way_for_a_clients_and_come_again(client: Client, engine: Running) -> None:
     requests = [chat(f"r{number}", "[[sleep 1.5]] hello", model=SHARING.name) for number in range(4)]
     created = await client.create(requests)
-
-    async def all_run() -> bool:
-        return b'"busy":4,' in await engine.upstream.post("/progress", b"")
-
-    await until(all_run, 30)
+    await until_telling(engine, busy=4)
     body = chat("", "[[sleep 0.2]] live", model=SHARING.name)["body"]
     assert (await client.http.post(CHATS, json=body)).status_code == 200
     assert (await client.batch(created["id"], "/openai"))["request_counts"]["completed"] == 0

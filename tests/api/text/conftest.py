@@ -1,6 +1,5 @@
 """A server with real echo engines behind it: one that writes, one that judges."""
 
-import asyncio
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -13,7 +12,6 @@ from tests.support.engines import Running, model, running
 from tests.support.platform import api
 
 from tutti.engines.echo import Echo
-from tutti.process.probe import get
 
 CHAT = model(name="test/chat", context_length=8192)
 REASONER = model(name="test/reasoner", capabilities=frozenset({"reasoning", "vision"}))
@@ -103,18 +101,6 @@ class Client:
         assert response.status_code == 400, response.text
         assert response.headers["x-should-retry"] == "false"
         return response.json()["error"]
-
-
-async def busy(engine: Running) -> int:
-    _, body = await get(engine.address + "/progress", timeout_s=20)
-    return json.loads(body)["busy"]
-
-
-async def until_busy(engine: Running, count: int) -> None:
-    """With so many requests. The prompts sleep for longer than this waits: none ends by itself."""
-    async with asyncio.timeout(20):
-        while await busy(engine) != count:
-            await asyncio.sleep(0.01)
 
 
 def chat_body(said: str | list[Any], **fields: Any) -> dict[str, Any]:

@@ -5,8 +5,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from tests.api.text.conftest import CHAT, EMBEDDING, GUARD, Client, chat_body, until_busy
-from tests.support.engines import Running
+from tests.api.text.conftest import CHAT, EMBEDDING, GUARD, Client, chat_body
+from tests.support.engines import Running, until_telling
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -39,7 +39,7 @@ async def test_failures_and_clients_that_left_are_counted(client: Client, engine
     await client.refused(messages=[{"role": "user", "content": "UNSAFE"}], safety_model=GUARD.name)
     late = chat_body("[[sleep 60]] x", stream=True)
     request = asyncio.create_task(client.post("/v1/chat/completions", late))
-    await until_busy(engine, 1)
+    await until_telling(engine, busy=1)
     request.cancel()
     await until(client, "chat-completions", lambda it: it["failed_requests"] == 2)
 
@@ -53,7 +53,7 @@ async def test_what_a_client_got_before_it_left_is_counted(client: Client, engin
         async for line in response.aiter_lines():
             if '"finish_reason":"eos"' in line:
                 break
-        await until_busy(engine, 1)
+        await until_telling(engine, busy=1)
     after = await until(client, "completions", lambda it: it["requests"] == before["requests"] + 1)
     assert after["failed_requests"] == before["failed_requests"] + 1
     assert after["prompt_tokens"] - before["prompt_tokens"] == 2 + 5

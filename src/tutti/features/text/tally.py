@@ -8,11 +8,10 @@ from typing import Any
 import msgspec
 
 from tutti.base.clock import monotonic_s, now
-from tutti.base.errors import InternalError, TuttiError
 from tutti.engines.base import ChatCall, CompletionCall, Delta, Json, Usage
+from tutti.features.metered import status_of
 from tutti.http import metrics
 from tutti.http.context import Caller
-from tutti.http.edge import CLIENT_GONE
 from tutti.serving.meter import Meter, Served
 
 Call = ChatCall | CompletionCall
@@ -125,7 +124,7 @@ class Tally:
                 key_id=self._caller.key_id,
                 model=model,
                 operation=self._operation,
-                status=_status(exc),
+                status=status_of(exc),
                 prompt_tokens=usage.prompt_tokens,
                 completion_tokens=usage.completion_tokens,
                 latency_s=latency_s,
@@ -149,11 +148,3 @@ def _texts(message: Json) -> list[Any]:
     if not isinstance(content, str):
         content = "".join(part["text"] for part in content if part["type"] == "text")
     return [content, *message.get("tool_calls", ())]
-
-
-def _status(exc: BaseException | None) -> int:
-    if exc is None:
-        return 200
-    if isinstance(exc, TuttiError):
-        return exc.status
-    return InternalError.status if isinstance(exc, Exception) else CLIENT_GONE
