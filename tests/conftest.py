@@ -7,6 +7,8 @@ from typing import Any
 import hypothesis
 import uvloop
 
+pytest_plugins = ["tests.support.patience", "tests.support.again", "tests.support.slowest"]
+
 # A busy machine makes any example slow now and then; pytest's own timeout is the limit.
 hypothesis.settings.register_profile("search", deadline=None)
 hypothesis.settings.register_profile("same", hypothesis.settings.get_profile("search"), derandomize=True)

@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 import psutil
+from tests.support.patience import limit
 
 from tutti.base.model import Model
 from tutti.base.settings import Settings
@@ -91,7 +92,7 @@ async def say(stack: Stack, model: Model, text: str = "hello") -> str:
 
 async def until(condition: Callable[[], Any], within_s: float = 30.0) -> None:
     """Until it is true; it may be a coroutine function."""
-    give_up_at = time.monotonic() + within_s
+    give_up_at = time.monotonic() + limit(within_s)
     while True:
         found = condition()
         if asyncio.iscoroutine(found):

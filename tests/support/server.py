@@ -17,6 +17,7 @@ import httpx
 import msgspec
 import psutil
 from tests.support import environment
+from tests.support.patience import limit
 from tests.support.weights import lend
 
 from tutti.base.model import Model
@@ -65,7 +66,7 @@ class Server:
     def stop(self, number: signal.Signals = signal.SIGTERM, within_s: float = _END_S) -> int:
         """The exit status."""
         self.process.send_signal(number)
-        return self.process.wait(within_s)
+        return self.process.wait(limit(within_s))
 
 
 @contextlib.contextmanager
@@ -92,7 +93,7 @@ def running_server(
             environment.lend(data_dir)
         with started(data_dir, models, **settings) as process:
             url = _url(process, data_dir)
-            client = httpx.Client(base_url=url, headers={"authorization": f"Bearer {key}"}, timeout=60)
+            client = httpx.Client(base_url=url, headers={"authorization": f"Bearer {key}"}, timeout=limit(60))
             with client:
                 server = Server(url, data_dir, process, client)
                 if ready:
@@ -130,7 +131,7 @@ def killed_and_restarted(server: Server, models: Sequence[str | Model], **settin
     children = server.tree()
     server.process.kill()
     server.process.wait()
-    psutil.wait_procs(children, timeout=60)
+    psutil.wait_procs(children, timeout=limit(60))
     port = int(server.url.rpartition(":")[2])
     with started(server.data_dir, models, port=port, **settings) as process:
         again = Server(server.url, server.data_dir, process, server.client)
@@ -139,7 +140,7 @@ def killed_and_restarted(server: Server, models: Sequence[str | Model], **settin
 
 
 def wait_ready(server: Server, within_s: float = _READY_S) -> None:
-    give_up_at = time.monotonic() + within_s
+    give_up_at = time.monotonic() + limit(within_s)
     while True:
         with contextlib.suppress(httpx.TransportError):
             if server.client.get("/readyz").status_code == 200:
@@ -151,7 +152,7 @@ def wait_ready(server: Server, within_s: float = _READY_S) -> None:
 
 def _url(process: subprocess.Popen[bytes], data_dir: Path) -> str:
     """The controller says its port in a file, as soon as it has one."""
-    give_up_at = time.monotonic() + _READY_S
+    give_up_at = time.monotonic() + limit(_READY_S)
     while not (said := _read(data_dir / "url")):
         assert process.poll() is None, f"it ended:\n{(data_dir / 'output').read_text()}"
         assert time.monotonic() < give_up_at
@@ -168,7 +169,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
     if process.poll() is None:
         process.terminate()
     try:
-        process.wait(_END_S)
+        process.wait(limit(_END_S))
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
