@@ -1,16 +1,27 @@
 """What holds for every test."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import hypothesis
+import pytest
 import uvloop
+from anyio.from_thread import BlockingPortal, start_blocking_portal
+
+pytest_plugins = ["tests.support.patience", "tests.support.again", "tests.support.slowest"]
 
 # A busy machine makes any example slow now and then; pytest's own timeout is the limit.
 hypothesis.settings.register_profile("search", deadline=None)
 hypothesis.settings.register_profile("same", hypothesis.settings.get_profile("search"), derandomize=True)
 hypothesis.settings.load_profile("same")
+
+
+@pytest.fixture(scope="session")
+def apart() -> Iterator[BlockingPortal]:
+    """An event loop in a thread, for what many tests share: each module of tests has another loop."""
+    with start_blocking_portal() as portal:
+        yield portal
 
 
 def pytest_asyncio_loop_factories(config: Any, item: Any) -> Mapping[str, Callable[[], Any]]:

@@ -1,5 +1,6 @@
 """Fixtures for what must work on SQLite and on PostgreSQL alike; a conftest.py imports what it wants."""
 
+import asyncio
 import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -8,6 +9,7 @@ from typing import Literal
 
 import pytest
 from tests.support.postgres import drop_database, empty_database, postgres_url
+from tests.support.template import migrated_file
 
 from tutti.base.settings import Settings
 from tutti.store.db import Database
@@ -22,8 +24,8 @@ def kind(request: pytest.FixtureRequest) -> Kind:
 
 
 @pytest.fixture(scope="session")
-def migrated(tmp_path_factory: pytest.TempPathFactory) -> "Migrated":
-    return Migrated(tmp_path_factory.mktemp("migrated"))
+def migrated() -> "Migrated":
+    return Migrated()
 
 
 @pytest.fixture
@@ -54,8 +56,7 @@ def settings(tmp_path: Path, database: Database) -> Settings:
 class Migrated:
     """A migrated database of each kind, made when first asked for: a migration takes most of a second."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self) -> None:
         self._postgres = ""
 
     @asynccontextmanager
@@ -63,27 +64,17 @@ class Migrated:
         """The URL of a copy: in the file `path`, or somewhere in the PostgreSQL server."""
         if kind == "sqlite":
             path.parent.mkdir(parents=True)
-            shutil.copy(await self._sqlite_file(), path)
+            shutil.copy(await asyncio.to_thread(migrated_file), path)
             yield f"sqlite:///{path}"
             return
         name = await empty_database(await self._postgres_name())
         yield postgres_url(name)
         await drop_database(name)
 
-    async def _sqlite_file(self) -> Path:
-        path = self._folder / "tutti.db"
-        if not path.exists():
-            await _migrate(f"sqlite:///{path}")
-        return path
-
     async def _postgres_name(self) -> str:
         if not self._postgres:
             self._postgres = await empty_database()
-            await _migrate(postgres_url(self._postgres))
+            database = await Database.open(postgres_url(self._postgres))
+            await migrate(database)
+            await database.close()
         return self._postgres
-
-
-async def _migrate(url: str) -> None:
-    database = await Database.open(url)
-    await migrate(database)
-    await database.close()

@@ -12,6 +12,7 @@ from typing import Any
 
 import aiohttp
 import msgspec
+from tests.support.patience import limit
 from tests.support.ports import free_port
 
 from tutti.base.model import Model
@@ -94,9 +95,14 @@ class Running:
 async def until_telling(engine: Running, **told: int) -> None:
     """Returns when the echo engine says so of itself: `busy`, `sessions`. Work that takes a minute does not
     end by itself meanwhile."""
-    async with asyncio.timeout(30):
-        while not told.items() <= msgspec.json.decode(await engine.upstream.post("/progress", b"")).items():
+    async with asyncio.timeout(limit(30)), aiohttp.ClientSession(engine.address) as session:
+        while not told.items() <= (await _progress(session)).items():
             await asyncio.sleep(0.01)
+
+
+async def _progress(session: aiohttp.ClientSession) -> Mapping[str, Any]:
+    async with session.post("/progress") as response:
+        return await response.json()
 
 
 @contextlib.asynccontextmanager
@@ -120,14 +126,14 @@ async def running(
         with contextlib.suppress(ProcessLookupError):
             process.terminate()
         try:
-            await asyncio.wait_for(process.wait(), 10)
+            await asyncio.wait_for(process.wait(), limit(10))
         except TimeoutError:
             process.kill()
             await process.wait()
 
 
 async def _healthy(get: Any, url: str, process: asyncio.subprocess.Process, within_s: float) -> None:
-    until = time.monotonic() + within_s
+    until = time.monotonic() + limit(within_s)
     while time.monotonic() < until:
         assert process.returncode is None, f"the engine ended with {process.returncode}"
         with contextlib.suppress(OSError):

@@ -10,6 +10,8 @@ from typing import Any
 
 import msgspec
 import psutil
+from tests.support.patience import limit
+from tests.support.template import put_database
 
 from tutti.base.model import Model
 from tutti.base.settings import Settings
@@ -61,7 +63,8 @@ def echo(name: str = "echo", **fields: Any) -> Model:
 @asynccontextmanager
 async def stack(folder: Path, *models: Model, **settings: Any) -> AsyncIterator[Stack]:
     chosen = Settings(**{"data_dir": folder, "models": [], "max_queue": 8, **settings})
-    folder.mkdir(parents=True, exist_ok=True)
+    if not chosen.database_url:
+        put_database(folder)
     async with AsyncExitStack() as parts:
         database = await Database.open(database_url(chosen))
         parts.push_async_callback(database.close)
@@ -91,7 +94,7 @@ async def say(stack: Stack, model: Model, text: str = "hello") -> str:
 
 async def until(condition: Callable[[], Any], within_s: float = 30.0) -> None:
     """Until it is true; it may be a coroutine function."""
-    give_up_at = time.monotonic() + within_s
+    give_up_at = time.monotonic() + limit(within_s)
     while True:
         found = condition()
         if asyncio.iscoroutine(found):

@@ -6,9 +6,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
+import httpx
 import uvicorn
 from aiohttp import web
 from aiohttp.test_utils import TestServer
+from tests.support.patience import limit
 
 from tutti.app.sockets import OPTIONS
 
@@ -22,6 +24,12 @@ async def answered_by(handle: Handler) -> AsyncIterator[str]:
     app.router.add_route("*", "/{path:.*}", handle)
     async with TestServer(app, host="127.0.0.1") as running:
         yield f"http://127.0.0.1:{running.port}"
+
+
+def asking(url: str, key: str = "any", **options: Any) -> httpx.AsyncClient:
+    """A client with a key; `verify` only saves the time in which certificates would be read."""
+    headers = {"authorization": f"Bearer {key}", **options.pop("headers", {})}
+    return httpx.AsyncClient(base_url=url, headers=headers, verify=False, timeout=limit(60), **options)
 
 
 @asynccontextmanager

@@ -17,6 +17,7 @@ from typing import Any
 import psutil
 from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncSession
+from tests.support.patience import limit
 
 from tutti.base.clock import now
 from tutti.base.errors import Unavailable
@@ -134,7 +135,7 @@ async def events(database: Database, id: str, what: str = "") -> Sequence[dict[s
 
 async def finished(database: Database, *ids: str, within_s: float = 60.0) -> list[str]:
     """Their statuses, once all have ended; each has ended exactly once."""
-    async with asyncio.timeout(within_s):
+    async with asyncio.timeout(limit(within_s)):
         for id in ids:
             while (await row(database, id)).status not in FINISHED:
                 await asyncio.sleep(0.05)
@@ -145,7 +146,7 @@ async def finished(database: Database, *ids: str, within_s: float = 60.0) -> lis
 
 async def until(database: Database, id: str, what: str, count: int = 1, within_s: float = 60.0) -> None:
     """Returns when the job has told so."""
-    async with asyncio.timeout(within_s):
+    async with asyncio.timeout(limit(within_s)):
         while len(await events(database, id, what)) < count:
             await asyncio.sleep(0.05)
 

@@ -27,7 +27,7 @@ def main(paths: list[str]) -> None:
     os.setgroups([])
     os.setresgid(_UID, _UID, _UID)
     os.setresuid(_UID, _UID, _UID)
-    options = ("-p", "no:cacheprovider", "-p", "no:xdist")
+    options = tuple(f"-pno:{it}" for it in ("cacheprovider", "xdist", "tests.support.again"))
     os.execv(sys.executable, [sys.executable, "-B", "-m", "pytest", *options, *paths])
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 from tests.support.http import serve
+from tests.support.template import put_database
 
 from tutti.app.api import application
 from tutti.app.platform import open_database, open_platform
@@ -73,6 +74,8 @@ async def working(platform: Platform, pace: Pace) -> AsyncIterator[None]:
 async def _fill(
     settings: Settings, models: Sequence[Model], addresses: Mapping[str, str], slots: int
 ) -> None:
+    if not settings.database_url:
+        put_database(settings.data_dir)
     database = await Database.open(database_url(settings))
     await migrate(database)
     for model in models:

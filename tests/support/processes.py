@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Iterable
 
 import psutil
+from tests.support.patience import limit
 
 
 def running(pid: int) -> bool:
@@ -17,6 +18,6 @@ def running(pid: int) -> bool:
 async def gone(pids: Iterable[int], within_s: float = 30.0) -> None:
     """Returns when none of them runs; raises TimeoutError."""
     waiting = set(pids)
-    async with asyncio.timeout(within_s):
+    async with asyncio.timeout(limit(within_s)):
         while waiting := {pid for pid in waiting if running(pid)}:
             await asyncio.sleep(0.02)

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.support.patience import limit
 from tests.support.ports import free_port
 
 ACCESS_KEY = "test-access-key"
@@ -44,11 +45,11 @@ def s3_server(folder: Path, port: int = 0) -> Iterator[S3Server]:
         yield S3Server(f"http://127.0.0.1:{port}", "tutti", credentials)
     finally:
         child.terminate()
-        child.wait(60)
+        child.wait(limit(60))
 
 
 def _wait(child: subprocess.Popen[bytes], port: int) -> None:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + limit(60)
     while True:
         try:
             socket.create_connection(("127.0.0.1", port), timeout=1).close()

@@ -12,6 +12,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tests.support.patience import limit
+
 
 @dataclass
 class Terminal:
@@ -36,7 +38,7 @@ class Terminal:
 
     def wait_for(self, pattern: str, within_s: float = 60.0) -> None:
         """In what came after that which was waited for before."""
-        give_up_at = time.monotonic() + within_s
+        give_up_at = time.monotonic() + limit(within_s)
         while (match := re.compile(pattern).search(self.seen, self._looked_at)) is None:
             assert time.monotonic() < give_up_at, f"no {pattern!r} in {self.seen[self._looked_at :]!r}"
             self._read(0.1)
@@ -44,7 +46,7 @@ class Terminal:
 
     def end(self, within_s: float = 60.0) -> int:
         """The exit status, once the command has ended."""
-        give_up_at = time.monotonic() + within_s
+        give_up_at = time.monotonic() + limit(within_s)
         while self.process.poll() is None:
             assert time.monotonic() < give_up_at, f"it goes on after {self.seen!r}"
             self._read(0.05)

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterable
 from typing import Any
 
 import httpx
+from tests.support.patience import limit
 
 from tutti.store.db import Database
 from tutti.store.records import File
@@ -24,11 +25,13 @@ def fields(**fields: Any) -> dict[str, Any]:
 
 def anyone() -> httpx.AsyncClient:
     """Without a key; `verify` only saves the time in which certificates would be read."""
-    return httpx.AsyncClient(verify=False, timeout=120)
+    return httpx.AsyncClient(verify=False, timeout=limit(120))
 
 
 def with_key(url: str) -> httpx.AsyncClient:
-    return httpx.AsyncClient(base_url=url, headers={"authorization": "Bearer any"}, verify=False, timeout=120)
+    return httpx.AsyncClient(
+        base_url=url, headers={"authorization": "Bearer any"}, verify=False, timeout=limit(120)
+    )
 
 
 async def announce(client: httpx.AsyncClient, **said: str) -> httpx.Response:
@@ -58,7 +61,7 @@ async def files(client: httpx.AsyncClient, **query: Any) -> list[dict[str, Any]]
 
 async def has_begun(database: Database, file_id: str) -> None:
     """Returns once the server knows how much is being put."""
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(limit(60)):
         while True:
             async with database.read() as session:
                 file = await session.get(File, file_id)

@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from tests.support.http import serve
+from tests.support.http import asking, serve
+from tests.support.patience import limit
 from tests.support.platform import working
+from tests.support.template import put_database
 from tests.support.weights import lend
 
 from tutti.app.platform import open_database, open_platform
@@ -38,7 +40,7 @@ class Whole:
         return {**await self.finished(answer.json()["data"]["job_id"]), "data": answer.json()["data"]}
 
     async def finished(self, job_id: str, within_s: float = 60.0) -> dict[str, Any]:
-        async with asyncio.timeout(within_s):
+        async with asyncio.timeout(limit(within_s)):
             while True:
                 job = (await self.client.get(f"/v1/jobs/{job_id}")).json()
                 if job["status"] in ("Complete", "Failed"):
@@ -50,6 +52,7 @@ class Whole:
 async def whole(folder: Path, lent: Sequence[str] = (), **settings: Any) -> AsyncIterator[Whole]:
     chosen = Settings(**{"data_dir": folder, "models": [], "threads": 2, **settings})
     await asyncio.to_thread(lend, folder, *lent)
+    await asyncio.to_thread(put_database, folder)
     async with AsyncExitStack() as parts:
         database = await parts.enter_async_context(open_database(chosen))
         opened = await parts.enter_async_context(open_platform(chosen, database))
@@ -63,5 +66,4 @@ async def whole(folder: Path, lent: Sequence[str] = (), **settings: Any) -> Asyn
         app = server.build(routers, settings=chosen, database=database, limits=limits)
         await parts.enter_async_context(working(platform, Pace(backoff_s=0.2)))
         url = await parts.enter_async_context(serve(app))
-        client = httpx.AsyncClient(base_url=url, headers={"authorization": "Bearer any"}, timeout=60)
-        yield Whole(platform, await parts.enter_async_context(client))
+        yield Whole(platform, await parts.enter_async_context(asking(url)))

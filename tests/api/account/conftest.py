@@ -4,6 +4,7 @@ from pathlib import Path
 import httpx
 import pytest
 from tests.support.databases import database, kind, migrated
+from tests.support.http import asking
 from tests.support.platform import api
 
 from tutti.base.model import Model, Pricing
@@ -26,6 +27,6 @@ async def client(settings: Settings) -> AsyncIterator[httpx.AsyncClient]:
     """Of a server without keys; a test that makes one passes it by itself."""
     async with (
         api(settings.data_dir, [MODEL], database_url=settings.database_url) as url,
-        httpx.AsyncClient(base_url=url, headers={"authorization": "Bearer any"}, timeout=60) as client,
+        asking(url) as client,
     ):
         yield client

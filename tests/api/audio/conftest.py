@@ -12,6 +12,8 @@ import httpx
 import pytest
 import pytest_asyncio
 from tests.support.engines import Running, model, running
+from tests.support.http import asking
+from tests.support.patience import limit
 from tests.support.platform import api
 from websockets.asyncio.client import ClientConnection, connect
 
@@ -62,7 +64,7 @@ async def hasty_url(tmp_path_factory: pytest.TempPathFactory, engine: Running) -
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def client(url: str) -> AsyncIterator[httpx.AsyncClient]:
-    async with httpx.AsyncClient(base_url=url, headers=AUTHORIZED, timeout=60) as http:
+    async with asking(url) as http:
         yield http
 
 
@@ -94,14 +96,14 @@ class Talk:
 async def talking(url: str, path: str, headers: Any = None) -> AsyncIterator[Talk]:
     headers = AUTHORIZED if headers is None else headers
     async with connect(
-        url.replace("http", "ws") + path, additional_headers=headers, open_timeout=60
+        url.replace("http", "ws") + path, additional_headers=headers, open_timeout=limit(60)
     ) as connection:
         yield Talk(connection)
 
 
 async def failures(url: str, model: str, requests: int = 1) -> int:
     """Of the requests to the model, once so many are counted."""
-    async with httpx.AsyncClient(base_url=url, headers=AUTHORIZED, timeout=60) as http, asyncio.timeout(60):
+    async with asking(url) as http, asyncio.timeout(limit(60)):
         while True:
             report = (await http.get("/v1/billing/usage", params={"model": model})).json()
             usage = [used for window in report["data"] for used in window["usage"]]

@@ -11,6 +11,8 @@ import httpx
 import pytest
 import pytest_asyncio
 from tests.support.engines import Running, model, running
+from tests.support.http import asking
+from tests.support.patience import limit
 from tests.support.platform import api, job_worker
 
 from tutti.engines.echo import Echo
@@ -78,7 +80,7 @@ class Client:
         return (await self.http.get(f"{prefix}/v1/batches/{id}")).json()
 
     async def ended(self, id: str, within_s: float = 60) -> dict[str, Any]:
-        give_up_at = time.monotonic() + within_s
+        give_up_at = time.monotonic() + limit(within_s)
         while (batch := await self.batch(id))["status"] not in ENDED:
             assert time.monotonic() < give_up_at, batch
             await asyncio.sleep(0.05)
@@ -97,8 +99,7 @@ class Client:
 
 
 def client_of(url: str, user_agent: str = "test") -> httpx.AsyncClient:
-    headers = {"authorization": "Bearer any", "user-agent": user_agent}
-    return httpx.AsyncClient(base_url=url, headers=headers, timeout=60)
+    return asking(url, headers={"user-agent": user_agent})
 
 
 @pytest_asyncio.fixture(loop_scope="module")

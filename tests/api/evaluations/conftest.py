@@ -10,6 +10,8 @@ import httpx
 import pytest
 import pytest_asyncio
 from tests.support.engines import Running, model, running
+from tests.support.http import asking
+from tests.support.patience import limit
 from tests.support.platform import api, job_worker
 
 from tutti.engines.echo import Echo
@@ -71,7 +73,7 @@ class Client:
         return await self.ended(answer.json()["workflow_id"])
 
     async def ended(self, id: str, within_s: float = 60.0) -> dict[str, Any]:
-        async with asyncio.timeout(within_s):
+        async with asyncio.timeout(limit(within_s)):
             while True:
                 found = (await self.http.get(f"/v1/evaluation/{id}")).json()
                 if found["status"] not in ("pending", "queued", "running"):
@@ -87,7 +89,7 @@ class Client:
 
 @pytest_asyncio.fixture(loop_scope="module")
 async def client(url: str) -> AsyncIterator[Client]:
-    async with httpx.AsyncClient(base_url=url, headers={"authorization": "Bearer any"}, timeout=60) as http:
+    async with asking(url) as http:
         yield Client(http)
 
 

@@ -8,6 +8,8 @@ from contextlib import AsyncExitStack
 
 import httpx
 import pytest
+from tests.support.http import asking
+from tests.support.patience import limit
 from tests.support.platform import api
 from tests.support.postgres import empty_database, postgres_url
 from tests.support.s3 import s3_server
@@ -55,10 +57,10 @@ def server(settings: Settings) -> Iterator[str]:
 
     thread = threading.Thread(target=asyncio.run, args=(run(),), daemon=True)
     thread.start()
-    assert started.wait(60)
+    assert started.wait(limit(60))
     yield url[0]
     stop.set()
-    thread.join(20)
+    thread.join(limit(60))
 
 
 @pytest.fixture
@@ -91,9 +93,7 @@ class Projects:
     async def new(self) -> tuple[str, httpx.AsyncClient]:
         project = await project_named(self._database, new_id("slug"))
         key = await create_key(self._database, self._secret, "test", project_id=project.id)
-        headers = {"authorization": f"Bearer {key.secret}"}
-        client = httpx.AsyncClient(base_url=self._url, headers=headers, verify=False, timeout=60)
-        return project.id, await self._clients.enter_async_context(client)
+        return project.id, await self._clients.enter_async_context(asking(self._url, key.secret))
 
 
 @pytest.fixture

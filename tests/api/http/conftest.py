@@ -1,17 +1,19 @@
 """The HTTP layer around a feature of its own, over a real database and a real socket."""
 
-import asyncio
-import shutil
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Annotated, Literal
 
 import aiohttp
 import pytest
+from anyio.from_thread import BlockingPortal
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, Field
 from tests.support.http import serve
+from tests.support.template import put_database
 
+from tutti.app.platform import open_database
 from tutti.base.errors import Unavailable
 from tutti.base.settings import Settings
 from tutti.http import server
@@ -19,7 +21,6 @@ from tutti.http.context import caller, family, request_id
 from tutti.http.limits import Limits
 from tutti.http.stream import event_stream
 from tutti.store.db import Database, database_url
-from tutti.store.migrate import migrate
 
 
 class TextPart(BaseModel):
@@ -78,25 +79,10 @@ def feature() -> APIRouter:
     return routes
 
 
-@pytest.fixture(scope="session")
-def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A data directory with an empty database, to be copied: migrations take a second."""
-    folder = tmp_path_factory.mktemp("migrated")
-
-    async def make() -> None:
-        database = await Database.open(database_url(Settings(data_dir=folder)))
-        await migrate(database)
-        await database.close()
-
-    asyncio.run(make())
-    return folder
-
-
 @pytest.fixture
-def settings(tmp_path: Path, migrated: Path) -> Settings:
-    data_dir = tmp_path / "data"
-    shutil.copytree(migrated, data_dir)
-    return Settings(data_dir=data_dir, max_body_bytes=20_000)
+def settings(tmp_path: Path) -> Settings:
+    put_database(tmp_path / "data")
+    return Settings(data_dir=tmp_path / "data", max_body_bytes=20_000)
 
 
 @pytest.fixture
@@ -110,8 +96,27 @@ async def database(settings: Settings) -> AsyncIterator[Database]:
 async def http(settings: Settings, database: Database) -> AsyncIterator[aiohttp.ClientSession]:
     """A client of a server with `feature` in it, with an API key."""
     app = server.build([feature()], settings=settings, database=database, limits=Limits(database))
-    async with (
-        serve(app) as url,
-        aiohttp.ClientSession(url, headers={"authorization": "Bearer any"}) as session,
-    ):
+    async with serve(app) as url, asking(url) as session:
         yield session
+
+
+@pytest.fixture(scope="session")
+def shared_url(tmp_path_factory: pytest.TempPathFactory, apart: BlockingPortal) -> Iterator[str]:
+    """Of a server with `feature` in it, for all tests that leave it as it is."""
+    data_dir = tmp_path_factory.mktemp("shared")
+    put_database(data_dir)
+    chosen = Settings(data_dir=data_dir, max_body_bytes=20_000)
+    with apart.wrap_async_context_manager(_served(chosen)) as url:
+        yield url
+
+
+@asynccontextmanager
+async def _served(settings: Settings) -> AsyncIterator[str]:
+    async with open_database(settings) as database:
+        app = server.build([feature()], settings=settings, database=database, limits=Limits(database))
+        async with serve(app) as url:
+            yield url
+
+
+def asking(url: str) -> aiohttp.ClientSession:
+    return aiohttp.ClientSession(url, headers={"authorization": "Bearer any"})

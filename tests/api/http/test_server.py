@@ -8,11 +8,18 @@ import aiohttp
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.api.http.conftest import asking
 from yarl import URL
 
 from tutti.base.errors import InvalidRequest
 from tutti.http.body import check
 from tutti.http.gaps import gaps
+
+
+@pytest.fixture
+async def http(shared_url):
+    async with asking(shared_url) as session:
+        yield session
 
 
 async def error(response: aiohttp.ClientResponse) -> dict:

@@ -4,6 +4,7 @@ import httpx
 import pytest
 import pytest_asyncio
 from tests.support.engines import model
+from tests.support.http import asking
 from tests.support.platform import api
 
 from tutti.base.model import Pricing
@@ -22,6 +23,6 @@ async def client(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[http
     settings = {"models": ["test/plain"], "aliases": {"meta-llama/*": "test/chat-model"}}
     async with (
         api(tmp_path_factory.mktemp("data"), MODELS, {"test/far": NOWHERE}, **settings) as url,
-        httpx.AsyncClient(base_url=url, headers={"authorization": "Bearer any"}, timeout=60) as client,
+        asking(url) as client,
     ):
         yield client

@@ -8,6 +8,7 @@ import httpx
 import pytest
 import pytest_asyncio
 from tests.support.engines import model
+from tests.support.http import asking
 from tests.support.platform import api
 
 from tutti.base.clock import now
@@ -39,7 +40,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 async def client(folder: Path) -> AsyncIterator[httpx.AsyncClient]:
     async with (
         api(folder, MODELS, aliases={"short": "test/base"}) as url,
-        httpx.AsyncClient(base_url=url, headers={"authorization": "Bearer any"}, timeout=60) as client,
+        asking(url) as client,
     ):
         yield client
 

@@ -4,6 +4,7 @@ import httpx
 import pytest
 import pytest_asyncio
 from tests.support.engines import model, running
+from tests.support.http import asking
 from tests.support.platform import api
 
 from tutti.engines.echo import Echo
@@ -20,8 +21,6 @@ async def client(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[http
     async with (
         running(Echo(), EMBEDDING) as engine,
         api(tmp_path_factory.mktemp("data"), models, {it.name: engine.address for it in models}) as url,
-        httpx.AsyncClient(
-            base_url=url + "/v1", headers={"authorization": "Bearer any"}, timeout=60
-        ) as client,
+        asking(f"{url}/v1") as client,
     ):
         yield client

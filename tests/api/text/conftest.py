@@ -1,14 +1,17 @@
 """A server with real echo engines behind it: one that writes, one that judges."""
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 import pytest_asyncio
+from anyio.from_thread import BlockingPortal
 from tests.support.engines import Running, model, running
+from tests.support.http import asking
 from tests.support.platform import api
 
 from tutti.engines.echo import Echo
@@ -19,37 +22,51 @@ GUARD = model(name="test/guard", type="moderation", options={"guard": True})
 EMBEDDING = model(name="test/embedding", type="embedding")
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def engine() -> AsyncIterator[Running]:
-    async with running(Echo(), CHAT) as engine:
+@pytest.fixture(scope="session")
+def engine(apart: BlockingPortal) -> Iterator[Running]:
+    with apart.wrap_async_context_manager(running(Echo(), CHAT)) as engine:
         yield engine
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def guard() -> AsyncIterator[Running]:
-    async with running(Echo(), GUARD) as guard:
+@pytest.fixture(scope="session")
+def guard(apart: BlockingPortal) -> Iterator[Running]:
+    with apart.wrap_async_context_manager(running(Echo(), GUARD)) as guard:
         yield guard
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def url(
-    tmp_path_factory: pytest.TempPathFactory, engine: Running, guard: Running
-) -> AsyncIterator[str]:
-    folder: Path = tmp_path_factory.mktemp("data")
-    models = [CHAT, REASONER, GUARD, EMBEDDING]
-    addresses = {it.name: engine.address for it in models} | {GUARD.name: guard.address}
-    aliases = {"meta-llama/*": CHAT.name}
-    async with api(folder, models, addresses, aliases=aliases, early_headers_s=60) as url:
+@pytest.fixture(scope="session")
+def url(
+    apart: BlockingPortal, tmp_path_factory: pytest.TempPathFactory, engine: Running, guard: Running
+) -> Iterator[str]:
+    """Of the server that the tests share."""
+    with apart.wrap_async_context_manager(_served(tmp_path_factory.mktemp("data"), engine, guard)) as url:
         yield url
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def hasty_url(
-    tmp_path_factory: pytest.TempPathFactory, engine: Running, guard: Running
-) -> AsyncIterator[str]:
+@pytest.fixture(scope="module")
+def fresh_url(
+    apart: BlockingPortal, tmp_path_factory: pytest.TempPathFactory, engine: Running, guard: Running
+) -> Iterator[str]:
+    """Of a server that has answered nothing yet, for tests that count what it did."""
+    with apart.wrap_async_context_manager(_served(tmp_path_factory.mktemp("fresh"), engine, guard)) as url:
+        yield url
+
+
+def _served(folder: Path, engine: Running, guard: Running) -> AbstractAsyncContextManager[str]:
+    models = [CHAT, REASONER, GUARD, EMBEDDING]
+    addresses = {it.name: engine.address for it in models} | {GUARD.name: guard.address}
+    aliases = {"meta-llama/*": CHAT.name}
+    return api(folder, models, addresses, aliases=aliases, early_headers_s=60)
+
+
+@pytest.fixture(scope="session")
+def hasty_url(
+    apart: BlockingPortal, tmp_path_factory: pytest.TempPathFactory, engine: Running, guard: Running
+) -> Iterator[str]:
     """Of a server whose streams begin early: on a busy machine, before an error that is to have a status."""
     addresses = {CHAT.name: engine.address, GUARD.name: guard.address}
-    async with api(tmp_path_factory.mktemp("hasty"), [CHAT, GUARD], addresses, early_headers_s=0.5) as url:
+    served = api(tmp_path_factory.mktemp("hasty"), [CHAT, GUARD], addresses, early_headers_s=0.5)
+    with apart.wrap_async_context_manager(served) as url:
         yield url
 
 
@@ -66,7 +83,7 @@ async def hasty(hasty_url: str) -> AsyncIterator["Client"]:
 
 
 def client_of(url: str) -> httpx.AsyncClient:
-    return httpx.AsyncClient(base_url=url, headers={"authorization": "Bearer any"}, timeout=60)
+    return asking(url)
 
 
 class Client:

@@ -7,8 +7,14 @@ from typing import Any
 import pytest
 from tests.api.text.conftest import CHAT, EMBEDDING, GUARD, Client, chat_body
 from tests.support.engines import Running, until_telling
+from tests.support.patience import limit
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+@pytest.fixture(scope="module")
+def url(fresh_url: str) -> str:
+    return fresh_url
 
 
 async def used(client: Client, operation: str) -> dict[str, Any]:
@@ -20,7 +26,7 @@ async def used(client: Client, operation: str) -> dict[str, Any]:
 
 
 async def until(client: Client, operation: str, reached: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(limit(30)):
         while not reached(usage := await used(client, operation)):
             await asyncio.sleep(0.05)
     return usage
