@@ -144,11 +144,8 @@ class EngineEnded(Unavailable):
 class EndsEngine(Unavailable):
     should_retry = False
 
-    def __init__(self) -> None:
-        super().__init__(
-            "The model stopped each time it worked on this request, so it is not run again: change it.",
-            code="ends_engine",
-        )
+    def __init__(self, message: str = "The model stopped each time it worked on this request") -> None:
+        super().__init__(f"{message}: it is not run again. Change the request.", code="ends_engine")
 
 
 class LoadFailed(Unavailable):
