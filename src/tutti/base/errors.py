@@ -14,6 +14,8 @@ TuttiError
 ├─ InternalError         500
 ├─ NotServed             501  an operation of the API that Tutti does not serve yet
 ├─ Unavailable           503  transient: retried after `retry_after_s`
+│  ├─ EngineEnded        503  the engine ended while it worked on the request
+│  ├─ EndsEngine         503  it did so again and again: the request is not run any more
 │  ├─ LoadFailed         503  the model cannot be started; not retried, since only its operator can help
 │  └─ CannotSandbox      503  no sandbox can be made on this machine; neither
 └─ EngineTimeout         504
@@ -61,7 +63,14 @@ class InvalidRequest(TuttiError):
 
 
 class ContextTooLong(InvalidRequest):
-    def __init__(self, message: str, *, param: str | None = "messages") -> None:
+    """Clients such as LiteLLM tell a full context by the words of the message, which OpenAI and vLLM use."""
+
+    WORDS: ClassVar = "This model's maximum context length is"
+
+    def __init__(self, message: str, *, context: int = 0, param: str | None = "messages") -> None:
+        """`message` goes on after the words, or has them already. `context`: its tokens, where known."""
+        if self.WORDS not in message:
+            message = f"{self.WORDS} {f'{context} tokens. However,' if context else 'exceeded:'} {message}"
         super().__init__(message, param=param, code="context_length_exceeded")
 
 
@@ -120,6 +129,23 @@ class Unavailable(TuttiError):
     status = 503
     type = "overloaded_error"
     should_retry = True
+
+
+class EngineEnded(Unavailable):
+    def __init__(self, why: str = "") -> None:
+        because = f": {why}" if why else ""
+        super().__init__(
+            f"The model stopped while it was working on this request{because}.",
+            code="engine_ended",
+            retry_after_s=1,
+        )
+
+
+class EndsEngine(Unavailable):
+    should_retry = False
+
+    def __init__(self, message: str = "The model stopped each time it worked on this request") -> None:
+        super().__init__(f"{message}: it is not run again. Change the request.", code="ends_engine")
 
 
 class LoadFailed(Unavailable):

@@ -40,7 +40,13 @@ class Settings(BaseSettings):
         0, ge=0, description="Memory that loaded models may take together; 0: 80% of the machine's."
     )
     max_queue: int = Field(
-        256, ge=0, description="Requests that may wait for one model; more get a 429 with retry-after."
+        256,
+        ge=0,
+        description="Requests that may wait for one model. One more, and the newest of the project with the "
+        "most gets a 429 with retry-after.",
+    )
+    max_project_queue: int = Field(
+        0, ge=0, description="How many of them may be one project's; 0: all of them, if no other wants any."
     )
     load_wait_s: float = Field(
         50.0,
@@ -53,7 +59,8 @@ class Settings(BaseSettings):
     hang_timeout_s: float = Field(
         60.0,
         gt=0,
-        description="A busy engine that makes no progress for this long is restarted; the interpreter too.",
+        description="A busy engine that makes no progress and computes nothing for this long is restarted, "
+        "and one that computes without any progress after ten times as long; the interpreter too.",
     )
     drain_timeout_s: float = Field(
         30.0, ge=0, description="After SIGTERM, how long running requests may take to finish."

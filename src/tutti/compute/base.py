@@ -28,6 +28,10 @@ class Handle(Protocol):
         """Memory it holds, with all it started; 0 where that cannot be known."""
         ...
 
+    def cpu_s(self) -> float:
+        """What it has computed, with all it started that still runs; 0 where that cannot be known."""
+        ...
+
 
 class Driver(Protocol):
     async def start(self, program: Program, log: Path, gpus: tuple[int, ...]) -> Handle:

@@ -68,11 +68,17 @@ class Child:
 
     def rss_bytes(self) -> int:
         """Resident memory of the program and its descendants; 0 once it has ended."""
+        return sum(map(_rss, self._tree()))
+
+    def cpu_s(self) -> float:
+        """CPU time of the program and its descendants that run; 0 once it has ended."""
+        return sum(map(_cpu_s, self._tree()))
+
+    def _tree(self) -> Sequence[psutil.Process]:
         try:
-            tree = psutil.Process(self.pid).children(recursive=True)
+            return psutil.Process(self.pid).children(recursive=True)
         except psutil.Error:
-            return 0
-        return sum(_rss(process) for process in tree)
+            return ()
 
     def _signal(self, number: signal.Signals) -> None:
         if self.alive:
@@ -83,6 +89,14 @@ class Child:
 def _emptied(log: Path) -> Path:
     log.write_bytes(b"")
     return log
+
+
+def _cpu_s(process: psutil.Process) -> float:
+    try:
+        times = process.cpu_times()
+    except psutil.Error:
+        return 0.0
+    return times.user + times.system
 
 
 def _rss(process: psutil.Process) -> int:

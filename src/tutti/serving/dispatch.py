@@ -5,7 +5,7 @@ import difflib
 import logging
 import math
 import sys
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
@@ -13,7 +13,7 @@ from sqlalchemy import update
 from sqlalchemy.exc import SQLAlchemyError
 
 from tutti.base.clock import monotonic_s, now
-from tutti.base.errors import InternalError, LoadFailed, NotFound, Unavailable
+from tutti.base.errors import EngineEnded, InternalError, LoadFailed, NotFound, Unavailable
 from tutti.base.model import Model
 from tutti.base.settings import Settings
 from tutti.engines.base import Engine, Upstream
@@ -23,6 +23,7 @@ from tutti.serving.background import Announcer, Listener, Traffic, meeting_place
 from tutti.serving.catalog import Catalog
 from tutti.serving.line import Line, Waiter
 from tutti.serving.router import MAX_AGE_S, ReplicaView, Table, of_model
+from tutti.serving.suspects import Suspects, Watch
 from tutti.serving.upstream import HttpUpstream
 from tutti.serving.wants import RETRY_FAILED_S, Key, key_of, want
 from tutti.serving.wire import Client
@@ -65,7 +66,8 @@ class Dispatch:
         self._engines = engines
         self._table = Table(database)
         self._client = Client()
-        self._bound = sys.maxsize if background else math.ceil(settings.max_queue / settings.workers)
+        self._bounds = (sys.maxsize, sys.maxsize) if background else _bounds(settings)
+        self._suspects = Suspects()
         place = meeting_place(settings.data_dir)
         self._traffic: Traffic = Listener(place) if background else Announcer(place)
         self._lines: dict[Key, Line] = {}
@@ -96,8 +98,9 @@ class Dispatch:
         return model
 
     @asynccontextmanager
-    async def lease(self, model: Model) -> AsyncGenerator[Lease]:
-        """Raises RateLimited where too many wait already, Unavailable where no replica can be had in time."""
+    async def lease(self, model: Model, project_id: str = "", *, live: bool = False) -> AsyncGenerator[Lease]:
+        """For a request of the project. `live`: for a session, whose requests can't wait for others.
+        Raises RateLimited where too many wait already, Unavailable where no replica can be had in time."""
         engine = self._engines.get(model.engine)
         if engine is None:
             raise InternalError(
@@ -107,13 +110,14 @@ class Dispatch:
         began = monotonic_s()
         turn = await self._traffic.begin(engine, model)
         try:
-            seat = _Seat(self, model, headers, await self.admit(model))
-            upstream = turn.upstream(HttpUpstream(self._client, seat))
+            seat = _Seat(self, model, headers, await self.admit(model, project_id))
+            upstream = turn.upstream(self._upstream(engine, seat, project_id, live=live))
             seat.lease = Lease(engine, upstream, monotonic_s() - began, seat.replica.id)
             metrics.observe_lease(model.name, seat.lease.queued_s)
             try:
-                with metrics.running(model.name).track_inprogress():
-                    yield seat.lease
+                yield seat.lease
+            except EngineEnded as error:
+                raise EngineEnded(await self._why(seat.replica.id)) from error
             finally:
                 seat.leave()
         finally:
@@ -121,11 +125,11 @@ class Dispatch:
 
     # --- used by seats --------------------------------------------------------------------------------
 
-    async def admit(self, model: Model, *, since: float | None = None) -> Waiter:
+    async def admit(self, model: Model, project_id: str, *, since: float | None = None) -> Waiter:
         """With a slot granted. `since`: of one that had a slot before, as for `Line.enter`."""
         line = self.line(model)
         line.offer(await self.ready(model, MAX_AGE_S))
-        waiter = line.enter(since=since)
+        waiter = line.enter(project_id, since=since)
         if not waiter.granted.done():
             self._pump(model)
             with metrics.waiting(model.name).track_inprogress():
@@ -140,8 +144,23 @@ class Dispatch:
     def line(self, model: Model) -> Line:
         key = key_of(model)
         if key not in self._lines:
-            self._lines[key] = Line(model.name, self._bound)
+            self._lines[key] = Line(model.name, *self._bounds)
         return self._lines[key]
+
+    def _upstream(self, engine: Engine, seat: "_Seat", project_id: str, *, live: bool) -> HttpUpstream:
+        """What others run is not watched: a connection that breaks says nothing about the request."""
+        if not engine.progress_path:
+            return HttpUpstream(self._client, seat)
+        watch = Watch(None if live else self._suspects, project_id)
+        return HttpUpstream(self._client, seat, watch, seat.leaving.append)
+
+    async def _why(self, replica_id: str) -> str:
+        """Why its engine was ended, where it was: that is told before."""
+        try:
+            table = await self._table.read(0.0)
+        except (SQLAlchemyError, OSError):
+            return ""
+        return next((it.detail for it in table if it.id == replica_id), "")
 
     # --- while requests wait --------------------------------------------------------------------------
 
@@ -205,9 +224,13 @@ class _Seat:
         self.replica = waiter.granted.result()
         self.lease: Lease | None = None
         self.headers = headers
+        self.leaving: list[asyncio.Future[None]] = []
+        """Requests that were given up: the engine may still work on them."""
+        self._waiter = waiter
+        self._running = metrics.running(model.name)
+        self._running.inc()
         self._dispatch = dispatch
         self._model = model
-        self._waited_since = waiter.since
         self._since = monotonic_s()
         self._held = True
         self._moves = 0
@@ -228,14 +251,14 @@ class _Seat:
         line.suspect(self.replica)
         line.offer(await self._dispatch.ready(self._model, 0.0))
         if self._moves > (1 if sent else _MOST_MOVES) or (sent and not line.free):
-            raise _gone("The model stopped while it was working on this request.")
+            raise EngineEnded
         if sent:
             self._moves = _MOST_MOVES
-        line.release(self.replica)
+        line.release(self._waiter)
         self._held = False
-        adapter = self.adapter
-        waiter = await self._dispatch.admit(self._model, since=self._waited_since)
-        self.replica = waiter.granted.result()
+        adapter, gone = self.adapter, self._waiter
+        self._waiter = await self._dispatch.admit(self._model, gone.project_id, since=gone.since)
+        self.replica = self._waiter.granted.result()
         self._held = True
         if self.adapter != adapter:  # the request was written for that number
             raise _gone("The model was moved while this request was on its way to it.")
@@ -243,8 +266,27 @@ class _Seat:
             self.lease.replica_id = self.replica.id
 
     def leave(self) -> None:
+        """The slot is free, and the request no longer counted, when the engine has ended all of it."""
+        _when_done(self.leaving, self._left)
+
+    def _left(self) -> None:
+        self._running.dec()
         if self._held:
-            self._dispatch.line(self._model).release(self.replica, monotonic_s() - self._since)
+            self._dispatch.line(self._model).release(self._waiter, monotonic_s() - self._since)
+
+
+def _when_done(futures: Sequence[asyncio.Future[None]], then: Callable[[], None]) -> None:
+    unfinished = [it for it in futures if not it.done()]
+    if not unfinished:
+        then()
+        return
+    unfinished[0].add_done_callback(lambda _: _when_done(unfinished, then))
+
+
+def _bounds(settings: Settings) -> tuple[int, int]:
+    """How many may wait for a model in this API worker, and how many of one project."""
+    of_project = settings.max_project_queue or settings.max_queue
+    return math.ceil(settings.max_queue / settings.workers), math.ceil(of_project / settings.workers)
 
 
 async def _granted(line: Line, waiter: Waiter) -> None:

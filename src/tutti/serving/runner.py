@@ -209,12 +209,19 @@ class Runner:
                 reason = await first(
                     running.ends(hang_timeout_s), self._leaves(), self._refits(), self._grows(running)
                 )
+                await self._tell_why(reason)
             return reason
         finally:
             self._running = None
             if reason:
                 handle.kill()
             await handle.stop()
+
+    async def _tell_why(self, reason: str) -> None:
+        """Before the engine is killed: then its requests break off, and say why."""
+        if reason:
+            self.detail = reason
+            await self.report()
 
     async def _becomes_ready(self, running: Running) -> None:
         self.address = running.address

@@ -63,10 +63,11 @@ class Running:
             await asyncio.sleep(_HEALTH_S)
 
     async def _stands_still(self, hang_timeout_s: float) -> str:
-        stall = Stall(monotonic_s())
+        stall = Stall(monotonic_s(), hang_timeout_s)
         while True:
-            if stall.seen(await self.progress(), monotonic_s()) >= hang_timeout_s:
-                return f"it was busy and made no progress for {hang_timeout_s:.0f} s"
+            moves = stall.moves(await self.progress(), monotonic_s())
+            if not moves and (why := stall.why(self.handle.cpu_s(), monotonic_s())):
+                return why
             await asyncio.sleep(min(_POLL_S, hang_timeout_s / 4))
 
 

@@ -1,19 +1,40 @@
-"""A hung engine shows itself by what it does not do: it has work, and its progress mark stands still."""
+"""A hung engine shows itself by what it does not do: it has work, its progress mark stands still, and its
+threads compute nothing. On a slow machine a healthy one may take minutes from one mark to the next."""
 
 from tutti.engines.base import Progress
 
+SPINS = 10
+"""One that computes without ever getting anything done is given up after so many times the limit."""
+_WORKS = 0.05
+"""Share of a core. Answering questions about its progress costs an engine less than that."""
+
 
 class Stall:
-    """Times are monotonic seconds."""
+    """Times are monotonic seconds, `limit_s` is how long an engine may do nothing."""
 
-    def __init__(self, began_s: float) -> None:
+    def __init__(self, began_s: float, limit_s: float) -> None:
+        self._limit_s = limit_s
         self._last: Progress | None = None
-        self._moved_at = began_s
+        self._moved_at = self._worked_at = began_s
+        self._cpu_s, self._cpu_at = 0.0, began_s
 
-    def seen(self, progress: Progress | None, now_s: float) -> float:
-        """How long the engine has been standing still. None: it did not answer."""
-        if progress is not None:
-            if progress.busy == 0 or self._last is None or progress.mark != self._last.mark:
-                self._moved_at = now_s
-            self._last = progress
-        return now_s - self._moved_at
+    def moves(self, progress: Progress | None, now_s: float) -> bool:
+        """Whether it got something done since the last look, or has nothing to do. None: no answer."""
+        last, self._last = self._last, progress or self._last
+        if progress is None or (progress.busy and last is not None and progress.mark == last.mark):
+            return False
+        self._moved_at = self._worked_at = now_s
+        return True
+
+    def why(self, cpu_s: float, now_s: float) -> str:
+        """Why an engine that does not move has to end; empty: it need not. `cpu_s` is what its threads have
+        computed since it was started."""
+        if cpu_s - self._cpu_s > _WORKS * (now_s - self._cpu_at):
+            self._worked_at = now_s
+        self._cpu_s, self._cpu_at = cpu_s, now_s
+        if now_s - self._worked_at >= self._limit_s:
+            return f"it was busy, but did nothing for {self._limit_s:.0f} s (--hang-timeout)"
+        if now_s - self._moved_at >= SPINS * self._limit_s:
+            most_s = SPINS * self._limit_s
+            return f"it computed for {most_s:.0f} s without any progress ({SPINS} times --hang-timeout)"
+        return ""

@@ -3,11 +3,12 @@
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
-from tutti.base.errors import Unavailable
+from tutti.base.errors import EngineEnded
 from tutti.engines.base import Refusal
-from tutti.serving.wire import JSON, Broken, Client, Connection, NotConnected, Stale
+from tutti.serving.suspects import Watch
+from tutti.serving.wire import JSON, Broken, Client, Connection, Leaving, NotConnected
 
 
 class Seat(Protocol):
@@ -28,48 +29,67 @@ class Seat(Protocol):
         ...
 
 
+class _Request(NamedTuple):
+    path: str
+    content_type: str
+    body: bytes | Sequence[bytes | Path]
+
+
 class HttpUpstream:
-    def __init__(self, client: Client, seat: Seat) -> None:
+    """`leaving` is told of each request that was given up before its answer came, and has not ended yet."""
+
+    def __init__(
+        self, client: Client, seat: Seat, watch: Watch | None = None, leaving: Leaving | None = None
+    ) -> None:
         self._client = client
         self._seat = seat
+        self._watch = watch or Watch(None, "")
+        self._leaving = leaving
 
     @property
     def adapter(self) -> int:
         return self._seat.adapter
 
     async def post(self, path: str, body: bytes) -> bytes:
-        async with self._answer(path, body) as answer:
+        async with self._answer(_Request(path, JSON, body)) as answer:
             return await answer.rest()
 
     async def upload(self, path: str, content_type: str, body: Sequence[bytes | Path]) -> bytes:
-        async with self._answer(path, body, content_type) as answer:
+        async with self._answer(_Request(path, content_type, body)) as answer:
             return await answer.rest()
 
     async def stream(self, path: str, body: bytes) -> AsyncIterator[bytes]:
-        async with self._answer(path, body) as answer:
+        async with self._answer(_Request(path, JSON, body)) as answer:
             while piece := await answer.read():
                 yield piece
 
     @asynccontextmanager
-    async def _answer(
-        self, path: str, body: bytes | Sequence[bytes | Path], content_type: str = JSON
-    ) -> AsyncGenerator[Connection]:
-        answer = await self._open(path, body, content_type)
-        try:
-            if answer.status >= 300:
-                raise Refusal(answer.status, await answer.rest())
-            yield answer
-        except Broken as error:
-            raise Unavailable("The model stopped while it was answering.", retry_after_s=1) from error
-        finally:
-            self._client.release(answer)  # aborts the work unless the whole answer has come
+    async def _answer(self, request: _Request) -> AsyncGenerator[Connection]:
+        async with self._watch.turn(*request):
+            answer = await self._open(request)
+            try:
+                if answer.status >= 300:
+                    raise Refusal(answer.status, await answer.rest())
+                yield answer
+            except Broken as error:
+                await self._watch.ended(*request, self._seat.address)
+                raise EngineEnded from error
+            finally:
+                self._client.release(answer, self._leaving)
 
-    async def _open(self, path: str, body: bytes | Sequence[bytes | Path], content_type: str) -> Connection:
+    async def _open(self, request: _Request) -> Connection:
         while True:
             seat = self._seat
             try:
-                return await self._client.post(seat.address + path, body, seat.headers, content_type)
-            except (NotConnected, Stale):
+                return await self._client.post(
+                    seat.address + request.path,
+                    request.body,
+                    seat.headers,
+                    request.content_type,
+                    self._leaving,
+                )
+            except NotConnected:
                 await seat.move(sent=False)
             except Broken:
+                await self._watch.ended(*request, seat.address)
                 await seat.move(sent=True)

@@ -9,7 +9,7 @@ import asyncio
 import socket
 import ssl
 from collections import defaultdict
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from functools import cache, lru_cache, partial
 from pathlib import Path
 from typing import NamedTuple, cast
@@ -22,6 +22,8 @@ from tutti.base.clock import monotonic_s
 _CONNECT_S = 10.0
 _STALE_S = 0.1
 """How soon a kept connection breaks whose server has ended."""
+_LEAVE_S = 60.0
+"""How long a server is waited for that does not end what was given up."""
 _KEEP_ALIVE_S = 2.0
 """Shorter than any engine's own (uvicorn: 5 s), so that no request meets a connection being closed."""
 _MUCH = 1 << 16
@@ -41,8 +43,8 @@ class Broken(Exception):
     """The connection ended, or what came was not HTTP, before the answer was complete."""
 
 
-class Stale(Broken):
-    """A kept connection broke as soon as it was used again: its server had ended before."""
+Leaving = Callable[[asyncio.Future[None]], None]
+"""Gets what is done when a server has ended the work that nobody waits for any more."""
 
 
 class Origin(NamedTuple):
@@ -69,6 +71,8 @@ class Connection(asyncio.Protocol):
         self._sent = self._full = self._at_once = False
         self._pieces: list[bytes] = []
         self._unread = 0
+        self._left: asyncio.Future[None] | None = None
+        self._leaving: asyncio.TimerHandle | None = None
 
     @property
     def status(self) -> int:
@@ -108,6 +112,25 @@ class Connection(asyncio.Protocol):
     def abort(self) -> None:
         self.reusable = False
         self._transport.abort()
+
+    def leave(self) -> asyncio.Future[None]:
+        """Ends only our side: the server ends the work for it, and closes its side when it has. Done then, or
+        when it did not in time."""
+        self.reusable = False
+        self._left = self._loop.create_future()
+        if self._is_over or not self._transport.can_write_eof():
+            self._transport.abort()
+            self._left.set_result(None)
+            return self._left
+        self._take()
+        self._transport.write_eof()
+        self._leaving = self._loop.call_later(_LEAVE_S, self._transport.abort)
+        return self._left
+
+    @property
+    def _is_over(self) -> bool:
+        """The server has answered or gone, or has not even got what it is to answer."""
+        return self._complete or self._lost or not self._sent or self._transport.is_closing()
 
     async def _send(self, body: Sequence[bytes | Path]) -> None:
         """Stops where the answer comes before the body was wanted whole."""
@@ -164,6 +187,10 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - the protocol's arguments
         self._lost, self.reusable = True, False
         self._wake()
+        if self._leaving is not None:
+            self._leaving.cancel()
+        if self._left is not None and not self._left.done():
+            self._left.set_result(None)
 
     # --- called by the parser -------------------------------------------------------------------------
 
@@ -175,13 +202,17 @@ class Connection(asyncio.Protocol):
         self._has_head = self.status >= 200
 
     def on_body(self, body: bytes) -> None:
+        if self._left is not None:
+            return
         self._pieces.append(body)
         self._unread += len(body)
         if self._unread >= _MOST_UNREAD:
             self._transport.pause_reading()
 
     def on_message_complete(self) -> None:
-        if self._has_head:
+        if self._left is not None:
+            self._transport.abort()
+        elif self._has_head:
             self._complete, self.reusable = True, self._sent and self._parser.should_keep_alive()
 
 
@@ -197,30 +228,34 @@ class Client:
         body: bytes | Sequence[bytes | Path],
         headers: Mapping[str, str],
         content_type: str = JSON,
+        leaving: Leaving | None = None,
     ) -> Connection:
         """With the head of the answer; to be given back by `release`. Files are read as they are sent, which
-        nobody may change meanwhile. Raises NotConnected, Stale or Broken."""
+        nobody may change meanwhile. Raises NotConnected or Broken.
+
+        A kept connection that breaks as soon as it is used again was being closed. If its server is there
+        no more, this very request may have ended it."""
         origin, host, path = _parts(url)
         kept = self._kept(origin)
-        connection = kept or await _connected(origin)
         pieces = [body] if isinstance(body, bytes) else body
         fields = {"host": host, "content-length": str(_size(pieces)), "content-type": content_type, **headers}
-        head = f"POST {path} HTTP/1.1\r\n{_FIELDS}"
-        connection.closes = headers.get("connection") == "close"
+        head = b"%b%b\r\n" % (f"POST {path} HTTP/1.1\r\n{_FIELDS}".encode(), _encoded(fields))
         began = monotonic_s()
         try:
-            await connection.ask(b"%b%b\r\n" % (head.encode(), _encoded(fields)), pieces)
-        except BaseException as error:
-            connection.abort()
-            if kept and isinstance(error, Broken) and monotonic_s() - began < _STALE_S:
-                raise Stale(*error.args) from error
-            raise
-        return connection
+            return await _asked(kept or await _connected(origin), head, pieces, headers, leaving)
+        except Broken:
+            if kept is None or monotonic_s() - began >= _STALE_S:
+                raise
+        try:
+            again = await _connected(origin)
+        except NotConnected as gone:
+            raise Broken("the server ended when it was asked") from gone
+        return await _asked(again, head, pieces, headers, leaving)
 
-    def release(self, connection: Connection) -> None:
+    def release(self, connection: Connection, leaving: Leaving | None = None) -> None:
         """Ends the work of the server, unless the answer has come to its end."""
         if not connection.reusable:
-            connection.abort()
+            _give_up(connection, leaving)
             return
         expire = asyncio.get_running_loop().call_later(_KEEP_ALIVE_S, self._expire, connection)
         self._idle[connection.origin][connection] = expire
@@ -245,6 +280,29 @@ class Client:
     def _expire(self, connection: Connection) -> None:
         del self._idle[connection.origin][connection]
         connection.abort()
+
+
+async def _asked(
+    connection: Connection,
+    head: bytes,
+    body: Sequence[bytes | Path],
+    headers: Mapping[str, str],
+    leaving: Leaving | None,
+) -> Connection:
+    connection.closes = headers.get("connection") == "close"
+    try:
+        await connection.ask(head, body)
+    except BaseException:
+        _give_up(connection, leaving)
+        raise
+    return connection
+
+
+def _give_up(connection: Connection, leaving: Leaving | None) -> None:
+    if leaving is None:
+        connection.abort()
+    else:
+        leaving(connection.leave())
 
 
 def _size(body: Sequence[bytes | Path]) -> int:

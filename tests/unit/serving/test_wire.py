@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from tutti.serving.wire import Broken, Client, Connection, NotConnected, Stale
+from tutti.serving.wire import Broken, Client, Connection, NotConnected
 
 HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n"
 CHUNKED = HEAD + b"transfer-encoding: chunked\r\n\r\n"
@@ -326,7 +326,10 @@ async def test_one_that_the_server_has_closed_is_not_used_again() -> None:
         client.close()
 
 
-async def test_a_kept_one_that_breaks_at_once_is_stale_and_a_new_one_is_broken() -> None:
+async def test_a_kept_one_that_was_being_closed_is_replaced_by_a_new_one() -> None:
+    """The server has it open until it reads the second request."""
+    replaced = asyncio.Event()
+
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await heard(reader)
         writer.write(HEAD + b"content-length: 0\r\n\r\n")
@@ -334,17 +337,53 @@ async def test_a_kept_one_that_breaks_at_once_is_stale_and_a_new_one_is_broken()
 
     async with serving(talk) as url:
         client = Client()
-        stale = False
-        while not stale:  # on a busy machine it may take too long to be at once
+        while not replaced.is_set():  # on a busy machine it may take too long to be at once
             client.release(await client.post(url, b"", {}))
-            try:
-                await client.post(url, b"", {})
-            except Broken as error:
-                stale = isinstance(error, Stale)
-    async with serving(saying(b"")) as url:
-        with pytest.raises(Broken) as caught:
-            await client.post(url, b"", {})
-        assert not isinstance(caught.value, Stale)
+            with suppress(Broken):
+                client.release(await client.post(url, b"", {}))
+                replaced.set()
+        client.close()
+
+
+async def test_a_kept_one_whose_server_has_ended_is_broken() -> None:
+    """This request may have ended it."""
+    ended = asyncio.Event()
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await heard(reader)
+        writer.write(HEAD + b"content-length: 0\r\n\r\n")
+        await heard(reader)
+        server.close()
+        ended.set()
+        writer.transport.abort()
+
+    server = await asyncio.start_server(talk, "127.0.0.1", 0)
+    url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    client = Client()
+    client.release(await client.post(url, b"", {}))
+    with pytest.raises(Broken):
+        await client.post(url, b"", {})
+    assert ended.is_set()
+    client.close()
+
+
+async def test_work_that_was_given_up_counts_until_the_server_has_ended_it() -> None:
+    ending, left = asyncio.Event(), list[asyncio.Future[None]]()
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await heard(reader)
+        assert await reader.read() == b""  # it is told
+        await ending.wait()
+
+    async with serving(talk) as url:
+        asked = asyncio.create_task(Client().post(url, b"", {}, leaving=left.append))
+        await asyncio.sleep(0.05)
+        asked.cancel()
+        await asyncio.wait([asked])
+        await asyncio.wait(left, timeout=0.2)
+        assert [it.done() for it in left] == [False]
+        ending.set()
+        await left[0]
 
 
 async def test_leaving_an_answer_early_closes_the_connection() -> None:

@@ -58,7 +58,7 @@ async def listen(platform: Platform, websocket: WebSocket, places: Places) -> No
             websocket.scope["state"]["model"] = call.model.name
             await socket.send(_created(call))
             with metered(platform.meter, who, call.model, "realtime"):
-                async with leased(platform, call.model) as lease:
+                async with leased(platform, call.model, who.project_id, live=True) as lease:
                     await _held(socket, lease, call)
 
 

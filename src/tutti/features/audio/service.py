@@ -39,9 +39,11 @@ def voice_of(model: Model, wanted: str | None) -> str:
 
 
 @asynccontextmanager
-async def leased(platform: Platform, model: Model) -> AsyncGenerator[Lease]:
+async def leased(
+    platform: Platform, model: Model, project_id: str, *, live: bool = False
+) -> AsyncGenerator[Lease]:
     """Whatever the engine refuses is an error of ours."""
-    async with platform.dispatch.lease(model) as lease:
+    async with platform.dispatch.lease(model, project_id, live=live) as lease:
         metrics.observe_overhead(lease.queued_s)
         try:
             yield lease
@@ -49,9 +51,9 @@ async def leased(platform: Platform, model: Model) -> AsyncGenerator[Lease]:
             raise lease.engine.error(refusal) from refusal
 
 
-async def spoken(platform: Platform, call: SpeechCall) -> AsyncGenerator[bytes]:
+async def spoken(platform: Platform, call: SpeechCall, project_id: str) -> AsyncGenerator[bytes]:
     """The audio as it is made. Closing this ends the work."""
-    async with leased(platform, call.model) as lease:
+    async with leased(platform, call.model, project_id) as lease:
         if lease.engine.speech is None:
             raise InvalidRequest(f"The engine of {call.model.name} cannot speak.", param="model")
         pieces = cast(AsyncGenerator[bytes], lease.engine.speech.speak(lease.upstream, call))

@@ -205,7 +205,7 @@ class _Talk:
                 metered(self._platform.meter, self._who, work.call.model, "speech") as tally,
                 suppress(asyncio.CancelledError),  # to be interrupted is no failure
             ):
-                async with aclosing(spoken(self._platform, work.call)) as pieces:
+                async with aclosing(spoken(self._platform, work.call, self._who.project_id)) as pieces:
                     async for chunk in in_chunks(pieces, _DELTA_BYTES, 2):
                         tally.piece()
                         self._socket.active()

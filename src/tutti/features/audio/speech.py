@@ -83,7 +83,7 @@ def _format(named: str) -> SpeechFormat:
 
 async def _metered(platform: Platform, request: Request, call: SpeechCall) -> AsyncGenerator[bytes]:
     with metered(platform.meter, caller(request), call.model, "speech") as tally:
-        async with aclosing(spoken(platform, call)) as pieces:
+        async with aclosing(spoken(platform, call, caller(request).project_id)) as pieces:
             async for piece in pieces:
                 tally.piece()
                 yield piece

@@ -92,7 +92,7 @@ async def _answered(platform: Platform, request: Request, asked: _Asked, call: T
 async def _transcribed(platform: Platform, request: Request, call: TranscriptionCall) -> Transcript:
     operation = "transcriptions" if call.task == "transcribe" else "translations"
     with metered(platform.meter, caller(request), call.model, operation):
-        async with leased(platform, call.model) as lease:
+        async with leased(platform, call.model, caller(request).project_id) as lease:
             if lease.engine.transcription is None:
                 raise _cannot(call.model)
             heard = await lease.engine.transcription.transcribe(lease.upstream, call)

@@ -20,7 +20,7 @@ from tutti.features.text.retrieval_schemas import (
     RerankRequest,
     RerankResponse,
 )
-from tutti.http.context import caller, request_id
+from tutti.http.context import Caller, caller, request_id
 from tutti.http.route import BodyRoute
 from tutti.http.stream import while_connected
 from tutti.serving.dispatch import Lease
@@ -45,8 +45,8 @@ def router(platform: Platform) -> APIRouter:
     async def embeddings(request: Request, body: EmbeddingsRequest) -> Response:
         """Generate vector embeddings for one or more text inputs."""
         model = await _model(platform, request, body.model, "make embeddings", "embedding")
-        with metered(platform.meter, caller(request), model, "embeddings") as tally:
-            return _json(await while_connected(request, _embed(platform, body, model, tally)))
+        with metered(platform.meter, who := caller(request), model, "embeddings") as tally:
+            return _json(await while_connected(request, _embed(platform, who, body, model, tally)))
 
     @routes.post(
         "/rerank",
@@ -58,8 +58,8 @@ def router(platform: Platform) -> APIRouter:
     async def rerank(request: Request, body: RerankRequest) -> Response:
         """Rerank a list of documents by relevance to a query."""
         model = await _model(platform, request, body.model, "rerank", "rerank", "embedding")
-        with metered(platform.meter, caller(request), model, "rerank") as tally:
-            answer = await while_connected(request, _rerank(platform, body, model, tally))
+        with metered(platform.meter, who := caller(request), model, "rerank") as tally:
+            answer = await while_connected(request, _rerank(platform, who, body, model, tally))
             return _json({"id": request_id(request)} | answer)
 
     return routes
@@ -72,7 +72,9 @@ def _json(body: _Json) -> Response:
 # --- embeddings ---------------------------------------------------------------------------------------------
 
 
-async def _embed(platform: Platform, body: EmbeddingsRequest, model: Model, tally: Tally) -> _Json:
+async def _embed(
+    platform: Platform, who: Caller, body: EmbeddingsRequest, model: Model, tally: Tally
+) -> _Json:
     texts = [body.input] if isinstance(body.input, str) else body.input
 
     async def embed(lease: Lease, batch: Sequence[str]) -> Sequence[bytes]:
@@ -80,7 +82,7 @@ async def _embed(platform: Platform, body: EmbeddingsRequest, model: Model, tall
         tally.prompt_tokens += answer.prompt_tokens
         return [_shorten(vector, body.dimensions, body.model, model) for vector in answer.vectors]
 
-    vectors = await _batched(platform, model, texts, embed)
+    vectors = await _batched(platform, who, model, texts, embed)
     return {
         "object": "list",
         "model": body.model,
@@ -124,13 +126,14 @@ def _floats(vector: bytes) -> tuple[float, ...]:
 # --- rerank -------------------------------------------------------------------------------------------------
 
 
-async def _rerank(platform: Platform, body: RerankRequest, model: Model, tally: Tally) -> _Json:
+async def _rerank(platform: Platform, who: Caller, body: RerankRequest, model: Model, tally: Tally) -> _Json:
     async def rank(lease: Lease, batch: Sequence[str]) -> Sequence[float]:
         answer = await _reranking(lease, body.model).rerank(lease.upstream, model, body.query, batch)
         tally.prompt_tokens += answer.prompt_tokens
         return answer.scores
 
-    scores = await _batched(platform, model, [_ranked(d, body.rank_fields) for d in body.documents], rank)
+    documents = [_ranked(document, body.rank_fields) for document in body.documents]
+    scores = await _batched(platform, who, model, documents, rank)
     _check_finite(scores)
     best = sorted(range(len(scores)), key=lambda index: -scores[index])[: body.top_n]
     return {
@@ -178,6 +181,7 @@ def _shown(value: object) -> str:
 
 async def _batched(
     platform: Platform,
+    who: Caller,
     model: Model,
     texts: Sequence[str],
     work: Callable[[Lease, Sequence[str]], Awaitable[Sequence[_Answer]]],
@@ -185,7 +189,7 @@ async def _batched(
     answers: list[_Answer] = []
     for start in range(0, len(texts), BATCH):
         batch = texts[start : start + BATCH]
-        async with platform.dispatch.lease(model) as lease:
+        async with platform.dispatch.lease(model, who.project_id) as lease:
             try:
                 answer = await work(lease, batch)
             except Refusal as refusal:

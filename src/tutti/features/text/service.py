@@ -53,7 +53,7 @@ async def _one(
 ) -> AsyncGenerator[Batch, None]:
     """Counts what the engine writes, whether or not it gets as far as the client."""
     complete = False
-    async with dispatch.lease(call.model) as lease:
+    async with dispatch.lease(call.model, tally.project_id) as lease:
         leased(lease)
         tally.begin(index)
         metrics.observe_overhead(lease.queued_s)

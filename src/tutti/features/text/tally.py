@@ -42,6 +42,10 @@ class Tally:
         self._began_s = monotonic_s()
         self._first_token_s: float | None = None
 
+    @property
+    def project_id(self) -> str:
+        return self._caller.project_id
+
     def begin(self, index: int) -> None:
         """An engine is about to read the prompt of this choice."""
         self._seen[index] = 0
