@@ -20,7 +20,7 @@ def limit_memory(size_bytes: int) -> None:
 
 
 def limit_time(cpu_s: float) -> None:
-    """End the process after so much more CPU time of all its threads, unless this is called again; 0: never."""
+    """End the process after so much more CPU time, unless this is called again; 0: never."""
     signal.setitimer(signal.ITIMER_PROF, cpu_s)
 
 

@@ -9,8 +9,8 @@ A template sees each field of the row under its name, and all of them as `row`. 
 from Python; the limits here keep it from using the machine up. They are the kernel's: neither a long
 multiplication nor a regular expression outlives its CPU time, and the process ends then. Compiling counts
 too: Jinja computes constant expressions while it compiles. A template that is tried is compiled, and rendered
-as if every field were empty: what exceeds the limits even then is told. The process also ends when its parent's
-end of the pipe closes.
+as if every field were empty: what exceeds the limits even then is told. The process also ends when its
+parent's end of the pipe closes.
 """
 
 import resource
@@ -97,7 +97,7 @@ def _try(source: str) -> None:
         _text(template, {})
     except (_TooLong, MemoryError, RecursionError):
         raise
-    except Exception:  # noqa: BLE001 - it may be the empty fields' fault
+    except Exception:  # it may be the fault of the fields, which are empty
         return
 
 

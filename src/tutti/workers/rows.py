@@ -29,12 +29,13 @@ def write_rows(read: Callable[[BinaryIO], Iterator[Line]]) -> None:
     limit_time(CPU_S)
     for line in read(sys.stdin.buffer):
         limit_time(CPU_S)
-        data = json.dumps(line, ensure_ascii=False).encode()
-        sys.stdout.buffer.write(
-            data if len(data) <= _LONGEST else json.dumps(too_large(line["line"])).encode()
-        )
-        sys.stdout.buffer.write(b"\n")
+        sys.stdout.buffer.write(_encoded(line))
     sys.stdout.buffer.flush()
+
+
+def _encoded(line: Line) -> bytes:
+    data = json.dumps(line, ensure_ascii=False).encode() + b"\n"
+    return data if len(data) <= _LONGEST else _encoded(too_large(line["line"]))
 
 
 def wrong(line: int, error: str, param: str | None = None) -> Line:

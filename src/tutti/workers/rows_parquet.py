@@ -1,9 +1,9 @@
 """Rows of a Parquet file of pre-tokenised samples: `python -m tutti.workers.rows_parquet < FILE`; see
 workers/rows. stdin has to be a file, not a pipe.
 
-A row is `{"line": n, "tokens": n}`, with its own number. Lists of repeated values take next to no room in the
-file, whatever their length: how many rows are read at once follows from how many values the file says that they
-have; where that was a lie, or one row is too large by itself, the limit of memory finds it.
+A row is `{"line": n, "tokens": n}`, with its own number. Lists of repeated values take next to no room in a
+file, whatever their length: how many rows are read at once follows from how many values the file says that
+they have; where that was a lie, or one row is too large by itself, the limit of memory finds it.
 """
 
 # pyright: basic
@@ -45,8 +45,7 @@ def _groups(file: parquet.ParquetFile) -> Iterator[Line]:
     for place in range(file.num_row_groups):
         about = file.metadata.row_group(place)
         try:
-            for line in _rows(file, place, before, _at_once(about)):
-                yield line
+            yield from _rows(file, place, before, _at_once(about))
         except MemoryError:
             yield too_large(_first_too_large(file, place, before))
             return

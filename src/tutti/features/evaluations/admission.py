@@ -26,7 +26,7 @@ class TemplateChecks:
         self._queues: dict[str, _Queue] = {}
 
     async def check(self, project_id: str, templates: Mapping[str, str]) -> None:
-        """`templates` are sources by the field that has them. Raises InvalidRequest, which names the field."""
+        """`templates` are sources by the field that has them. Raises InvalidRequest, naming it."""
         for param, source in templates.items():
             if len(source) > MAX_TEMPLATE_LENGTH:
                 raise _invalid(param, f"it is longer than {MAX_TEMPLATE_LENGTH} characters")
