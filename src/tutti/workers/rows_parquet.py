@@ -22,6 +22,8 @@ COLUMNS = ("input_ids", "attention_mask", "labels", "position_ids")
 _MOST_ROWS = 1024
 _MOST_VALUES = 4 * 1024 * 1024
 """Of all columns, at once."""
+_LONGEST = 16 * 1024 * 1024
+"""Tokens of a row: more than any model reads at once."""
 
 
 def parquet_rows(source: BinaryIO) -> Iterator[Line]:
@@ -105,6 +107,8 @@ def _samples(batch: pyarrow.RecordBatch, before: int) -> Iterator[Line]:
         odd = next((name for name, counts in lengths.items() if counts[place] != tokens), None)
         if not tokens:
             yield wrong(number, "The row has no tokens in `input_ids`.", "input_ids")
+        elif tokens > _LONGEST:
+            yield too_large(number)
         elif odd:
             yield wrong(number, f"`{odd}` must be as long as `input_ids`, {tokens}.", odd)
         else:

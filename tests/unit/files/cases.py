@@ -215,7 +215,7 @@ EVAL = [
     never("eval list", b"[1]\n", purpose="eval"),
     Case("csv", b"a,b\n1,2\n", True, True, purpose="eval", suffix=".csv"),
     Case("csv quoted", b'a,b\n"1,\n2",2\n', True, True, purpose="eval", suffix=".csv"),
-    Case("csv empty cell", b"a,b\n,\n", True, True, purpose="eval", suffix=".csv"),
+    Case("csv empty cell", b"a,b\n1,\n", True, True, purpose="eval", suffix=".csv"),
     never("csv short row", b"a,b\n1\n", purpose="eval", suffix=".csv"),
     never("csv long row", b"a,b\n1,2,3\n", purpose="eval", suffix=".csv"),
     never("csv header only", b"a,b\n", purpose="eval", suffix=".csv"),
