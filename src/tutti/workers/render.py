@@ -3,7 +3,7 @@
 Asked and answering over its pipes, one message a frame (4 bytes of length, then JSON), one at a time:
 
     {"templates": {name: source}, "row": {field: value}}      without a row the templates are only tried
-    {"texts": {name: text}}   or   {"failed": name, "reason": "..."}
+    {"texts": {name: text}}   or   {"failed": name, "reason": "...", "missing": whether it is a missing field}
 
 A template sees each field of the row under its name, and all of them as `row`. Jinja's sandbox keeps it away
 from Python; the limits here keep it from using the machine up. They are the kernel's: neither a long
@@ -38,8 +38,6 @@ MEMORY_BYTES = 512 * 1024 * 1024
 TEXT_CHARACTERS = 1024 * 1024
 _GLOBALS = ("range", "dict", "namespace", "joiner", "cycler")
 _HINT = 'a field whose name is not one word is written {{ row["its name"] }}'
-_MOST_NAMES = 20
-_LONGEST_NAME = 40
 
 Row = Mapping[str, Any]
 
@@ -86,7 +84,7 @@ def _answer(request: _Request) -> Mapping[str, Any]:
             else:
                 texts[name] = _text(_compiled(source), request.row)
         except Exception as error:  # whatever filters and operators raise: the template is the client's
-            return {"failed": name, "reason": _reason(error, request.row or {})}
+            return {"failed": name, "reason": _reason(error), "missing": isinstance(error, UndefinedError)}
     return {"texts": texts}
 
 
@@ -101,7 +99,7 @@ def _try(source: str) -> None:
         return
 
 
-def _reason(error: Exception, row: Row) -> str:
+def _reason(error: Exception) -> str:
     match error:
         case _TooLong():
             return f"its text is longer than {TEXT_CHARACTERS} characters"
@@ -111,19 +109,10 @@ def _reason(error: Exception, row: Row) -> str:
             return "it is nested too deeply"
         case TemplateSyntaxError():
             return f"line {error.lineno}: {_brief(error.message)} ({_HINT})"
-        case UndefinedError():
-            return f"{_brief(error.message)}; {_names(row)}"
         case TemplateError():
             return _brief(error.message)
         case _:
             return _brief(str(error)) or type(error).__name__
-
-
-def _names(row: Row) -> str:
-    """Tell the fields that there are, so many of them as can be read."""
-    shown = ", ".join(f"`{name[:_LONGEST_NAME]}`" for name in list(row)[:_MOST_NAMES])
-    more = f" and {len(row) - _MOST_NAMES} more" if len(row) > _MOST_NAMES else ""
-    return f"the row has {shown}{more}"
 
 
 @lru_cache(maxsize=16)

@@ -68,5 +68,5 @@ class _Recorder:
         lines, self._lines, self._since = self._lines, [], monotonic_s()
         if lines:
             first = self._ledger.done
-            data = b"".join(line + b"\n" for line in lines)
+            data = b"".join(lines)
             await self._ledger.append(range(first, first + len(lines)), {PART: data}, {})

@@ -1,8 +1,9 @@
 """The data of an evaluation: a line of jsonl is a row, and so is a record of csv."""
 
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, cast
 
 from tutti.base.errors import InvalidRequest
@@ -13,6 +14,8 @@ from tutti.serving.platform import Platform
 from tutti.store.records import File
 
 Row = dict[str, Any]
+_MOST_NAMES = 20
+_LONGEST_NAME = 40
 
 
 @dataclass(frozen=True)
@@ -26,6 +29,13 @@ class Read:
 def rows(platform: Platform, file: File) -> AsyncGenerator[Read]:
     """Raises InvalidRequest, naming the line, for what cannot be read. Empty lines are skipped."""
     return _csv(platform, file) if file.file_type == "csv" else json_rows(lines(platform, file))
+
+
+def named(fields: Mapping[str, Any]) -> str:
+    """Return the names of the fields, so many of them as can be read."""
+    shown = ", ".join(f"`{name[:_LONGEST_NAME]}`" for name in islice(fields, _MOST_NAMES))
+    more = len(fields) - _MOST_NAMES
+    return f"{shown} and {more} more" if more > 0 else shown
 
 
 async def json_rows(lines: AsyncIterator[bytes]) -> AsyncGenerator[Read]:

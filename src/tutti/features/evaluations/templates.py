@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from tutti.features.evaluations.rows import named
 from tutti.process.child import inherited_env
 
 CPU_S = 2.0
@@ -47,7 +48,7 @@ class Renderer:
 
     async def close(self) -> None:
         process, self._process = self._process, None
-        if process is not None:
+        if process is not None and process.returncode is None:
             with contextlib.suppress(ProcessLookupError):
                 process.kill()
             await process.wait()
@@ -60,7 +61,8 @@ class Renderer:
         if isinstance(answer, str):
             raise TemplateFailed(", ".join(templates), answer)
         if "failed" in answer:
-            raise TemplateFailed(answer["failed"], answer["reason"])
+            there = f"; the row has {named(row)}" if row and answer["missing"] else ""
+            raise TemplateFailed(answer["failed"], answer["reason"] + there)
         return answer
 
     async def _ask(self, request: bytes) -> dict[str, Any] | str:
@@ -73,8 +75,10 @@ class Renderer:
             await self.close()
             return _TOO_LONG
         except (asyncio.IncompleteReadError, OSError):
-            await self.close()
-            return _TOO_LONG if process.returncode == -signal.SIGPROF else "it needs too much memory"
+            # It has ended. To kill it now could take its status away from whoever waits for that.
+            self._process = None
+            ended = await process.wait()
+            return _TOO_LONG if ended == -signal.SIGPROF else "it needs too much memory"
         except asyncio.CancelledError:
             await self.close()  # its answer would be taken for that of the next request
             raise
