@@ -1,13 +1,16 @@
-"""Renders the templates of clients, in a process that may be lost: `python -m tutti.workers.render`.
+"""Renders the templates of clients, in a process that may be lost: `python -m tutti.workers.render CPU_S`.
 
 Asked and answering over its pipes, one message a frame (4 bytes of length, then JSON), one at a time:
 
-    {"templates": {name: source}, "row": {field: value}}
-    {"texts": {name: text}}   or   {"failed": name, "reason": "..."}
+    {"templates": {name: source}, "row": {field: value}}      without a row the templates are only tried
+    {"texts": {name: text}}   or   {"failed": name, "reason": "...", "missing": whether it is a missing field}
 
-Jinja's sandbox keeps a template away from Python; the limits here keep it from using the machine up. They are
-the kernel's: neither a long multiplication nor a regular expression outlives its CPU time, and the process
-ends then. It also ends when its parent's end of the pipe closes.
+A template sees each field of the row under its name, and all of them as `row`. Jinja's sandbox keeps it away
+from Python; the limits here keep it from using the machine up. They are the kernel's: neither a long
+multiplication nor a regular expression outlives its CPU time, and the process ends then. Compiling counts
+too: Jinja computes constant expressions while it compiles. A template that is tried is compiled, and rendered
+as if every field were empty: what exceeds the limits even then is told. The process also ends when its
+parent's end of the pipe closes.
 """
 
 import resource
@@ -18,19 +21,30 @@ from functools import lru_cache
 from typing import Any, BinaryIO
 
 import msgspec
-from jinja2 import StrictUndefined, Template, TemplateError
+from jinja2 import (
+    ChainableUndefined,
+    StrictUndefined,
+    Template,
+    TemplateError,
+    TemplateSyntaxError,
+    Undefined,
+    UndefinedError,
+)
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-CPU_S = 2.0
-"""For all templates of one row."""
+from tutti.workers.limits import limit_memory, limit_time
+
 MEMORY_BYTES = 512 * 1024 * 1024
 TEXT_CHARACTERS = 1024 * 1024
 _GLOBALS = ("range", "dict", "namespace", "joiner", "cycler")
+_HINT = 'a field whose name is not one word is written {{ row["its name"] }}'
+
+Row = Mapping[str, Any]
 
 
 class _Request(msgspec.Struct):
     templates: dict[str, str]
-    row: dict[str, Any]
+    row: dict[str, Any] | None = None
 
 
 class _TooLong(Exception):
@@ -39,24 +53,20 @@ class _TooLong(Exception):
 
 def main() -> None:
     _limit()
+    cpu_s = float(sys.argv[1])  # for all templates of one message
     reading, writing = sys.stdin.buffer, sys.stdout.buffer
     while (data := _read(reading)) is not None:
-        signal.setitimer(signal.ITIMER_PROF, CPU_S)
+        limit_time(cpu_s)
         answer = msgspec.json.encode(_answer(msgspec.json.decode(data, type=_Request)))
-        signal.setitimer(signal.ITIMER_PROF, 0)
+        limit_time(0)
         writing.write(len(answer).to_bytes(4, "big") + answer)
         writing.flush()
 
 
 def _limit() -> None:
-    """The process writes no files and starts nothing; SIGPROF and SIGXCPU end it."""
-    for what, limit in (
-        (resource.RLIMIT_AS, MEMORY_BYTES),
-        (resource.RLIMIT_FSIZE, 0),
-        (resource.RLIMIT_CORE, 0),
-    ):
-        resource.setrlimit(what, (limit, limit))
-    signal.signal(signal.SIGPROF, signal.SIG_DFL)
+    """The process writes no files and starts nothing."""
+    limit_memory(MEMORY_BYTES)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which closes the pipe
 
 
@@ -69,30 +79,58 @@ def _answer(request: _Request) -> Mapping[str, Any]:
     texts: dict[str, str] = {}
     for name, source in request.templates.items():
         try:
-            texts[name] = _text(_compiled(source), request.row)
-        except _TooLong:
-            return {"failed": name, "reason": f"its text is longer than {TEXT_CHARACTERS} characters"}
-        except (MemoryError, RecursionError):
-            return {"failed": name, "reason": "it needs too much memory"}
-        except TemplateError as error:
-            return {"failed": name, "reason": _brief(error.message)}
+            if request.row is None:
+                _try(source)
+            else:
+                texts[name] = _text(_compiled(source), request.row)
         except Exception as error:  # whatever filters and operators raise: the template is the client's
-            return {"failed": name, "reason": _brief(str(error)) or type(error).__name__}
+            return {"failed": name, "reason": _reason(error), "missing": isinstance(error, UndefinedError)}
     return {"texts": texts}
+
+
+def _try(source: str) -> None:
+    """Raises what no row could prevent."""
+    template = _environment(ChainableUndefined).from_string(source)
+    try:
+        _text(template, {})
+    except (_TooLong, MemoryError, RecursionError):
+        raise
+    except Exception:  # it may be the fault of the fields, which are empty
+        return
+
+
+def _reason(error: Exception) -> str:
+    match error:
+        case _TooLong():
+            return f"its text is longer than {TEXT_CHARACTERS} characters"
+        case MemoryError():
+            return f"it needs more than {MEMORY_BYTES >> 20} MiB of memory"
+        case RecursionError():
+            return "it is nested too deeply"
+        case TemplateSyntaxError():
+            return f"line {error.lineno}: {_brief(error.message)} ({_HINT})"
+        case TemplateError():
+            return _brief(error.message)
+        case _:
+            return _brief(str(error)) or type(error).__name__
 
 
 @lru_cache(maxsize=16)
 def _compiled(source: str) -> Template:
-    # Unoptimised: the optimiser would compute constant expressions while it compiles.
-    environment = ImmutableSandboxedEnvironment(undefined=StrictUndefined, optimized=False, cache_size=0)
+    return _environment(StrictUndefined).from_string(source)
+
+
+def _environment(undefined: type[Undefined]) -> ImmutableSandboxedEnvironment:
+    # Unoptimised: less is computed while it is compiled, where the sandbox does not watch.
+    environment = ImmutableSandboxedEnvironment(undefined=undefined, optimized=False, cache_size=0)
     environment.globals = {name: environment.globals[name] for name in _GLOBALS}
-    return environment.from_string(source)
+    return environment
 
 
-def _text(template: Template, row: Mapping[str, Any]) -> str:
+def _text(template: Template, row: Row) -> str:
     pieces: list[str] = []
     length = 0
-    for piece in template.generate(row):
+    for piece in template.generate({**row, "row": row}):
         length += len(piece)
         if length > TEXT_CHARACTERS:
             raise _TooLong

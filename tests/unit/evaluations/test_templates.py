@@ -4,14 +4,14 @@ import asyncio
 import contextlib
 import os
 import resource
-import time
 from collections.abc import AsyncIterator
 
 import psutil
 import pytest
 
-from tutti.base.errors import InvalidRequest
-from tutti.features.evaluations.templates import Renderer, TemplateFailed, check_template, renderer
+from tutti.base.errors import InvalidRequest, RateLimited
+from tutti.features.evaluations.admission import MOST_WAITING, TemplateChecks
+from tutti.features.evaluations.templates import Renderer, TemplateFailed, renderer
 
 ROW = {"name": "Bob", "info": {"question": "Why?"}, "tags": ["a", "b"], "range": "mine", "self": 1}
 
@@ -146,26 +146,71 @@ async def test_the_process_has_none_of_our_secrets(opened: Renderer) -> None:
         del os.environ["TUTTI_SECRET"]
 
 
+async def test_every_field_can_be_reached_through_the_row(opened: Renderer) -> None:
+    row = {"my question": "2+2", "a-b": 1, "if": 2, "row": 3, "items": 4, "": 5}
+    source = (
+        "{{ row['my question'] }}{{ row['a-b'] }}{{ row['if'] }}{{ row.row }}{{ row['items'] }}{{ row[''] }}"
+    )
+    assert (await opened.render({"t": source}, row))["t"] == "2+212345"
+
+
+async def test_a_missing_field_is_told_with_those_there_are(opened: Renderer) -> None:
+    assert await reason(opened, "{{ row['my answer'] }}") == (
+        "'dict object' has no attribute 'my answer'; the row has `name`, `info`, `tags`, `range`, `self`"
+    )
+    with pytest.raises(TemplateFailed) as caught:
+        await opened.render({"t": "{{ x }}"}, {str(number): 1 for number in range(1000)})
+    assert caught.value.reason.endswith("`19` and 980 more")
+
+
+# --- the check when an evaluation is asked for --------------------------------------------------------------
+
+PARAM = "parameters.judge.system_template"
+
+
 @pytest.mark.parametrize(
-    "source",
+    ("source", "why"),
     [
-        "{{ name",
-        "{% for %}",
-        "{{ name | nosuchfilter }}",
-        "{% nosuchtag %}",
-        "{{ " + "(" * 5000 + "1" + ")" * 5000 + " }}",
-        "{{ " + "9" * 5000 + " }}",
-        "x" * 100_000,
+        ("{{ name", "unexpected end"),
+        ("{{ my question }}", 'written {{ row["its name"] }}'),
+        ("{% for %}", "line 1"),
+        ("{{ name | nosuchfilter }}", "nosuchfilter"),
+        ("{% nosuchtag %}", "nosuchtag"),
+        ("{{ " + "(" * 5000 + "1" + ")" * 5000 + " }}", "nested too deeply"),
+        ("{{ " + "9" * 5000 + " }}", "limit"),
+        ("x" * 100_000, "longer than 65536"),
+        ("{{ 7 ** (10 ** 8) }}", "more than 2 seconds"),
+        ("{{ name }}{{ 'a' | center(1000000000) }}", "more than 512 MiB"),
+        ("{{ 'a' * 10 ** 11 }}", "more than 512 MiB"),
+        (LOOP, "more than 2 seconds"),
+        ("{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}", "nested too deeply"),
     ],
 )
-def test_a_template_that_cannot_be_read_is_refused_when_it_is_sent(source: str) -> None:
+async def test_a_template_that_no_row_can_be_rendered_with_is_refused_when_it_is_sent(
+    source: str, why: str
+) -> None:
     with pytest.raises(InvalidRequest) as caught:
-        check_template(source, "parameters.judge.system_template")
-    assert caught.value.param == "parameters.judge.system_template"
-    assert caught.value.code == "invalid_template"
+        await TemplateChecks().check("p", {PARAM: source})
+    assert (caught.value.param, caught.value.code) == (PARAM, "invalid_template")
+    assert why in caught.value.message
 
 
-def test_checking_evaluates_nothing() -> None:
-    began_s = time.process_time()
-    check_template("{{ 10 ** 10 ** 10 }}{{ 'a' * 10 ** 12 }}" + LOOP, "x")
-    assert time.process_time() - began_s < 5
+async def test_what_depends_on_the_row_is_not_refused() -> None:
+    source = (
+        "{{ a.b.c[0] }}{{ a / b }}{{ a | tojson }}{% for it in a %}{{ it * 2 }}{% endfor %}{{ a | int + 1 }}"
+    )
+    await TemplateChecks().check("p", {PARAM: source})
+
+
+async def test_the_checks_of_a_project_take_turns_and_others_do_not_wait_for_them() -> None:
+    checks = TemplateChecks()
+    slow = [asyncio.create_task(checks.check("p", {PARAM: LOOP})) for _ in range(MOST_WAITING)]
+    await asyncio.sleep(0)
+    with pytest.raises(RateLimited):
+        await checks.check("p", {PARAM: "{{ a }}"})
+    await checks.check("another", {PARAM: "{{ a }}"})
+    assert sum(task.done() for task in slow) < MOST_WAITING
+    for task in slow:
+        task.cancel()
+    await asyncio.gather(*slow, return_exceptions=True)
+    await checks.check("p", {PARAM: "{{ a }}"})

@@ -76,4 +76,6 @@ def test_a_custom_id_used_twice_is_found(tmp_path: Path) -> None:
 def test_a_csv_error_names_the_line_in_the_file(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     path.write_text('a,b\n"1\n1",2\n3\n')
-    assert "Line 4: The row has not as many cells" in run(str(path), "--purpose", "eval").stdout
+    assert (
+        "Line 4: The row has 1 cells where the header names 2" in run(str(path), "--purpose", "eval").stdout
+    )

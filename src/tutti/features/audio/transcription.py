@@ -17,6 +17,7 @@ from tutti.features.audio.formats import TYPES, events, written
 from tutti.features.audio.recordings import Recording, fetched, received
 from tutti.features.audio.service import leased, listener
 from tutti.features.audio.transcription_schemas import AudioTranscriptionRequest, AudioTranslationRequest
+from tutti.features.files.bodies import whole_body
 from tutti.features.files.forms import MultipartForm, parse
 from tutti.features.metered import metered
 from tutti.http.body import decoded
@@ -129,7 +130,7 @@ def _multipart(request: Request, content_type: str) -> MultipartForm | None:
     kind = content_type.split(";")[0].strip().lower()
     if kind != "multipart/form-data":
         return None
-    return MultipartForm(content_type, request.stream(), lists=("timestamp_granularities",))
+    return MultipartForm(content_type, whole_body(request), lists=("timestamp_granularities",))
 
 
 def _joined(fields: Mapping[str, str]) -> dict[str, str]:

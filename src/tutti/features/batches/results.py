@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from tutti.base.ids import new_id
+from tutti.features.files.jsonl import one_line
 from tutti.http.inside import Answer
 
 UNFINISHED = {
@@ -68,7 +69,7 @@ _refused = msgspec.json.Decoder(_ErrorBody)
 
 def answered(custom_id: str, answer: Answer) -> bytes:
     """The line, with its end."""
-    response = _Response(answer.status, answer.request_id, msgspec.Raw(answer.body))
+    response = _Response(answer.status, answer.request_id, _json_of(answer))
     return _line(custom_id, response, error_of(answer) if answer.status >= 400 else None)
 
 
@@ -92,6 +93,12 @@ def tokens_of(answer: Answer) -> Tokens:
         return NO_TOKENS
 
 
+def _json_of(answer: Answer) -> msgspec.Raw:
+    """Return the body, or what is no JSON (subtitles, for one) as a string."""
+    is_json = "json" in answer.headers.get("content-type", "")
+    return msgspec.Raw(answer.body if is_json else _encoder.encode(answer.body.decode(errors="replace")))
+
+
 def _line(custom_id: str, response: _Response | None, error: Error | None) -> bytes:
     result: Any = _Result(new_id("batch_req"), custom_id, response, error)
-    return _encoder.encode(result) + b"\n"
+    return one_line(_encoder.encode(result))

@@ -3,6 +3,7 @@
 from collections.abc import Collection, Iterator
 
 from tutti.base.errors import InvalidRequest, NotFound
+from tutti.features.evaluations.admission import TemplateChecks
 from tutti.features.evaluations.schemas import (
     AnyParameters,
     Called,
@@ -11,7 +12,6 @@ from tutti.features.evaluations.schemas import (
     EvaluationModelRequest,
     EvaluationScoreParameters,
 )
-from tutti.features.evaluations.templates import check_template
 from tutti.features.files import service as files
 from tutti.serving.fetch import Fetcher
 from tutti.serving.platform import Platform
@@ -23,18 +23,18 @@ Subject = tuple[str, str | EvaluationModelRequest]
 """A field of the parameters, and what it names: a model, or a field of the data."""
 
 
-async def check(platform: Platform, project_id: str, parameters: AnyParameters) -> None:
+async def check(
+    platform: Platform, templates: TemplateChecks, project_id: str, parameters: AnyParameters
+) -> None:
     """Raises InvalidRequest."""
     _check_kind(parameters)
     for param, called in all_called(parameters):
-        check_template(called.system_template, f"{param}.system_template")
-        if isinstance(called, EvaluationModelRequest):
-            check_template(called.input_template, f"{param}.input_template")
         if called.model_source == "external":
             _check_external(platform.fetcher, called, param)
         else:
             await _check_model(platform, project_id, called, param)
     await _check_file(platform, project_id, parameters.input_data_file_path)
+    await templates.check(project_id, _templates(parameters))
 
 
 def subjects(parameters: AnyParameters) -> list[Subject]:
@@ -52,6 +52,16 @@ def all_called(parameters: AnyParameters) -> Iterator[tuple[str, Called]]:
     for name, subject in subjects(parameters):
         if isinstance(subject, EvaluationModelRequest):
             yield f"parameters.{name}", subject
+
+
+def _templates(parameters: AnyParameters) -> dict[str, str]:
+    """Return the sources by the field that has them."""
+    found: dict[str, str] = {}
+    for param, called in all_called(parameters):
+        found[f"{param}.system_template"] = called.system_template
+        if isinstance(called, EvaluationModelRequest):
+            found[f"{param}.input_template"] = called.input_template
+    return found
 
 
 def _check_kind(parameters: AnyParameters) -> None:

@@ -15,7 +15,7 @@ from tutti.features.evaluations.counting import Judged, Tally
 from tutti.features.evaluations.judging import question
 from tutti.features.evaluations.recording import PART, record_all
 from tutti.features.evaluations.row import Plan, UserError, evaluated
-from tutti.features.evaluations.rows import Row, rows
+from tutti.features.evaluations.rows import Read, rows
 from tutti.features.evaluations.schemas import (
     DEFAULT_JUDGE_TEMPERATURE,
     AnyParameters,
@@ -119,10 +119,11 @@ async def _checked_file(platform: Platform, job: EvaluationJob, parameters: AnyP
     return file
 
 
-async def _rows(platform: Platform, file: File) -> AsyncGenerator[Row]:
+async def _rows(platform: Platform, file: File) -> AsyncGenerator[Read]:
     try:
-        async for row in rows(files.lines(platform, file), file.file_type):
-            yield row
+        async with aclosing(rows(platform, file)) as found:
+            async for row in found:
+                yield row
     except FileNotFoundError:
         raise UserError(f"{file.id} has been deleted.") from None
 

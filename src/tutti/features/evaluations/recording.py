@@ -6,56 +6,61 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any
 
 from tutti.base.clock import monotonic_s
-from tutti.features.evaluations.rows import Row
+from tutti.features.evaluations.rows import Read, Row
 from tutti.jobs.ledger import Ledger
 
 PART = "rows"
 """Of the ledger: the lines of the result file."""
 _CHUNK_ROWS = 32
 _CHUNK_S = 1.0
+_MOST_BYTES = 32 * 1024 * 1024
+"""Of rows that are under way. In memory they take many times as much."""
+
+Underway = deque[tuple[asyncio.Task[bytes], int]]
 
 
 async def record_all(
     ledger: Ledger,
-    data: AsyncIterator[Row],
+    data: AsyncIterator[Read],
     judge: Callable[[int, Row], Coroutine[Any, Any, bytes]],
     *,
     at_once: int,
 ) -> None:
     """What is done is always the first so many rows: the result file is in the order of the data, and a
     worker that takes over goes on where the last one was. `judge` is given the number of a row, from 1."""
-    underway: deque[asyncio.Task[bytes]] = deque()
+    underway: Underway = deque()
     recorder = _Recorder(ledger, underway)
     number, done_before = 0, ledger.done
     try:
         async for row in data:
             number += 1
             if number > done_before:
-                underway.append(asyncio.create_task(judge(number, row)))
+                underway.append((asyncio.create_task(judge(number, row.fields)), row.size_bytes))
                 await recorder.make_room(at_once)
         await recorder.make_room(1)
         await recorder.record()
     finally:
-        for task in underway:
+        tasks = [task for task, _ in underway]
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*underway, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 class _Recorder:
     """Holds the lines of rows that are done until there are enough for a chunk, or for a second."""
 
-    def __init__(self, ledger: Ledger, underway: deque[asyncio.Task[bytes]]) -> None:
+    def __init__(self, ledger: Ledger, underway: Underway) -> None:
         self._ledger = ledger
         self._underway = underway
         self._lines: list[bytes] = []
         self._since = monotonic_s()
 
     async def make_room(self, room: int) -> None:
-        """Waits until fewer rows than `room` are under way."""
-        while len(self._underway) >= room:
-            await asyncio.wait([self._underway[0]], timeout=_CHUNK_S)
-            while self._underway and self._underway[0].done():
-                self._lines.append(self._underway.popleft().result())
+        """Wait until fewer rows than `room` are under way, and not more bytes than there may be."""
+        while len(self._underway) >= room or sum(size for _, size in self._underway) > _MOST_BYTES:
+            await asyncio.wait([self._underway[0][0]], timeout=_CHUNK_S)
+            while self._underway and self._underway[0][0].done():
+                self._lines.append(self._underway.popleft()[0].result())
             if len(self._lines) >= _CHUNK_ROWS or monotonic_s() - self._since >= _CHUNK_S:
                 await self.record()
 
@@ -63,5 +68,5 @@ class _Recorder:
         lines, self._lines, self._since = self._lines, [], monotonic_s()
         if lines:
             first = self._ledger.done
-            data = b"".join(line + b"\n" for line in lines)
+            data = b"".join(lines)
             await self._ledger.append(range(first, first + len(lines)), {PART: data}, {})

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request
 
 from tutti.features.evaluations import service
+from tutti.features.evaluations.admission import TemplateChecks
 from tutti.features.evaluations.schemas import (
     EvaluationJob,
     EvaluationJobList,
@@ -22,11 +23,12 @@ MAX_LISTED = 1000
 
 def router(platform: Platform) -> APIRouter:
     routes = APIRouter(tags=["evaluation"])
+    templates = TemplateChecks()
 
     @_both(routes, "POST", "", "createEvaluationJob", "Create an evaluation job")
     async def create(request: Request, body: EvaluationTypedRequest) -> EvaluationResponse:
         """Judges every row of a file with a model. The answer comes at once; the results take their time."""
-        row = await service.create(platform, caller(request), body)
+        row = await service.create(platform, templates, caller(request), body)
         return EvaluationResponse(workflow_id=row.id, status="pending")
 
     @_both(routes, "GET", "", "getAllEvaluationJobs", "Get all evaluation jobs")

@@ -19,10 +19,11 @@ from tutti.features.evaluations.judging import (
     swapped,
     verdict,
 )
-from tutti.features.evaluations.rows import Row
+from tutti.features.evaluations.rows import Row, named
 from tutti.features.evaluations.schemas import EvaluationModelRequest
 from tutti.features.evaluations.templates import Renderer, TemplateFailed
 from tutti.features.evaluations.voices import NotSaid, Voice
+from tutti.features.files.jsonl import one_line
 from tutti.jobs.errors import Failed
 
 Json = dict[str, Any]
@@ -66,7 +67,7 @@ class _Row:
 
 
 async def evaluated(plan: Plan, number: int, fields: Row) -> bytes:
-    """The line of the result file, without its end. Rows are numbered from 1. Raises UserError."""
+    """The line of the result file. Rows are numbered from 1. Raises UserError."""
     row = _Row(number, fields)
     responses = await asyncio.gather(*(_response(plan, row, subject) for subject in plan.subjects))
     spoken = [it for it in responses if it is not None]
@@ -76,7 +77,7 @@ async def evaluated(plan: Plan, number: int, fields: Row) -> bytes:
     row.output["evaluation_successful"] = successful
     row.output["is_invalid_judge_output"] = any(it.step.startswith("verdict") for it in row.problems)
     row.output["errors"] = row.problems
-    return msgspec.json.encode({**_kept(row), **row.output})
+    return one_line(msgspec.json.encode({**_kept(row), **row.output}))
 
 
 async def _response(plan: Plan, row: _Row, subject: Subject) -> str | None:
@@ -96,7 +97,7 @@ async def _response(plan: Plan, row: _Row, subject: Subject) -> str | None:
 def _found(row: _Row, name: str, step: str) -> str | None:
     value = row.fields.get(name)
     if value is None:
-        message = f"Row {row.number} has no field `{name}`."
+        message = f"Row {row.number} has no field `{name[:80]}`; it has {named(row.fields)}."
         row.problems.append(Problem(step, message, "user"))
         return None
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

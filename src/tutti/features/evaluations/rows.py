@@ -1,85 +1,68 @@
 """The data of an evaluation: a line of jsonl is a row, and so is a record of csv."""
 
-import csv
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import aclosing
+from dataclasses import dataclass
+from itertools import islice
 from typing import Any, cast
 
-import msgspec
-
 from tutti.base.errors import InvalidRequest
+from tutti.features.files.service import lines
+from tutti.features.files.table import table_rows
+from tutti.http.body import check
+from tutti.serving.platform import Platform
+from tutti.store.records import File
 
 Row = dict[str, Any]
-_BOM = b"\xef\xbb\xbf"
+_MOST_NAMES = 20
+_LONGEST_NAME = 40
 
 
-def rows(lines: AsyncIterator[bytes], file_type: str) -> AsyncIterator[Row]:
+@dataclass(frozen=True)
+class Read:
+    """A row, and how long it is in the file, about."""
+
+    fields: Row
+    size_bytes: int
+
+
+def rows(platform: Platform, file: File) -> AsyncGenerator[Read]:
     """Raises InvalidRequest, naming the line, for what cannot be read. Empty lines are skipped."""
-    return _csv(lines) if file_type == "csv" else _jsonl(lines)
+    return _csv(platform, file) if file.file_type == "csv" else json_rows(lines(platform, file))
 
 
-async def _jsonl(lines: AsyncIterator[bytes]) -> AsyncIterator[Row]:
+def named(fields: Mapping[str, Any]) -> str:
+    """Return the names of the fields, so many of them as can be read."""
+    shown = ", ".join(f"`{name[:_LONGEST_NAME]}`" for name in islice(fields, _MOST_NAMES))
+    more = len(fields) - _MOST_NAMES
+    return f"{shown} and {more} more" if more > 0 else shown
+
+
+async def json_rows(lines: AsyncIterator[bytes]) -> AsyncGenerator[Read]:
     number = 0
     async for line in lines:
         number += 1
-        line = line.removeprefix(_BOM) if number == 1 else line
         if line.strip():
-            yield _object(line, number)
+            yield Read(_object(line, number), len(line))
 
 
 def _object(line: bytes, number: int) -> Row:
     try:
-        value: Any = msgspec.json.decode(line)
-    except (msgspec.DecodeError, RecursionError, ValueError):
-        raise _unreadable(number, "is not valid JSON") from None
+        value = check(line)
+    except InvalidRequest as error:
+        raise _unreadable(number, error.message.replace("The body is", "It is")) from None
     if not isinstance(value, dict) or not value:
-        raise _unreadable(number, "is not a JSON object with fields")
+        raise _unreadable(number, "It is not a JSON object with fields.")
     return cast(Row, value)
 
 
-async def _csv(lines: AsyncIterator[bytes]) -> AsyncIterator[Row]:
-    names: list[str] = []
-    async for number, record in _records(lines):
-        cells = _cells(record, number)
-        if not any(cells):
-            continue
-        if not names:
-            names = _header(cells, number)
-        elif len(cells) != len(names):
-            raise _unreadable(number, f"has {len(cells)} fields where the first line names {len(names)}")
-        else:
-            yield dict(zip(names, cells, strict=True))
+async def _csv(platform: Platform, file: File) -> AsyncGenerator[Read]:
+    async with aclosing(table_rows(platform, file)) as table:
+        async for row in table:
+            if row.error:
+                raise _unreadable(row.line, row.error)
+            yield Read(row.fields, sum(map(len, row.fields.values())))
 
 
-async def _records(lines: AsyncIterator[bytes]) -> AsyncIterator[tuple[int, bytes]]:
-    """With the number of their first line: a line break inside quotes belongs to the record."""
-    number, first = 0, 1
-    open_lines: list[bytes] = []
-    quotes = 0
-    async for line in lines:
-        number += 1
-        open_lines.append(line.removeprefix(_BOM) if number == 1 else line)
-        quotes += line.count(b'"')
-        if quotes % 2 == 0:
-            yield first, b"\n".join(open_lines)
-            open_lines, quotes, first = [], 0, number + 1
-    if open_lines:
-        raise _unreadable(first, "has a quote that is never closed")
-
-
-def _cells(record: bytes, number: int) -> list[str]:
-    try:
-        return next(csv.reader([record.decode()], strict=True))
-    except UnicodeDecodeError:
-        raise _unreadable(number, "is not UTF-8") from None
-    except csv.Error as error:
-        raise _unreadable(number, f"is not valid CSV: {error}") from None
-
-
-def _header(cells: list[str], number: int) -> list[str]:
-    if len(set(cells)) < len(cells) or not all(cells):
-        raise _unreadable(number, "should name the fields, each differently")
-    return cells
-
-
-def _unreadable(number: int, what: str) -> InvalidRequest:
-    return InvalidRequest(f"Line {number} of the data {what}.", param="input_data_file_path")
+def _unreadable(number: int, why: str) -> InvalidRequest:
+    return InvalidRequest(f"Line {number} of the data cannot be read. {why}", param="input_data_file_path")

@@ -11,6 +11,7 @@ from tutti.base.clock import now
 from tutti.base.errors import InvalidRequest, NotFound
 from tutti.base.ids import new_id
 from tutti.features.evaluations import schemas
+from tutti.features.evaluations.admission import TemplateChecks
 from tutti.features.evaluations.checks import check
 from tutti.features.evaluations.tokens import sealed, without_tokens
 from tutti.http.context import Caller
@@ -51,8 +52,10 @@ class EvaluationArgs(Args, frozen=True, kw_only=True):
     organization_id: str
 
 
-async def create(platform: Platform, caller: Caller, request: schemas.EvaluationTypedRequest) -> Evaluation:
-    await check(platform, caller.project_id, request.parameters)
+async def create(
+    platform: Platform, templates: TemplateChecks, caller: Caller, request: schemas.EvaluationTypedRequest
+) -> Evaluation:
+    await check(platform, templates, caller.project_id, request.parameters)
     sealer = Sealer(server_secret(platform.settings))
     kept = request.parameters.model_dump(mode="json", exclude_none=True)
     row = Evaluation(

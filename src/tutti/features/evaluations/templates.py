@@ -1,21 +1,22 @@
-"""Jinja templates of clients: checked when an evaluation is asked for, rendered in a process of their own."""
+"""Jinja templates of clients: compiled and rendered in a process of their own, never in one that serves."""
 
 import asyncio
 import contextlib
-import importlib
+import signal
 import sys
 from collections.abc import AsyncGenerator, Mapping
 from typing import Any
 
 import msgspec
 
-from tutti.base.errors import InvalidRequest
+from tutti.features.evaluations.rows import named
 from tutti.process.child import inherited_env
 
-MAX_TEMPLATE_LENGTH = 64 * 1024
+CPU_S = 2.0
+"""What the templates of one row may take, and a template while it is checked."""
 PATIENCE_S = 30.0
 """The renderer has a limit of CPU time; this is for a machine that gives it none."""
-_ARGV = (sys.executable, "-m", "tutti.workers.render")
+_ARGV = (sys.executable, "-m", "tutti.workers.render", str(CPU_S))
 
 
 class TemplateFailed(Exception):
@@ -27,27 +28,6 @@ class TemplateFailed(Exception):
         self.reason = reason
 
 
-def check_template(source: str, param: str) -> None:
-    """Raises InvalidRequest. It is compiled to source that is thrown away: nothing is evaluated."""
-    if len(source) > MAX_TEMPLATE_LENGTH:
-        raise _invalid(param, f"it is longer than {MAX_TEMPLATE_LENGTH} characters")
-    jinja2 = importlib.import_module("jinja2")  # by the first template: few servers are sent one
-    try:
-        jinja2.Environment(optimized=False).compile(source, raw=True)
-    except jinja2.TemplateSyntaxError as error:
-        reason = f"line {error.lineno}: {error.message}"
-    except (RecursionError, ValueError, OverflowError):
-        reason = "it is nested too deeply, or has a number that is too long"
-    else:
-        return
-    raise _invalid(param, reason)
-
-
-def _invalid(param: str, reason: str) -> InvalidRequest:
-    message = f"`{param}` is not a valid Jinja template: {reason.rstrip('.')}."
-    return InvalidRequest(message, param=param, code="invalid_template")
-
-
 class Renderer:
     """One process, started when it is needed; the rows queue for it."""
 
@@ -56,16 +36,15 @@ class Renderer:
         self._turn = asyncio.Lock()
 
     async def render(self, templates: Mapping[str, str], row: Mapping[str, Any]) -> Mapping[str, str]:
-        """The texts, by name. Raises TemplateFailed."""
-        if not any("{" in source for source in templates.values()):
+        """Return the texts, by name. Raises TemplateFailed."""
+        if not _has_code(templates):
             return templates
-        async with self._turn:
-            answer = await self._ask(msgspec.json.encode({"templates": templates, "row": row}))
-        if answer is None:
-            raise TemplateFailed(", ".join(templates), "it takes too long to render")
-        if "failed" in answer:
-            raise TemplateFailed(answer["failed"], answer["reason"])
-        return answer["texts"]
+        return (await self._answered(templates, row))["texts"]
+
+    async def compile(self, name: str, source: str) -> None:
+        """Raises TemplateFailed for a template that cannot be read, or not within the limits."""
+        if _has_code({name: source}):
+            await self._answered({name: source}, None)
 
     async def close(self) -> None:
         process, self._process = self._process, None
@@ -74,15 +53,32 @@ class Renderer:
                 process.kill()
             await process.wait()
 
-    async def _ask(self, request: bytes) -> dict[str, Any] | None:
-        """None: the process did not survive it, or is taking too long and is ended."""
+    async def _answered(
+        self, templates: Mapping[str, str], row: Mapping[str, Any] | None
+    ) -> Mapping[str, Any]:
+        async with self._turn:
+            answer = await self._ask(msgspec.json.encode({"templates": templates, "row": row}))
+        if isinstance(answer, str):
+            raise TemplateFailed(", ".join(templates), answer)
+        if "failed" in answer:
+            there = f"; the row has {named(row)}" if row and answer["missing"] else ""
+            raise TemplateFailed(answer["failed"], answer["reason"] + there)
+        return answer
+
+    async def _ask(self, request: bytes) -> dict[str, Any] | str:
+        """Return the answer, or why the process did not survive the question."""
         process = self._process or await self._start()
         try:
             async with asyncio.timeout(PATIENCE_S):
                 return msgspec.json.decode(await _exchange(process, request))
-        except (TimeoutError, asyncio.IncompleteReadError, OSError):
+        except TimeoutError:
             await self.close()
-            return None
+            return _TOO_LONG
+        except (asyncio.IncompleteReadError, OSError):
+            # It has ended. To kill it now could take its status away from whoever waits for that.
+            self._process = None
+            ended = await process.wait()
+            return _TOO_LONG if ended == -signal.SIGPROF else "it needs too much memory"
         except asyncio.CancelledError:
             await self.close()  # its answer would be taken for that of the next request
             raise
@@ -98,6 +94,9 @@ class Renderer:
         return self._process
 
 
+_TOO_LONG = f"it takes too long, more than {CPU_S:g} seconds of a processor"
+
+
 @contextlib.asynccontextmanager
 async def renderer() -> AsyncGenerator[Renderer]:
     opened = Renderer()
@@ -105,6 +104,10 @@ async def renderer() -> AsyncGenerator[Renderer]:
         yield opened
     finally:
         await opened.close()
+
+
+def _has_code(templates: Mapping[str, str]) -> bool:
+    return any("{" in source for source in templates.values())
 
 
 async def _exchange(process: asyncio.subprocess.Process, request: bytes) -> bytes:

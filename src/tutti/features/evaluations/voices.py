@@ -22,7 +22,7 @@ OWN_PATIENCE_S = 15 * 60.0
 """How long a row waits for one of this server's models to be ready, before it fails."""
 EXTERNAL_ATTEMPTS = 6
 MAX_PAUSE_S = 60.0
-_MAX_ANSWER_BYTES = 16 * 1024 * 1024
+_MAX_ANSWER_BYTES = 2 * 1024 * 1024
 _ANSWER_TIMEOUT_S = 600.0
 _LONGEST_LOOK_S = 5.0
 _TRANSIENT = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})

@@ -1,15 +1,14 @@
 """The check of a file's content once it is ready, by its purpose."""
 
-import tempfile
+from contextlib import aclosing
 
-import msgspec
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from tutti.base.errors import InvalidRequest
-from tutti.features.files.checks.file import Check, Row, is_checked
+from tutti.features.files.checks.file import Check, is_checked
 from tutti.features.files.checks.report import Report
-from tutti.features.files.child import said, worker
-from tutti.features.files.service import content, lines
+from tutti.features.files.service import lines
+from tutti.features.files.table import table_rows
 from tutti.jobs.args import Args
 from tutti.jobs.queue import enqueue
 from tutti.serving.platform import Platform
@@ -71,15 +70,8 @@ async def _look_again(platform: Platform, file: File, check: Check) -> None:
 
 
 async def _rows(platform: Platform, file: File, check: Check) -> None:
-    """pyarrow needs a file on this machine, and stays in a process of its own."""
-    with tempfile.TemporaryFile(dir=platform.settings.data_dir) as local:
-        async for chunk in content(platform, file):
-            local.write(chunk)
-        local.seek(0)
-        async with worker("rows", file.file_type, stdin=local) as process:
-            async for line in said(process):
-                check.row(msgspec.json.decode(line, type=Row))
-                if check.full:
-                    return
-            if await process.wait():
-                raise RuntimeError(f"the reader of {file.file_type} files ended with {process.returncode}")
+    async with aclosing(table_rows(platform, file)) as rows:
+        async for row in rows:
+            check.row(row)
+            if check.full:
+                return

@@ -11,10 +11,13 @@ from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
 from tutti.base.errors import InvalidRequest
+from tutti.features.files.dispositions import part_of
 from tutti.http.validation import invalid_request
 
 MAX_FIELDS = 32
 MAX_FIELD_BYTES = 16 * 1024
+MAX_HEADER_BYTES = 16 * 1024
+"""Of all headers of a part."""
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -76,35 +79,39 @@ class _Reader:
         self._lists = lists
         self._header = bytearray()
         self._value = bytearray()
-        self._disposition = b""
+        self._headers: dict[str, str] = {}
+        self._header_bytes = 0
+        self._length: int | None = None
+        self._bytes = 0
         self._field: str | None = None
         self._text = bytearray()
 
     def part_begin(self) -> None:
-        self._disposition = b""
+        self._headers, self._header_bytes, self._bytes = {}, 0, 0
 
     def header_field(self, data: bytes, start: int, end: int) -> None:
         self._header += data[start:end]
+        self._count_header(end - start)
 
     def header_value(self, data: bytes, start: int, end: int) -> None:
         self._value += data[start:end]
+        self._count_header(end - start)
 
     def header_end(self) -> None:
-        if bytes(self._header).lower() == b"content-disposition":
-            self._disposition = bytes(self._value)
+        self._headers[_text(self._header).lower()] = _text(self._value)
         self._header, self._value = bytearray(), bytearray()
 
     def headers_finished(self) -> None:
-        _, options = parse_options_header(self._disposition)
-        if b"name" not in options:
-            raise InvalidRequest("A part of the form has no name.")
-        if b"filename" in options:
+        part = part_of(self._headers)
+        self._length = part.length
+        if part.filename is not None:
             self._field = None
-            self.events.append(_Begin(_text(options[b"filename"])))
+            self.events.append(_Begin(part.filename))
         else:
-            self._field, self._text = _text(options[b"name"]), bytearray()
+            self._field, self._text = part.name, bytearray()
 
     def part_data(self, data: bytes, start: int, end: int) -> None:
+        self._bytes += end - start
         if self._field is None:
             self.events.append(data[start:end])
         else:
@@ -112,6 +119,8 @@ class _Reader:
             _check_length(self._field, self._text)
 
     def part_end(self) -> None:
+        if self._length not in (None, self._bytes):
+            raise InvalidRequest(f"A part of the form has {self._bytes} bytes, but announced {self._length}.")
         if self._field is None:
             self.events.append(_End())
             return
@@ -125,6 +134,11 @@ class _Reader:
 
     def end(self) -> None:
         self.ended = True
+
+    def _count_header(self, size: int) -> None:
+        self._header_bytes += size
+        if self._header_bytes > MAX_HEADER_BYTES:
+            raise InvalidRequest(f"The headers of a part have more than {MAX_HEADER_BYTES} bytes.")
 
     def _is_list(self, name: str) -> bool:
         return name in self._lists or name.endswith("[]")

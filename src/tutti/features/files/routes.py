@@ -7,6 +7,7 @@ from fastapi import APIRouter, Query, Request, Response
 from tutti.base.errors import Forbidden, InvalidRequest
 from tutti.features.files import download, part_routes, uploads
 from tutti.features.files.answers import duplicate, file_answer, json
+from tutti.features.files.bodies import whole_body
 from tutti.features.files.deletion import delete_file
 from tutti.features.files.forms import MultipartForm, parse, urlencoded
 from tutti.features.files.listing import MAX_PAGE, Order, list_files
@@ -84,7 +85,7 @@ def _upload_routes(routes: APIRouter, platform: Platform, signed: SignedUrls) ->
             raise Forbidden("Announce the file with POST /files, and put it at the location it answers.")
         length = request.headers.get("content-length")
         size_bytes = None if length is None else int(length)
-        await uploads.put(platform, caller(request).project_id, id, request.stream(), size_bytes)
+        await uploads.put(platform, caller(request).project_id, id, whole_body(request), size_bytes)
         return Response()
 
     @routes.post(
@@ -156,14 +157,14 @@ def _file_routes(routes: APIRouter, platform: Platform) -> None:
 
 def _multipart(request: Request) -> MultipartForm | None:
     content_type = request.headers.get("content-type", "")
-    return MultipartForm(content_type, request.stream()) if _kind(content_type) == _MULTIPART else None
+    return MultipartForm(content_type, whole_body(request)) if _kind(content_type) == _MULTIPART else None
 
 
 async def _urlencoded(request: Request) -> dict[str, str]:
     """Some clients say it all in the query too."""
     if _kind(request.headers.get("content-type", "")) != _URLENCODED:
         raise InvalidRequest(f"Send a body of {_MULTIPART} or {_URLENCODED}.")
-    return {**request.query_params, **await urlencoded(request.stream())}
+    return {**request.query_params, **await urlencoded(whole_body(request))}
 
 
 def _kind(content_type: str) -> str:

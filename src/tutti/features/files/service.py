@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from tutti.base.clock import now
 from tutti.base.errors import InvalidRequest, Unavailable
 from tutti.features.files import rows
+from tutti.features.files.checks.file import BOM
 from tutti.features.files.names import basename, file_type
 from tutti.features.files.reception import Expected, Received, receive
 from tutti.features.files.shapes import stored_purpose
@@ -49,10 +50,10 @@ async def content(
 
 
 async def lines(platform: Platform, file: File) -> AsyncIterator[bytes]:
-    """Without line ends (LF or CRLF), empty lines included. Memory is flat: a line of more than
-    MAX_LINE_BYTES is an InvalidRequest that names it."""
+    """Without line ends (LF or CRLF) and without a byte order mark, empty lines included. Memory is flat: a
+    line of more than MAX_LINE_BYTES is an InvalidRequest that names it."""
     number, rest = 1, bytearray()
-    async for chunk in content(platform, file):
+    async for chunk in _unmarked(content(platform, file)):
         first, *others = chunk.split(b"\n")
         rest += first
         for following in others:
@@ -100,6 +101,19 @@ async def _add(session: AsyncSession, file: File, received: Received, also: Also
     if ready.blob == received.blob and also is not None:
         await also(session, ready)
     return ready
+
+
+async def _unmarked(data: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    start = b""
+    async for chunk in data:
+        start += chunk
+        if len(start) >= len(BOM):
+            yield start.removeprefix(BOM)
+            break
+    else:
+        yield start.removeprefix(BOM)
+    async for chunk in data:
+        yield chunk
 
 
 def _line(line: bytearray, number: int) -> bytes:

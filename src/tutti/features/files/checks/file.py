@@ -19,11 +19,12 @@ _TYPES: Mapping[str, tuple[str, ...]] = {
     **dict.fromkeys(("eval", "evals"), ("jsonl", "csv")),
     **dict.fromkeys(_BATCH, ("jsonl",)),
 }
-_BOM = b"\xef\xbb\xbf"
+BOM = b"\xef\xbb\xbf"
+"""Excel and PowerShell write this byte order mark. It belongs to no line."""
 
 
 class Row(msgspec.Struct, frozen=True):
-    """What workers/rows.py says of a row: the fields of one of a csv file, the tokens of one of a Parquet
+    """What workers/rows says of a row: the fields of one of a csv file, the tokens of one of a Parquet
     file, or what is wrong with it."""
 
     line: int
@@ -135,10 +136,8 @@ class Check:
 
 
 def _object(number: int, data: bytes) -> Json:
-    if number == 1 and data.startswith(_BOM):
-        raise Wrong("The file begins with a byte order mark: save it as UTF-8 without one.", code="load_json")
     try:
-        value = msgspec.json.decode(data)
+        value = msgspec.json.decode(data.removeprefix(BOM) if number == 1 else data)
     except UnicodeDecodeError as error:
         raise Wrong(f"The line is not UTF-8 ({error.reason}): save the file as UTF-8.", code="utf8") from None
     except (msgspec.DecodeError, RecursionError) as error:
