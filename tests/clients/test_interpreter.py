@@ -82,6 +82,8 @@ def test_our_own_command_line(server: Server, tmp_path: Path) -> None:
     out, _ = run(server, [*TUTTI, "run", tmp_path / "three.py", "--session", id, "--json"])
     assert json.loads(out)["data"]["outputs"][0]["data"]["text/plain"] == "2"
     assert id in run(server, [*TUTTI, "sessions"])[0]
+    assert run(server, [*TUTTI, "end", id])[0] == f"{id} is ended\n"
+    assert "was ended by a request" in run(server, [*TUTTI, "end", id], status=1)[1]
     _, err = run(server, [*TUTTI, "run", tmp_path / "three.py", "--session", "ses_x"], status=1)
     assert "There is no session ses_x" in err
 

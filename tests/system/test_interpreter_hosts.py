@@ -8,11 +8,13 @@ from pathlib import Path
 
 import pytest
 from tests.support import environment
+from tests.support.fleet import until
 
 from tutti.app.platform import open_database
 from tutti.base.clock import now
 from tutti.base.errors import RateLimited
 from tutti.base.settings import Settings
+from tutti.base.shares import Shares
 from tutti.sandboxes import host, rows
 from tutti.sandboxes.base import Limits
 from tutti.sandboxes.bubblewrap import Bubblewrap
@@ -48,7 +50,7 @@ async def hosting(database: Database, node_id: str, most: int = 8) -> AsyncItera
     pool = Pool(Bubblewrap(), folder, Limits(), most=most, spare=0)
     async with AsyncExitStack() as stack:
         stack.push_async_callback(pool.close)
-        sessions = Sessions(pool, most=most, lifetime_s=60)
+        sessions = Sessions(pool, Shares.of(most, most), lifetime_s=60)
         stack.push_async_callback(sessions.close)
         address = await stack.enter_async_context(host.serving(sessions, f"token-{node_id}", 1 << 20))
         await rows.write(database, node_id, "ready", address=address, token=f"token-{node_id}")
@@ -86,13 +88,24 @@ async def test_a_session_is_found_wherever_it_is(database: Database, interpreter
         assert await listed(interpreter) == everybodys - {second} - {it.id for it in b.listed("p")}
 
 
-async def test_where_all_are_full_that_is_a_429(database: Database, interpreter: Interpreter) -> None:
+async def test_a_session_gives_way_only_where_all_hosts_are_full(
+    database: Database, interpreter: Interpreter
+) -> None:
     async with hosting(database, "a", most=1) as a, hosting(database, "b", most=1) as b:
-        for _ in range(2):
-            await opened(interpreter)
+        first, second = await opened(interpreter), await opened(interpreter)
         assert len(a.listed("p")) == len(b.listed("p")) == 1
-        with pytest.raises(RateLimited, match="in use"):
+        third = await opened(interpreter)
+        assert third in await listed(interpreter) and len({first, second} & await listed(interpreter)) == 1
+        sleeping = [
+            asyncio.create_task(interpreter.execute(Call("p", "import time; time.sleep(100)", id)))
+            for id in await listed(interpreter)
+        ]
+        await until(lambda: not any(it.is_idle for it in (*a.listed("p"), *b.listed("p"))))
+        with pytest.raises(RateLimited, match="executing"):
             await opened(interpreter)
+        for task in sleeping:
+            task.cancel()
+        await asyncio.wait(sleeping)
 
 
 async def test_a_host_that_leaves_gets_no_new_session_and_another_is_waited_for(

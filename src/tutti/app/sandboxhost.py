@@ -19,6 +19,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from tutti.base.clock import monotonic_s
 from tutti.base.errors import TuttiError
 from tutti.base.settings import Settings
+from tutti.base.shares import Shares
 from tutti.http import logs
 from tutti.parts.sandboxes import drivers
 from tutti.sandboxes import environment, host, rows
@@ -117,7 +118,7 @@ async def _opened(settings: Settings, folder: Path) -> AsyncGenerator[Sessions]:
             await pool.fill()
             sessions = Sessions(
                 pool,
-                most=settings.interpreter_sessions,
+                Shares.of(settings.interpreter_sessions, settings.interpreter_project_sessions),
                 lifetime_s=settings.interpreter_session_s,
                 networked=settings.interpreter_network,
             )

@@ -89,7 +89,10 @@ class Settings(BaseSettings):
         32_768, gt=0, description="Longest text to speak; a longer one is a 400. Also what a socket keeps."
     )
     max_sockets: int = Field(
-        256, ge=0, description="WebSockets (speech, realtime) at once; one more is told to try again."
+        256, ge=0, description="WebSockets (speech, realtime) at once; one more closes an idle one."
+    )
+    max_project_sockets: int = Field(
+        0, ge=0, description="Those of one project; 0: three quarters of max_sockets."
     )
     socket_idle_s: float = Field(
         300.0, gt=0, description="A WebSocket whose client says nothing for this long is closed."
@@ -110,7 +113,13 @@ class Settings(BaseSettings):
         "network.",
     )
     interpreter_sessions: int = Field(
-        64, ge=1, le=10_000, description="Sessions of the code interpreter at once; one more gets a 429."
+        64,
+        ge=1,
+        le=10_000,
+        description="Sessions of the code interpreter at once; one more ends an idle one.",
+    )
+    interpreter_project_sessions: int = Field(
+        0, ge=0, le=10_000, description="Those of one project; 0: three quarters of interpreter_sessions."
     )
     interpreter_warm: int = Field(
         2, ge=0, le=64, description="Sessions that are started before anybody asks for them."
@@ -126,7 +135,11 @@ class Settings(BaseSettings):
     interpreter_output_bytes: int = Field(
         8 * 1024**2, ge=1024, description="Output of one execution: there it is cut, and its code stopped."
     )
-    interpreter_time_s: float = Field(120.0, gt=0, description="How long one execution may take.")
+    interpreter_time_s: float = Field(
+        50.0,
+        gt=0,
+        description="How long one execution may take; clients stop waiting after 60 s unless they are told.",
+    )
     interpreter_cpu_s: float = Field(
         120.0, gt=0, description="CPU time that one execution may take, all its processes together."
     )

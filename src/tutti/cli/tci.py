@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
 from typing import Annotated, Any, BinaryIO, cast
+from urllib.parse import quote
 
 import typer
 
@@ -76,6 +77,21 @@ def sessions(context: typer.Context, as_json: options.AsJson = False) -> None:
         return
     rows = [(it["id"], it["execute_count"], _time(it["started_at"]), _time(it["expires_at"])) for it in found]
     write_table(_COLUMNS, rows)
+
+
+@app.command()
+def end(
+    context: typer.Context,
+    id: Annotated[str, typer.Argument(help="The session's id.")],
+    as_json: options.AsJson = False,
+) -> None:
+    """End a session, and what it executes."""
+    with connect(context) as api:
+        answer = api.delete(f"tci/sessions/{quote(id, safe='')}")
+    if as_json:
+        write_json(answer)
+    else:
+        write(f"{id} is ended\n")
 
 
 # --- what is sent -------------------------------------------------------------------------------------------

@@ -45,7 +45,7 @@ class Limits:
     disk_bytes: int = 256 * MIB
     """The home directory and /tmp together."""
     output_bytes: int = 8 * MIB
-    time_s: float = 120.0
+    time_s: float = 50.0
     cpu_s: float = 120.0
 
 

@@ -17,6 +17,21 @@ class Call(msgspec.Struct, frozen=True):
     code: str
     session_id: str | None = None
     files: tuple[InputFile, ...] = ()
+    make_room: bool = True
+    """Whether an idle session may be ended for a new one."""
+
+
+class Ending(msgspec.Struct, frozen=True):
+    """A session that a project wants to end."""
+
+    project_id: str
+    session_id: str
+
+
+class Ended(msgspec.Struct, frozen=True):
+    """`reason`: why it had ended before that."""
+
+    reason: str | None = None
 
 
 class Refused(msgspec.Struct, frozen=True):

@@ -2,6 +2,7 @@
 
     POST /execute    a `Call`. 200: the API's ExecuteResponse; 404: there is no such session here
     POST /sessions   a project's id. 200: a list of `sessions` of the API's SessionListResponse
+    POST /end        an `Ending`. 200: `Ended`; 404: there is no such session here
     GET /health      for the controller
 
 Requests are MessagePack, answers JSON; other answers are `Refused`. An execution goes on for as long as its
@@ -18,7 +19,7 @@ import msgspec
 from aiohttp import web
 
 from tutti.base.errors import CannotSandbox, NotFound, TuttiError, Unauthenticated
-from tutti.sandboxes.calls import Call, Refused, failed
+from tutti.sandboxes.calls import Call, Ended, Ending, Refused, failed
 from tutti.sandboxes.session import Output
 from tutti.sandboxes.sessions import Entry, Gone, Sessions, Unknown
 
@@ -69,6 +70,16 @@ def _application(sessions: Sessions, token: str, max_body_bytes: int) -> web.App
             return failed(str(error))
         return _executed(entry, outputs)
 
+    async def end(body: bytes) -> Ended:
+        wanted = msgspec.msgpack.decode(body, type=Ending)
+        try:
+            sessions.end(wanted.project_id, wanted.session_id)
+        except Unknown as error:
+            raise NotFound("There is no such session here.") from error
+        except Gone as error:
+            return Ended(str(error))
+        return Ended()
+
     async def listed(body: bytes) -> list[_Json]:
         return [_shown(it) for it in sessions.listed(msgspec.msgpack.decode(body, type=str))]
 
@@ -80,6 +91,7 @@ def _application(sessions: Sessions, token: str, max_body_bytes: int) -> web.App
         [
             web.post("/execute", guarded(execute)),
             web.post("/sessions", guarded(listed)),
+            web.post("/end", guarded(end)),
             web.get("/health", health),
         ]
     )

@@ -11,12 +11,15 @@ from tutti.base.errors import CannotSandbox, TuttiError
 from tutti.sandboxes.base import Driver, Limits, Spec
 from tutti.sandboxes.egress import Egress
 from tutti.sandboxes.session import Session, SessionDied
+from tutti.sandboxes.turns import Turns
 from tutti.sandboxes.uids import Uids
 
-_STARTS_AT_ONCE = max(2, os.cpu_count() or 1)
-"""More would only slow one another down."""
+_STARTS_AT_ONCE = max(2, os.cpu_count() or 1) + 1
+"""More would only slow one another down; one fewer of one project."""
 _REFILL_AFTER_S = 0.1
 """So that starting a spare one does not slow down what the taker does first."""
+_NOBODY = ""
+"""For whom spare ones are started."""
 _FIRST = "pass"
 """The first execution in a session takes ten times as long as others: nobody waits for this one."""
 
@@ -34,24 +37,24 @@ class Pool:
         self._held: dict[Session, AsyncExitStack] = {}
         self._spare: defaultdict[bool, deque[Session]] = defaultdict(deque)
         self._filling: dict[bool, asyncio.Task[None]] = {}
-        self._starts = asyncio.Semaphore(_STARTS_AT_ONCE)
+        self._starts = Turns(_STARTS_AT_ONCE)
 
     async def fill(self, *, network: bool = False) -> None:
         """Starts what is missing. Raises CannotSandbox."""
         spare = self._spare[network]
         while len(spare) < self._wanted:
-            spare.append(await self._start(network=network))
+            spare.append(await self._start(_NOBODY, network=network))
 
-    async def take(self, *, network: bool = False) -> Session:
-        """Raises CannotSandbox."""
+    async def take(self, project_id: str, *, network: bool = False, leave: int = 0) -> Session:
+        """`leave`: how many spare ones are for others. Raises CannotSandbox."""
         spare = self._spare[network]
-        while spare:
+        while len(spare) > leave:
             session = spare.popleft()
             if session.dead is None:
                 self._refill(network=network)
                 return session
             await self.end(session)
-        session = await self._start(network=network)
+        session = await self._start(project_id, network=network)
         self._refill(network=network)
         return session
 
@@ -79,8 +82,8 @@ class Pool:
         except (TuttiError, OSError):
             return  # whoever asks for a session next is told why there is none
 
-    async def _start(self, *, network: bool) -> Session:
-        async with self._starts, AsyncExitStack() as held:
+    async def _start(self, project_id: str, *, network: bool) -> Session:
+        async with self._starts.taken(project_id), AsyncExitStack() as held:
             uid, proxy = self._uid(held), await self._proxy(held) if network else None
             session = await Session.start(self._driver, Spec(self._environment, self._limits, uid, proxy))
             held.push_async_callback(session.close)

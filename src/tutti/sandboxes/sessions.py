@@ -1,20 +1,23 @@
 """The sessions that clients have: whose each is, when it ends, and why it has ended."""
 
 import asyncio
-from collections.abc import Collection, Sequence
+import math
+from collections import Counter
+from collections.abc import Collection, Generator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from tutti.base.clock import monotonic_s, now
 from tutti.base.errors import RateLimited, Unavailable
 from tutti.base.ids import new_secret
+from tutti.base.shares import NoRoom, Shares
 from tutti.sandboxes.calls import LEAVING, Call
 from tutti.sandboxes.pool import Pool
 from tutti.sandboxes.session import Output, Session, SessionDied
+from tutti.sandboxes.tombstones import Tombstones
 
 _SWEEP_S = 1.0
-_REMEMBER_S = 3600.0
-_MOST_REMEMBERED = 10_000
-_MOST_RETRY_S = 30.0
+_RETRY_S = 5.0
 
 
 class Unknown(Exception):
@@ -35,30 +38,42 @@ class Entry:
     started_at: float
     expires_at: float
     last_execute_at: float
+    used_at: float
+    """Monotonic: when an execution last began or ended."""
     execute_count: int = 0
+    executing: int = 0
+    """Those that wait for their turn are counted too."""
     turn: asyncio.Lock = field(default_factory=asyncio.Lock)
     ended: str | None = None
 
+    @property
+    def is_idle(self) -> bool:
+        return self.executing == 0
 
-@dataclass(frozen=True)
-class _Tombstone:
+
+@dataclass(frozen=True, eq=False)
+class _Opening:
+    """A session that is being started."""
+
     project_id: str
-    reason: str
-    forget_at: float
+    used_at: float = math.inf
+    is_idle: bool = False
 
 
 class Sessions:
-    """Sessions last `lifetime_s` from their start, whatever is done in them. `networked`: the projects whose
-    sessions have the network; `*` stands for all."""
+    """Sessions last `lifetime_s` from their start, whatever is done in them. Where there is no room for one
+    more, an idle one is ended. `networked`: the projects whose sessions have the network; `*`: all."""
 
-    def __init__(self, pool: Pool, *, most: int, lifetime_s: float, networked: Collection[str] = ()) -> None:
+    def __init__(
+        self, pool: Pool, shares: Shares, *, lifetime_s: float, networked: Collection[str] = ()
+    ) -> None:
         self._pool = pool
-        self._most = most
+        self._shares = shares
         self._lifetime_s = lifetime_s
         self._networked = networked
         self._entries: dict[str, Entry] = {}
-        self._opening = 0
-        self._tombstones: dict[str, _Tombstone] = {}
+        self._opening: set[_Opening] = set()
+        self._tombstones = Tombstones()
         self._ending: set[asyncio.Task[None]] = set()
         self._leaving = False
         self._sweeping = asyncio.create_task(self._keep_sweeping())
@@ -72,8 +87,8 @@ class Sessions:
         error. Raises Unknown, Gone, RateLimited, CannotSandbox; cancelled, it interrupts the code, and ends a
         session that nobody has learnt the id of."""
         if call.session_id is not None:
-            return await self._execute(self._find(call), call)
-        entry = await self._open(call.project_id)
+            return await self._execute(self._find(call.project_id, call.session_id), call)
+        entry = await self._open(call.project_id, make_room=call.make_room)
         try:
             return await self._execute(entry, call)
         except asyncio.CancelledError:
@@ -81,6 +96,10 @@ class Sessions:
             raise
 
     async def _execute(self, entry: Entry, call: Call) -> tuple[Entry, Sequence[Output]]:
+        with _executing(entry):
+            return await self._execute_in_turn(entry, call)
+
+    async def _execute_in_turn(self, entry: Entry, call: Call) -> tuple[Entry, Sequence[Output]]:
         async with entry.turn:
             self._check(entry)
             entry.last_execute_at = now()
@@ -99,6 +118,10 @@ class Sessions:
         entries = [it for it in self._entries.values() if it.project_id == project_id]
         return [it for it in entries if it.session.dead is None and it.expires_at > now()]
 
+    def end(self, project_id: str, session_id: str) -> None:
+        """Also while it executes something. Raises Unknown, Gone."""
+        self._end(self._find(project_id, session_id), f"The session {session_id} was ended by a request.")
+
     def leave(self) -> None:
         """From now on there are no new sessions here."""
         self._leaving = True
@@ -113,41 +136,70 @@ class Sessions:
 
     # --- finding and opening --------------------------------------------------------------------------
 
-    def _find(self, call: Call) -> Entry:
-        session_id = call.session_id or ""
-        entry, tombstone = self._entries.get(session_id), self._tombstones.get(session_id)
-        if entry is not None and entry.project_id == call.project_id:
+    def _find(self, project_id: str, session_id: str) -> Entry:
+        entry = self._entries.get(session_id)
+        if entry is not None and entry.project_id == project_id:
             return entry
-        if tombstone is not None and tombstone.project_id == call.project_id:
-            raise Gone(tombstone.reason)
-        raise Unknown
+        reason = self._tombstones.reason(project_id, session_id)
+        raise Unknown if reason is None else Gone(reason)
 
-    async def _open(self, project_id: str) -> Entry:
+    async def _open(self, project_id: str, *, make_room: bool) -> Entry:
         if self._leaving:
             raise Unavailable("This process is leaving.", code=LEAVING, retry_after_s=1)
         self._sweep()
-        if len(self._entries) + self._opening >= self._most:
-            raise self._full()
-        self._opening += 1
+        self._make_room(project_id, is_allowed=make_room)
+        opening = _Opening(project_id)
+        self._opening.add(opening)
         try:
-            session = await self._pool.take(network=self._may_network(project_id))
+            session = await self._pool.take(
+                project_id, network=self._may_network(project_id), leave=self._leaves(project_id)
+            )
         finally:
-            self._opening -= 1
+            self._opening.remove(opening)
         began = now()
         # Of 160 random bits, unlike other ids: whoever knows it may run code.
-        entry = Entry(new_secret("ses"), project_id, session, began, began + self._lifetime_s, began)
-        self._entries[entry.id] = entry
+        id, expires_at = new_secret("ses"), began + self._lifetime_s
+        self._entries[id] = entry = Entry(id, project_id, session, began, expires_at, began, monotonic_s())
         return entry
+
+    def _make_room(self, project_id: str, *, is_allowed: bool) -> None:
+        """Ends an idle session where that is necessary. Raises RateLimited."""
+        try:
+            gives_way = self._shares.giving_way(self._all(), project_id)
+        except NoRoom as error:
+            raise self._full(error) from error
+        if isinstance(gives_way, Entry):
+            if not is_allowed:
+                raise self._full(NoRoom(is_own=False))
+            self._end(
+                gives_way,
+                f"The session {gives_way.id} was ended to make room for a new one: it had been idle for "
+                f"longest. {self._limits()}",
+            )
 
     def _may_network(self, project_id: str) -> bool:
         return "*" in self._networked or project_id in self._networked
 
-    def _full(self) -> RateLimited:
-        next_s = min((it.expires_at - now() for it in self._entries.values()), default=_MOST_RETRY_S)
+    def _leaves(self, project_id: str) -> int:
+        """Spare sessions: one, for the projects that have fewer sessions than this one."""
+        counts = Counter(it.project_id for it in self._all())
+        return int(any(count < counts[project_id] for count in counts.values()))
+
+    def _all(self) -> Sequence[Entry | _Opening]:
+        return (*self._entries.values(), *self._opening)
+
+    def _full(self, error: NoRoom) -> RateLimited:
+        whose = "of your project" if error.is_own else "of the code interpreter"
         return RateLimited(
-            f"All {self._most} sessions of the code interpreter are in use; try again when one has ended.",
+            f"All sessions {whose} are executing code; try again when one is done. {self._limits()}",
             code="interpreter_full",
-            retry_after_s=min(max(1.0, next_s), _MOST_RETRY_S),
+            retry_after_s=_RETRY_S,
+        )
+
+    def _limits(self) -> str:
+        return (
+            f"A project may have {self._shares.most_of_project} sessions at once "
+            f"(interpreter_project_sessions), all together {self._shares.most} (interpreter_sessions)."
         )
 
     # --- ending ---------------------------------------------------------------------------------------
@@ -173,7 +225,7 @@ class Sessions:
             return
         entry.ended = reason
         del self._entries[entry.id]
-        self._tombstones[entry.id] = _Tombstone(entry.project_id, reason, monotonic_s() + _REMEMBER_S)
+        self._tombstones.put(entry.project_id, entry.id, reason)
         ending = asyncio.create_task(self._pool.end(entry.session))
         self._ending.add(ending)
         ending.add_done_callback(self._ending.discard)
@@ -182,22 +234,24 @@ class Sessions:
         while True:
             await asyncio.sleep(_SWEEP_S)
             self._sweep()
-            self._forget()
+            self._tombstones.forget()
 
     def _sweep(self) -> None:
         for entry in list(self._entries.values()):
-            if not entry.turn.locked():  # else its execution finds out, and says more
+            if entry.is_idle:  # else its execution finds out, and says more
                 self._check_alive(entry)
             self._check_age(entry)
 
-    def _forget(self) -> None:
-        """The oldest come first."""
-        while self._tombstones:
-            first = next(iter(self._tombstones))
-            is_new = self._tombstones[first].forget_at > monotonic_s()
-            if is_new and len(self._tombstones) <= _MOST_REMEMBERED:
-                return
-            del self._tombstones[first]
+
+@contextmanager
+def _executing(entry: Entry) -> Generator[None]:
+    entry.executing += 1
+    entry.used_at = monotonic_s()
+    try:
+        yield
+    finally:
+        entry.executing -= 1
+        entry.used_at = monotonic_s()
 
 
 def _span(seconds: float) -> str:

@@ -9,9 +9,16 @@ from typing import Any
 import msgspec
 
 from tutti.base.clock import monotonic_s, now
-from tutti.base.errors import CannotSandbox, InternalError, RateLimited, TuttiError, Unavailable
+from tutti.base.errors import (
+    CannotSandbox,
+    InternalError,
+    NotFound,
+    RateLimited,
+    TuttiError,
+    Unavailable,
+)
 from tutti.base.settings import Settings
-from tutti.sandboxes.calls import LEAVING, Call, Refused, failed
+from tutti.sandboxes.calls import LEAVING, Call, Ended, Ending, Refused, failed
 from tutti.sandboxes.rows import HostView, hosts, want
 from tutti.serving.router import NODE_DEAD_S
 from tutti.serving.wire import Broken, Client, NotConnected
@@ -44,41 +51,44 @@ class Interpreter:
     async def execute(self, call: Call) -> bytes:
         """The API's ExecuteResponse, as JSON. Raises RateLimited where all sessions are in use, CannotSandbox
         where no code can be executed, Unavailable where it cannot yet; cancelled, it interrupts the code."""
-        body = msgspec.msgpack.encode(call)
         try:
             if call.session_id is None:
-                return await self._execute_anywhere(body)
-            return await self._execute_in(call.session_id, body)
+                return await self._execute_anywhere(call)
+            return await self._execute_in(call.session_id, call)
         except _Lost:
             return _json(failed("The code interpreter ended while it executed this; its sessions are gone."))
 
     async def sessions(self, project_id: str) -> bytes:
         """The API's SessionListResponse, as JSON."""
         await self._look()
-        body = msgspec.msgpack.encode(project_id)
-        lists = await asyncio.gather(*(self._listed(host, body) for host in self._ready()))
+        lists = await asyncio.gather(*(self._listed(host, project_id) for host in self._ready()))
         found = sorted((it for some in lists for it in some), key=lambda it: it["started_at"])
         return _json({"data": {"sessions": found}})
+
+    async def end(self, project_id: str, session_id: str) -> None:
+        """Ends a session, whatever it does. Raises NotFound, with the reason where it has ended already."""
+        try:
+            answer = await self._ask_all("/end", Ending(project_id, session_id))
+        except _Lost:
+            return  # with its host
+        ended = Ended(_no_session(session_id)) if answer is None else msgspec.json.decode(answer, type=Ended)
+        if ended.reason is not None:
+            raise NotFound(ended.reason, param="session_id")
 
     def close(self) -> None:
         self._client.close()
 
     # --- where ----------------------------------------------------------------------------------------
 
-    async def _execute_anywhere(self, body: bytes) -> bytes:
+    async def _execute_anywhere(self, call: Call) -> bytes:
         """In a new session."""
         give_up_at = monotonic_s() + self._settings.load_wait_s
         while True:
-            tried, full = self._ready(), None
-            for host in random.sample(tried, len(tried)):
-                try:
-                    return await self._ask(host, "/execute", body)
-                except _NotHere:
-                    continue
-                except RateLimited as error:
-                    full = error
-            if full is not None:
-                raise full
+            tried = self._ready()
+            try:
+                return await self._execute_at(tried, call)
+            except _NotHere:
+                pass
             await self._look()
             if not self._ready():
                 await self._prepare()
@@ -87,7 +97,26 @@ class Interpreter:
             if self._ready() == tried:
                 await asyncio.sleep(_LOOK_S)
 
-    async def _execute_in(self, session_id: str, body: bytes) -> bytes:
+    async def _execute_at(self, ready: Sequence[HostView], call: Call) -> bytes:
+        """At one of them; where all are full, an idle session is ended. Raises _NotHere, RateLimited."""
+        full: TuttiError | None = None
+        for make_room in (False, True) if len(ready) > 1 else (True,):
+            call = msgspec.structs.replace(call, make_room=make_room)
+            for host in random.sample(ready, len(ready)):
+                try:
+                    return await self._ask(host, "/execute", call)
+                except _NotHere:
+                    continue
+                except RateLimited as error:
+                    full = error
+        raise full or _NotHere
+
+    async def _execute_in(self, session_id: str, call: Call) -> bytes:
+        answer = await self._ask_all("/execute", call)
+        return _json(failed(_no_session(session_id))) if answer is None else answer
+
+    async def _ask_all(self, path: str, call: Call | Ending) -> bytes | None:
+        """What the host answers that knows the session; None where none does."""
         asked: set[str] = set()
         for look_again in (False, True):
             if look_again:
@@ -96,14 +125,14 @@ class Interpreter:
                 if host.token not in asked:
                     asked.add(host.token)
                     try:
-                        return await self._ask(host, "/execute", body)
+                        return await self._ask(host, path, call)
                     except _NotHere:
                         continue
-        return _json(failed(f"There is no session {session_id}: it may have ended, or it never was."))
+        return None
 
-    async def _listed(self, host: HostView, body: bytes) -> Sequence[Any]:
+    async def _listed(self, host: HostView, project_id: str) -> Sequence[Any]:
         try:
-            return msgspec.json.decode(await self._ask(host, "/sessions", body))
+            return msgspec.json.decode(await self._ask(host, "/sessions", project_id))
         except (_NotHere, _Lost):
             return ()  # its sessions are gone
 
@@ -128,8 +157,8 @@ class Interpreter:
 
     # --- asking ---------------------------------------------------------------------------------------
 
-    async def _ask(self, host: HostView, path: str, body: bytes) -> bytes:
-        headers = {"authorization": f"Bearer {host.token}"}
+    async def _ask(self, host: HostView, path: str, asked: Call | Ending | str) -> bytes:
+        headers, body = {"authorization": f"Bearer {host.token}"}, msgspec.msgpack.encode(asked)
         began = monotonic_s()
         try:
             status, answer = await self._post(host.address + path, body, headers)
@@ -163,6 +192,10 @@ def _refused(status: int, answer: bytes) -> Exception:
     kinds: Mapping[int, type[TuttiError]] = {429: RateLimited, 503: Unavailable}
     kind = kinds.get(status, InternalError)
     return kind(refused.message, code=refused.code, retry_after_s=refused.retry_after_s)
+
+
+def _no_session(session_id: str) -> str:
+    return f"There is no session {session_id}: it may have ended, or it never was."
 
 
 def _preparing(found: Sequence[HostView]) -> Unavailable:

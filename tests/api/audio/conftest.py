@@ -46,7 +46,7 @@ async def slow() -> AsyncIterator[Running]:
 async def url(tmp_path_factory: pytest.TempPathFactory, engine: Running, slow: Running) -> AsyncIterator[str]:
     addresses = {it.name: engine.address for it in MODELS}
     addresses |= dict.fromkeys((SLOW.name, INTERRUPTED.name), slow.address)
-    limits: dict[str, Any] = {"max_audio_bytes": 100_000, "max_speech_chars": 2_000, "max_sockets": 60}
+    limits: dict[str, Any] = {"max_audio_bytes": 100_000, "max_speech_chars": 2_000, "max_sockets": 80}
     folder = tmp_path_factory.mktemp("data")
     async with api(folder, MODELS, addresses, slots=64, **limits) as url:
         yield url

@@ -268,17 +268,6 @@ async def test_many_sockets_at_once(url):
     assert lengths == [960 * len(f"Number {number}") for number in range(50)]
 
 
-async def test_one_socket_too_many_is_told_to_try_again(url):
-    async with contextlib.AsyncExitStack() as held:
-        for _ in range(60):
-            talk = await held.enter_async_context(talking(url, asking()))
-            assert (await talk.next())["type"] == "session.created"
-        async with talking(url, asking()) as talk:
-            failed = await talk.next()
-            assert failed["error"]["code"] == "too_many_sessions"
-            assert await talk.closed() == 1013
-
-
 async def test_there_are_no_other_sockets(url):
     with pytest.raises(Exception, match="403"):
         async with talking(url, "/v1/nothing"):

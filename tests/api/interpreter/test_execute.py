@@ -164,12 +164,7 @@ def test_the_double_slash_of_the_1_5_client(server: Server, opened: str) -> None
 
 
 def test_what_takes_too_long_is_interrupted_and_the_session_goes_on(narrow: Server) -> None:
-    """Meanwhile there is no other session to be had."""
     id = done(narrow.client, "x = 1")["session_id"]
-    response = narrow.client.post("/v1/tci/execute", json={"language": "python", "code": "1"})
-    assert response.status_code == 429 and response.json()["error"]["code"] == "interpreter_full"
-    assert 1 <= int(response.headers["retry-after"]) <= 28
-    assert response.headers["x-should-retry"] == "true"
     began = time.monotonic()
     output = done(narrow.client, "while True: pass", id)["outputs"][-1]
     assert output["type"] == "error" and "longer than 3 s" in output["data"]

@@ -53,7 +53,7 @@ _RATES_HZ = MappingProxyType(
 async def listen(platform: Platform, websocket: WebSocket, places: Places) -> None:
     who = caller(websocket)
     async with session(websocket, platform.settings.socket_idle_s) as socket:
-        with places.taken():
+        with places.taken(socket):
             call = await _call(platform, dict(websocket.query_params), who.project_id)
             websocket.scope["state"]["model"] = call.model.name
             await socket.send(_created(call))

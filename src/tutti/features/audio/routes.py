@@ -61,7 +61,7 @@ def router(platform: Platform) -> APIRouter:
     routes = APIRouter(tags=["Audio"])
     routes.include_router(_speech(platform))
     _transcriptions(routes, platform)
-    _sockets(routes, platform, Places(-(-platform.settings.max_sockets // platform.settings.workers)))
+    _sockets(routes, platform, Places(platform.settings))
 
     @routes.get(
         "/voices",

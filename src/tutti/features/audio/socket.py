@@ -12,32 +12,54 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from tutti.base.clock import monotonic_s
 from tutti.base.errors import InvalidRequest, RateLimited, TuttiError
+from tutti.base.settings import Settings
+from tutti.base.shares import NoRoom, Shares
+from tutti.http.context import caller
 from tutti.http.errors import from_exception
 from tutti.http.sockets import close_code, failure
 
 _UNREAD_S = 30.0
 """A client that takes nothing for so long is dropped."""
+_SILENT_S = 5.0
+"""A session in which nothing went on for so long may have to give way to another."""
 _MOST_MISTAKES = 16
 _BINARY = 1003
 _LOST = 1006
 
 
 class Places:
-    """For the sockets of this process."""
+    """For the sockets of this process: its part of what there may be."""
 
-    def __init__(self, most: int) -> None:
-        self._free = most
+    def __init__(self, settings: Settings) -> None:
+        most, of_project = (
+            -(-it // settings.workers) for it in (settings.max_sockets, settings.max_project_sockets)
+        )
+        self._shares = Shares.of(most, of_project)
+        whole = Shares.of(settings.max_sockets, settings.max_project_sockets)
+        self._told = (
+            f"A project may have {whole.most_of_project} WebSockets at once (max_project_sockets), "
+            f"all together {whole.most} (max_sockets)."
+        )
+        self._sockets: set[Socket] = set()
 
     @contextmanager
-    def taken(self) -> Generator[None]:
-        """Raises RateLimited."""
-        if self._free <= 0:
-            raise RateLimited("Too many sessions are open.", code="too_many_sessions", retry_after_s=5)
-        self._free -= 1
+    def taken(self, socket: "Socket") -> Generator[None]:
+        """Where there is no room, a silent one is closed. Raises RateLimited where none is silent."""
+        try:
+            gives_way = self._shares.giving_way(self._sockets, socket.project_id)
+        except NoRoom as error:
+            raise self._too_many("Too many sessions are open, and something goes on in each.") from error
+        if gives_way is not None:
+            self._sockets.remove(gives_way)
+            gives_way.give_way(self._too_many("This silent session was closed to make room for a new one."))
+        self._sockets.add(socket)
         try:
             yield
         finally:
-            self._free += 1
+            self._sockets.discard(socket)
+
+    def _too_many(self, message: str) -> RateLimited:
+        return RateLimited(f"{message} {self._told}", code="too_many_sessions", retry_after_s=_SILENT_S)
 
 
 class Socket:
@@ -45,16 +67,41 @@ class Socket:
     know why has then been told."""
 
     def __init__(self, websocket: WebSocket, idle_s: float) -> None:
+        self.project_id = caller(websocket).project_id
+        self.used_at = monotonic_s()
         self._websocket = websocket
         self._path: str = websocket.scope["path"]
         self._idle_s = idle_s
         self._unread_s = min(_UNREAD_S, idle_s)
-        self._active_at = monotonic_s()
         self._mistakes = 0
+        self._works = False
+        self._waiting: asyncio.Timeout | None = None
+        self._gives_way: TuttiError | None = None
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether it may have to give way."""
+        return not self._works and monotonic_s() - self.used_at > _SILENT_S
 
     def active(self) -> None:
         """Something went on: the client is not idle."""
-        self._active_at = monotonic_s()
+        self.used_at = monotonic_s()
+
+    @contextmanager
+    def working(self) -> Generator[None]:
+        """Until the end of this, the client waits for us."""
+        self._works = True
+        try:
+            yield
+        finally:
+            self._works = False
+            self.active()
+
+    def give_way(self, why: TuttiError) -> None:
+        """Ends the session as soon as it waits for its client."""
+        self._gives_way = why
+        if self._waiting is not None and not self._waiting.expired():
+            self._waiting.reschedule(0.0)
 
     async def receive(self, kind: Any) -> Any:
         """The next event that is one: mistakes are answered. A client that is silent, or makes too many, is
@@ -104,11 +151,15 @@ class Socket:
         return text
 
     async def _message(self) -> Message:
-        while (left_s := self._active_at + self._idle_s - monotonic_s()) > 0:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(left_s):
+        while self._gives_way is None and (left_s := self.used_at + self._idle_s - monotonic_s()) > 0:
+            try:
+                async with asyncio.timeout(left_s) as self._waiting:
                     return await self._websocket.receive()
-        return await self.fail(_idle(self._idle_s))
+            except TimeoutError:
+                continue
+            finally:
+                self._waiting = None
+        return await self.fail(self._gives_way or _idle(self._idle_s))
 
     async def _close(self, code: int) -> None:
         try:

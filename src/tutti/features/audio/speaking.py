@@ -46,7 +46,7 @@ class _Done:
 
 async def converse(platform: Platform, websocket: WebSocket, places: Places) -> None:
     async with session(websocket, platform.settings.socket_idle_s) as socket:
-        with places.taken():
+        with places.taken(socket):
             given = _from_query(websocket.query_params)
             who = caller(websocket)
             talk = _Talk(platform, socket, who, await _named(platform, given.model or DEFAULT_MODEL, who))
@@ -116,7 +116,8 @@ class _Talk:
             while self._waiting:
                 work = self._waiting.popleft()
                 self._speaking = asyncio.create_task(self._say(work), name=work.item)
-                await _settled(self._speaking)
+                with self._socket.working():
+                    await _settled(self._speaking)
                 if not self._speaking.cancelled():
                     self._speaking.result()
 

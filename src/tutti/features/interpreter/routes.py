@@ -1,9 +1,14 @@
-"""POST /tci/execute and GET /tci/sessions. The bodies of answers are the sandbox host's, as they come."""
+"""Execute code, list sessions and end them. What a sandbox host answers is passed on as it comes."""
 
 from fastapi import APIRouter, Request, Response
 
 from tutti.features.interpreter import service
-from tutti.features.interpreter.schemas import ExecuteRequest, ExecuteResponse, SessionListResponse
+from tutti.features.interpreter.schemas import (
+    ExecuteRequest,
+    ExecuteResponse,
+    SessionDeleteResponse,
+    SessionListResponse,
+)
 from tutti.http.context import caller
 from tutti.http.route import BodyRoute
 from tutti.http.stream import while_connected
@@ -26,6 +31,14 @@ def router(platform: Platform) -> APIRouter:
     async def sessions(request: Request) -> Response:
         """Lists all your currently active sessions."""
         return _json(await platform.interpreter.sessions(caller(request).project_id))
+
+    @routes.delete(
+        "/tci/sessions/{session_id}", operation_id="sessions/delete", response_model=SessionDeleteResponse
+    )
+    async def end(request: Request, session_id: str) -> SessionDeleteResponse:
+        """Ends a session, with what it has in memory and in files; code that it executes is ended, too."""
+        await platform.interpreter.end(caller(request).project_id, session_id)
+        return SessionDeleteResponse(id=session_id, deleted=True)
 
     return routes
 

@@ -153,3 +153,8 @@ class SessionList(BaseModel):
 
 class SessionListResponse(BaseModel):
     data: SessionList
+
+
+class SessionDeleteResponse(BaseModel):
+    id: str
+    deleted: Literal[True]

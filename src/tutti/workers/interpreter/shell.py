@@ -17,8 +17,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from IPython.core import interactiveshell
 from IPython.core.displayhook import DisplayHook
 from IPython.core.displaypub import DisplayPublisher
+from IPython.core.error import UsageError
 from IPython.core.interactiveshell import InteractiveShell
 from traitlets.config import Config
 
@@ -26,6 +28,7 @@ from tutti.workers.interpreter.channel import Channel
 from tutti.workers.interpreter.confine import keep_reserve
 
 _OWN = str(Path(__file__).parent)
+_IPYTHON = interactiveshell.__file__
 
 
 class _Results(DisplayHook):
@@ -62,12 +65,45 @@ class Shell(InteractiveShell):
         super().__init__(config=_config())
         self.set_hook("show_in_pager", _page)
 
-    def showtraceback(self, *args: Any, **kwargs: Any) -> None:
+    def showtraceback(
+        self,
+        exc_tuple: Any = None,
+        _filename: str | None = None,
+        tb_offset: int | None = None,
+        _exception_only: bool = False,
+        running_compiled_code: bool = False,
+    ) -> None:
+        """Once, as an error. IPython's own prints what it cannot format to stderr instead."""
         keep_reserve(False)
-        self._was_shown = False
-        super().showtraceback(*args, **kwargs)
-        if not self._was_shown:  # IPython could not: memory or open files were all used up
-            self.channel.error(traceback.format_exc())
+        try:
+            kind, error, trace = self._get_exc_info(exc_tuple)
+        except ValueError:
+            self.channel.write("stderr", "There was no error.\n")
+            return
+        if kind is UsageError:
+            self.show_usage_error(error)
+            return
+        extent = None if running_compiled_code else 0
+        self._showtraceback(kind, error, self._formatted(kind, error, trace, tb_offset, extent))
+
+    def _formatted(
+        self, kind: type, error: BaseException, trace: Any, offset: int | None, extent: int | None
+    ) -> list[str]:
+        try:
+            if _has_group(error):
+                return traceback.format_exception(kind, error, _own(trace))
+            if issubclass(kind, SyntaxError):
+                where = traceback.extract_tb(trace, extent)
+                return self.SyntaxTB.structured_traceback(kind, error, where)
+            if hasattr(error, "_render_traceback_"):
+                return [str(line) for line in error._render_traceback_()]
+            return self.InteractiveTB.structured_traceback(kind, error, trace, tb_offset=offset)
+        except BaseException:  # also of the code's own methods; or memory or open files are all used up
+            return traceback.format_exception(kind, error, _own(trace))
+
+    def _format_exception_for_storage(self, *_: Any, **__: Any) -> dict[str, Any]:
+        """Nobody asks for it later, and the error's own methods may go wrong."""
+        return {}
 
     def _get_exc_info(self, exc_tuple: Any = None) -> Any:
         kind, error, trace = super()._get_exc_info(exc_tuple)
@@ -75,8 +111,7 @@ class Shell(InteractiveShell):
         return kind, error, trace
 
     def _showtraceback(self, etype: type, evalue: BaseException, stb: list[str]) -> None:
-        self._was_shown = True
-        if etype is SystemExit:
+        if issubclass(etype, SystemExit):
             if (status := getattr(evalue, "code", None)) not in (None, 0):
                 self.channel.error(f"SystemExit: {status}")
             return
@@ -84,7 +119,6 @@ class Shell(InteractiveShell):
 
     def show_usage_error(self, exc: BaseException) -> None:
         """Of a magic command."""
-        self._was_shown = True
         self.channel.error(f"UsageError: {exc}")
 
     def enable_gui(self, gui: str | None = None) -> None:
@@ -132,6 +166,18 @@ def _cut(trace: TracebackType | None) -> None:
         trace = trace.tb_next
     if last is not None:
         last.tb_next = None
+
+
+def _own(trace: TracebackType | None) -> TracebackType | None:
+    """Without the frames at its beginning that are IPython's."""
+    while trace is not None and trace.tb_frame.f_code.co_filename == _IPYTHON and trace.tb_next is not None:
+        trace = trace.tb_next
+    return trace
+
+
+def _has_group(error: BaseException) -> bool:
+    """IPython formats no groups. What was caught before counts too: it is shown with the error."""
+    return any(isinstance(it, BaseExceptionGroup) for it in _chain(error))
 
 
 def _system(command: str | bytes) -> int:

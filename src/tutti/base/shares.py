@@ -1,0 +1,62 @@
+"""How projects share what there is a fixed number of: sessions of the code interpreter, WebSockets.
+
+Where there is no room for one more, the project that has the most gives one up: the idle one that was used
+longest ago. So no project can take all, and one that opens them without end only ever ends its own. What is
+busy is never ended.
+"""
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
+
+
+class Share(Protocol):
+    """One of what is shared."""
+
+    @property
+    def project_id(self) -> str: ...
+
+    @property
+    def used_at(self) -> float:
+        """When it was last used, on any clock."""
+        ...
+
+    @property
+    def is_idle(self) -> bool: ...
+
+
+_Share = TypeVar("_Share", bound=Share)
+
+
+class NoRoom(Exception):
+    """Nothing that could give way is idle. `is_own`: the project has reached its own limit."""
+
+    def __init__(self, *, is_own: bool) -> None:
+        super().__init__()
+        self.is_own = is_own
+
+
+@dataclass(frozen=True)
+class Shares:
+    most: int
+    most_of_project: int
+
+    @classmethod
+    def of(cls, most: int, most_of_project: int) -> "Shares":
+        """`most_of_project`: 0 stands for three quarters of all."""
+        return cls(most, min(most, most_of_project or max(1, most * 3 // 4)))
+
+    def giving_way(self, there: Iterable[_Share], project_id: str) -> _Share | None:
+        """What has to end before this project gets one more; None where there is room. Raises NoRoom."""
+        all_ = list(there)
+        counts = Counter(it.project_id for it in all_)
+        own = counts[project_id]
+        is_own = own >= self.most_of_project
+        if not is_own and len(all_) < self.most:
+            return None
+        richer = set[str]() if is_own else {name for name, count in counts.items() if count > own}
+        idle = [it for it in all_ if it.is_idle and it.project_id in richer | {project_id}]
+        if not idle:
+            raise NoRoom(is_own=is_own)
+        return min(idle, key=lambda it: (-counts[it.project_id], it.used_at))
