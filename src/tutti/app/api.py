@@ -15,13 +15,20 @@ import uvloop
 from starlette.types import ASGIApp
 
 from tutti.app.platform import open_database, open_platform
+from tutti.app.protocol import Protocol
 from tutti.app.sockets import OPTIONS
+from tutti.app.standstill import watched
+from tutti.base.clock import monotonic_s
 from tutti.base.settings import Settings
 from tutti.http import logs, metrics, server
 from tutti.http.limits import Limits
 from tutti.parts.features import CHANNELS, FEATURES, ROOT_FEATURES
 
 BACKLOG = 2048
+STANDSTILL_S = 10.0
+"""A loop that does not come round for so long is ended, with its process: nobody is served meanwhile."""
+_TICKS_A_SECOND = 10
+"""As uvicorn's."""
 
 
 @asynccontextmanager
@@ -56,6 +63,32 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 class Server(uvicorn.Server):
+    """Ends requests that stall; drains."""
+
+    def __init__(self, config: uvicorn.Config, stall_timeout_s: float) -> None:
+        super().__init__(config)
+        self._stall_timeout_s = stall_timeout_s
+
+    async def on_tick(self, counter: int) -> bool:
+        if counter % _TICKS_A_SECOND == 0:
+            for connection in list(self.server_state.connections):
+                if isinstance(connection, Protocol):
+                    connection.look(self._stall_timeout_s)
+        return await super().on_tick(counter)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listens on while requests run, so that whoever asks is told that this server is draining."""
+        self.lifespan.state["draining"] = True  # the state of every request begins as a copy of this
+        for connection in list(self.server_state.connections):
+            connection.shutdown()
+        running = set(self.server_state.tasks)
+        give_up_at = monotonic_s() + (self.config.timeout_graceful_shutdown or 0)
+        while running and (left_s := give_up_at - monotonic_s()) > 0:
+            _, running = await asyncio.wait(running, timeout=min(left_s, 1.0))
+            await self.on_tick(0)
+        self.config.timeout_graceful_shutdown = max(0, round(give_up_at - monotonic_s()))
+        await super().shutdown(sockets)
+
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None, None, None]:
         """Unlike uvicorn's, this does not raise the signal again at the end: there is more to close."""
@@ -82,7 +115,8 @@ async def run(settings: Settings) -> None:
             backlog=BACKLOG,
             timeout_graceful_shutdown=round(settings.drain_timeout_s),
         )
-        await Server(config).serve([listener])
+        async with watched(settings.data_dir, STANDSTILL_S):
+            await Server(config, settings.stall_timeout_s).serve([listener])
 
 
 def main() -> int:

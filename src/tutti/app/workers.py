@@ -8,6 +8,7 @@ from pathlib import Path
 import psutil
 
 from tutti.app.environment import environment
+from tutti.app.standstill import tell_of_ended
 from tutti.base.settings import Settings
 from tutti.process.child import Child
 from tutti.process.supervisor import Pace, Start, Supervisor
@@ -22,7 +23,7 @@ async def start_workers(settings: Settings) -> Supervisor:
     metrics.mkdir(exist_ok=True)
     for file in metrics.glob("*.db"):
         file.unlink()
-    start = _starter(worker_env(settings), metrics, settings.drain_timeout_s + _GRACE_S)
+    start = _starter(worker_env(settings), settings, settings.drain_timeout_s + _GRACE_S)
     supervisor = Supervisor("api worker", start, settings.workers, Pace())
     await supervisor.started()
     return supervisor
@@ -38,9 +39,10 @@ def _metrics(settings: Settings) -> Path:
     return settings.data_dir / "metrics"
 
 
-def _starter(env: Mapping[str, str], metrics: Path, grace_s: float) -> Start:
+def _starter(env: Mapping[str, str], settings: Settings, grace_s: float) -> Start:
     async def start() -> Child:
-        _forget_ended(metrics)
+        _forget_ended(_metrics(settings))
+        tell_of_ended(settings.data_dir)
         return await Child.start((sys.executable, "-m", "tutti.app.api"), env, grace_s=grace_s)
 
     return start

@@ -7,10 +7,13 @@ TuttiError
 ├─ Forbidden             403
 ├─ NotFound              404  also for what belongs to another project
 ├─ MethodNotAllowed      405
+├─ Stalled               408  the request did not come to its end in time
 ├─ Conflict              409  permanent: never retried
 ├─ TooLarge              413
+├─ UnsupportedMedia      415  a body in a form that is not read here
 ├─ RateLimited           429  retried after `retry_after_s`
 ├─ QuotaExceeded         429  permanent: never retried
+├─ HeadTooLarge          431
 ├─ InternalError         500
 ├─ NotServed             501  an operation of the API that Tutti does not serve yet
 ├─ Unavailable           503  transient: retried after `retry_after_s`
@@ -94,6 +97,12 @@ class MethodNotAllowed(TuttiError):
     type = "invalid_request_error"
 
 
+class Stalled(TuttiError):
+    status = 408
+    type = "timeout_error"
+    should_retry = True
+
+
 class Conflict(TuttiError):
     status = 409
     type = "conflict_error"
@@ -101,6 +110,11 @@ class Conflict(TuttiError):
 
 class TooLarge(TuttiError):
     status = 413
+    type = "invalid_request_error"
+
+
+class UnsupportedMedia(TuttiError):
+    status = 415
     type = "invalid_request_error"
 
 
@@ -113,6 +127,11 @@ class RateLimited(TuttiError):
 class QuotaExceeded(TuttiError):
     status = 429
     type = "quota_error"
+
+
+class HeadTooLarge(TuttiError):
+    status = 431
+    type = "invalid_request_error"
 
 
 class InternalError(TuttiError):

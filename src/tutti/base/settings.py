@@ -1,9 +1,15 @@
 """Every setting, once. Each is a flag of `tutti serve` and an environment variable `TUTTI_<NAME>`."""
 
+import re
 from pathlib import Path
+from urllib.parse import urlsplit
 
-from pydantic import Field
+from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+LOOPBACK_PAGES = "loopback"
+"""Among the origins of pages: all pages that this machine serves to itself."""
+_ORIGIN = re.compile(r"https?://[^/?#@\s]+")
 
 
 class Settings(BaseSettings):
@@ -13,6 +19,17 @@ class Settings(BaseSettings):
 
     host: str = Field("127.0.0.1", description="Address to listen on.")
     port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 picks a free one.")
+    cors_origins: list[str] = Field(
+        [LOOPBACK_PAGES],
+        description="Pages in browsers that may use the API: origins such as https://chat.example.org, "
+        "`loopback` for those on localhost, or * for all.",
+    )
+    stall_timeout_s: float = Field(
+        30.0,
+        gt=0,
+        description="A request whose head takes longer than this, or whose body stands still for as long, is "
+        "ended with a 408.",
+    )
     workers: int = Field(1, ge=1, le=256, description="API worker processes, each with its own socket.")
     data_dir: Path = Field(Path("~/.tutti").expanduser(), description="Database, weights, blobs and logs.")
     database_url: str = Field(
@@ -153,3 +170,31 @@ class Settings(BaseSettings):
     threads: int = Field(0, ge=0, description="CPU threads for one engine; 0: one a physical core.")
     vllm_python: str = Field("", description="Python of an environment that has vLLM; empty: `vllm` on PATH.")
     log_level: str = Field("info", pattern="^(debug|info|warning|error)$", description="Least level logged.")
+
+    @field_validator("database_url", "blob_endpoint", "hub_url")
+    @classmethod
+    def _check_url(cls, url: str) -> str:
+        """Refuse here what a library would fail at later, with a traceback."""
+        if url:
+            _check_port(url)
+        return url
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _check_origins(cls, origins: list[str]) -> list[str]:
+        for origin in origins:
+            if origin not in (LOOPBACK_PAGES, "*") and not _ORIGIN.fullmatch(origin):
+                raise ValueError(f"{origin[:80]} is not an origin: scheme, host and port, without a path")
+        return [origin.lower() for origin in origins]
+
+
+def _check_port(url: str) -> None:
+    """Never quotes the URL, which may hold a password."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        raise ValueError("it is not a valid URL: look at its host") from None
+    try:
+        _ = parts.port
+    except ValueError:
+        raise ValueError("the port is not a number from 0 to 65535") from None

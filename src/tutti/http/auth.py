@@ -17,7 +17,8 @@ from tutti.base.clock import monotonic_s
 from tutti.base.errors import Unauthenticated, Unavailable
 from tutti.base.fresh import Fresh
 from tutti.base.settings import Settings
-from tutti.http.context import Caller
+from tutti.http import landing
+from tutti.http.context import DRAINING, Caller, is_draining
 from tutti.http.keys import (
     DEFAULT_ORGANIZATION_ID,
     DEFAULT_PROJECT_ID,
@@ -29,7 +30,9 @@ from tutti.http.signed import SignedUrls
 from tutti.store.db import Database
 from tutti.store.records import ApiKey, Project
 
-EXEMPT = frozenset({"/livez", "/readyz", "/metrics", "/openapi.json", "/asyncapi.json"})
+EXEMPT = frozenset(
+    {"/livez", "/readyz", "/health", "/metrics", "/openapi.json", "/asyncapi.json", *landing.PATHS}
+)
 
 _CACHE_S = 1.0
 """How long a revoked key may still work, and a server without keys not notice its first."""
@@ -120,7 +123,9 @@ class Auth:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] in ("http", "websocket") and scope["path"] not in EXEMPT:
-            state: dict[str, Any] = scope.setdefault("state", {})
+            if is_draining(scope):
+                raise Unavailable(f"{DRAINING} Try again.", retry_after_s=1)
+            state: dict[str, Any] = scope["state"]
             # Only a PUT is ever signed for. Its URL counts even beside an Authorization header: some HTTP
             # libraries add one of their own accord.
             signed = self._signed.caller(scope) if scope.get("method") == "PUT" else None

@@ -11,7 +11,8 @@ import msgspec
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from tutti.base.errors import InvalidRequest, TooLarge
+from tutti.base.errors import InvalidRequest, UnsupportedMedia
+from tutti.http.inflate import inflated, too_large
 
 MAX_DEPTH = 128
 _DECODED = "json"
@@ -23,10 +24,21 @@ class JsonBodies:
         self._max_bytes = max_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or not _is_json(scope):
+        if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        body = await _read(receive, self._max_bytes, _header(scope, b"content-length"))
+        headers = dict(scope["headers"])
+        coding = headers.get(b"content-encoding", b"identity").strip().lower()
+        if not _is_json(headers.get(b"content-type", b"")):
+            if coding != b"identity":
+                raise UnsupportedMedia(
+                    "Only JSON may be compressed: send this body without content-encoding."
+                )
+            await self._app(scope, receive, send)
+            return
+        body = await _read(receive, self._max_bytes, headers.get(b"content-length", b""))
+        if coding != b"identity":
+            body = await inflated(body, coding, self._max_bytes)
         if body:
             scope.setdefault("state", {})[_DECODED] = check(body)
         await self._app(scope, _replay(body, receive), send)
@@ -73,18 +85,14 @@ def _is_container(value: Any) -> bool:
     return isinstance(value, dict | list)
 
 
-def _is_json(scope: Scope) -> bool:
-    content_type = _header(scope, b"content-type").split(b";", 1)[0].strip().lower()
-    return content_type == b"application/json" or content_type.endswith(b"+json")
-
-
-def _header(scope: Scope, name: bytes) -> bytes:
-    return next((value for key, value in scope["headers"] if key == name), b"")
+def _is_json(content_type: bytes) -> bool:
+    named = content_type.split(b";", 1)[0].strip().lower()
+    return named == b"application/json" or named.endswith(b"+json")
 
 
 async def _read(receive: Receive, max_bytes: int, content_length: bytes) -> bytes:
     if content_length.isdigit() and int(content_length[:20]) > max_bytes:
-        raise _too_large(max_bytes)
+        raise too_large(max_bytes)
     chunks: list[bytes] = []
     size = 0
     while True:
@@ -94,13 +102,9 @@ async def _read(receive: Receive, max_bytes: int, content_length: bytes) -> byte
         chunks.append(message.get("body", b""))
         size += len(chunks[-1])
         if size > max_bytes:
-            raise _too_large(max_bytes)
+            raise too_large(max_bytes)
         if not message.get("more_body", False):
             return b"".join(chunks)
-
-
-def _too_large(max_bytes: int) -> TooLarge:
-    return TooLarge(f"The body is larger than {max_bytes} bytes, the most that this server accepts.")
 
 
 def _replay(body: bytes, receive: Receive) -> Receive:

@@ -8,6 +8,8 @@ from starlette.types import Scope, Send
 
 Family = Literal["together", "openai"]
 
+DRAINING = "This server is draining."
+
 
 @dataclass(frozen=True)
 class Caller:
@@ -44,3 +46,8 @@ def send_more(scope: Scope, send: Send) -> Send:
 def is_signed(request: HTTPConnection) -> bool:
     """Whether the caller came with a signed URL rather than a key. Set by the middleware of http/auth."""
     return bool(request.scope["state"].get("signed"))
+
+
+def is_draining(scope: Scope) -> bool:
+    """Whether this server takes no new work any more. Set by app/api for all requests from then on."""
+    return "draining" in scope["state"]

@@ -6,6 +6,7 @@ the way to the routes into an error body. There is one wrapper around `send`, si
 
 import logging
 import re
+from collections.abc import Mapping
 from typing import Any
 
 from starlette.requests import ClientDisconnect
@@ -14,9 +15,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from tutti.base.clock import monotonic_s
 from tutti.base.ids import new_id
 from tutti.http import metrics
+from tutti.http.cors import Cors
 from tutti.http.errors import error_response, from_exception
+from tutti.http.head import as_get
 from tutti.http.logs import REQUEST_ID
-from tutti.http.paths import family, normalise
+from tutti.http.paths import check_query, family, normalise
 from tutti.http.sockets import refuse
 
 CLIENT_GONE = 499
@@ -36,8 +39,9 @@ class Edge:
     to, and `send_more`: the way for what follows the head of a response, past all the layers that only look
     at that. Routes may put `model` there, for the access log."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, cors: Cors) -> None:
         self._app = app
+        self._cors = cors
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "websocket":
@@ -47,9 +51,12 @@ class Edge:
 
     async def _request(self, scope: Scope, receive: Receive, send: Send) -> None:
         began = metrics.arrive()
-        state = _name_request(scope)
+        headers = dict(scope["headers"])
+        state = _name_request(scope, headers)
         state["send_more"] = send
-        status = 0
+        if b"origin" in headers:
+            state["headers"].update(self._cors.headers(headers[b"origin"]))
+        served, status = scope, 0
 
         async def tell(message: Message) -> None:
             nonlocal status
@@ -60,8 +67,10 @@ class Edge:
 
         with metrics.IN_FLIGHT.track_inprogress():
             try:
-                _find_path(scope)
-                await self._app(scope, receive, tell)
+                _find_path(scope, headers)
+                served, answer = as_get(scope, tell) if scope["method"] == "HEAD" else (scope, tell)
+                preflight = self._cors.preflight(headers) if scope["method"] == "OPTIONS" else None
+                await (preflight or self._app)(served, receive, answer)
             except ClientDisconnect:
                 status = CLIENT_GONE
             except Exception as exc:
@@ -70,13 +79,14 @@ class Edge:
                 elif status != 500:
                     log.exception("failed after the response had begun")
             finally:
-                _record(scope, status or CLIENT_GONE, monotonic_s() - began)
+                _record(scope, served.get("route"), status or CLIENT_GONE, monotonic_s() - began)
 
     async def _socket(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Logged when it ends. Until it is accepted, errors are told here; then the feature does it."""
         began = monotonic_s()
         scope["method"] = "GET"
-        _name_request(scope)
+        headers = dict(scope["headers"])
+        _name_request(scope, headers)
         status = 0
 
         async def tell(message: Message) -> None:
@@ -86,7 +96,7 @@ class Edge:
 
         with metrics.IN_FLIGHT.track_inprogress():
             try:
-                _find_path(scope)
+                _find_path(scope, headers)
                 await self._app(scope, receive, tell)
             except Exception as exc:
                 error = from_exception(exc)
@@ -95,12 +105,12 @@ class Edge:
                     raise
                 status = await refuse(scope, receive, send, error)
             finally:
-                _record(scope, status or CLIENT_GONE, monotonic_s() - began)
+                _record(scope, scope.get("route"), status or CLIENT_GONE, monotonic_s() - began)
 
 
-def _name_request(scope: Scope) -> dict[str, Any]:
+def _name_request(scope: Scope, headers: Mapping[bytes, bytes]) -> dict[str, Any]:
     """The client's own id, if it is harmless: it goes into headers and logs."""
-    given = _header(scope, b"x-request-id")
+    given = headers.get(b"x-request-id", b"")
     request_id = given.decode() if _REQUEST_ID.fullmatch(given) else new_id("req")
     REQUEST_ID.set(request_id)
     state = scope.setdefault("state", {})
@@ -108,22 +118,20 @@ def _name_request(scope: Scope) -> dict[str, Any]:
     return state
 
 
-def _find_path(scope: Scope) -> None:
+def _find_path(scope: Scope, headers: Mapping[bytes, bytes]) -> None:
     path = normalise(scope.get("raw_path") or scope["path"].encode())
     scope["path"] = path.path
-    scope["state"]["family"] = family(path, _header(scope, b"user-agent"))
-
-
-def _header(scope: Scope, name: bytes) -> bytes:
-    return next((value for key, value in scope["headers"] if key == name), b"")
+    scope["state"]["family"] = family(path, headers.get(b"user-agent", b""))
+    check_query(scope["query_string"])
 
 
 def _encoded(headers: dict[str, str]) -> list[tuple[bytes, bytes]]:
     return [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
 
 
-def _record(scope: Scope, status: int, seconds: float) -> None:
-    route = getattr(scope.get("route"), "path", "")
+def _record(scope: Scope, taken: Any, status: int, seconds: float) -> None:
+    """`taken` is the route, None where there was none."""
+    route = getattr(taken, "path", "")
     state = scope["state"]
     metrics.observe_request(scope["method"], route, status)
     level = logging.DEBUG if route in _PROBES else logging.INFO

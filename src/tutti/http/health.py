@@ -6,11 +6,13 @@ from typing import Any
 from fastapi import APIRouter
 from sqlalchemy import func, select
 from sqlalchemy.exc import SQLAlchemyError
+from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from tutti.base.clock import now
 from tutti.base.settings import Settings
 from tutti.http import metrics
+from tutti.http.context import DRAINING, is_draining
 from tutti.store.db import Database
 from tutti.store.records import Node, Replica
 
@@ -24,9 +26,10 @@ def router(settings: Settings, database: Database) -> APIRouter:
     async def livez() -> Response:
         return JSONResponse({"status": "ok"})
 
+    @routes.get("/health")
     @routes.get("/readyz")
-    async def readyz() -> Response:
-        reason = await why_not_ready(settings, database)
+    async def readyz(request: Request) -> Response:
+        reason = DRAINING if is_draining(request.scope) else await why_not_ready(settings, database)
         if reason is None:
             return JSONResponse({"status": "ok"})
         return JSONResponse({"status": "unavailable", "reason": reason}, 503, {"retry-after": "1"})
@@ -49,7 +52,7 @@ async def why_not_ready(settings: Settings, database: Database) -> str | None:
     except (SQLAlchemyError, OSError) as exc:
         return f"The database does not answer ({type(exc).__name__})."
     if not live:
-        return "This server is draining." if nodes else "No supervisor is alive."
+        return DRAINING if nodes else "No supervisor is alive."
     if any(replica.state == "ready" for replica in replicas) or not settings.models:
         return None
     return _progress(replicas)

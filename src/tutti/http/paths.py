@@ -12,7 +12,7 @@ An escaped slash (%2F) is part of an id: it stays escaped until after routing, a
 import re
 from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple
-from urllib.parse import unquote
+from urllib.parse import unquote, unquote_to_bytes
 
 from tutti.base.errors import InvalidRequest
 
@@ -41,6 +41,18 @@ def normalise(raw_path: bytes) -> Path:
     if path.startswith("/v2/"):
         path = "/v1" + path.removeprefix("/v2")
     return Path(path, openai)
+
+
+def check_query(query: bytes) -> None:
+    """Raises InvalidRequest for a query that no field could hold: databases take no NUL."""
+    if b"%" not in query:
+        return
+    try:
+        text = unquote_to_bytes(query).decode()
+    except UnicodeDecodeError as exc:
+        raise InvalidRequest("The query is not UTF-8.") from exc
+    if "\0" in text:
+        raise InvalidRequest("The query has a NUL character.")
 
 
 def family(path: Path, user_agent: bytes) -> Family:

@@ -1,6 +1,6 @@
 """The ASGI application: the routes of the features behind what every request passes, in this order.
 
-Edge        path, request id, error bodies, metrics, access log
+Edge        path, request id, CORS, HEAD, error bodies, metrics, access log
 Auth        key -> caller; without one, not even the body is read
 Admission   requests and tokens a minute
 JsonBodies  malformed JSON, and bodies that are too large
@@ -8,7 +8,7 @@ Shortcuts   the routes that are taken often
 FastAPI     all routes
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
@@ -18,21 +18,22 @@ from fastapi.routing import iter_route_contexts
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import compile_path
 from starlette.types import ASGIApp
 
 from tutti import __version__
-from tutti.base.errors import MethodNotAllowed, NotFound, TuttiError
+from tutti.base.errors import TuttiError
 from tutti.base.settings import Settings
-from tutti.http import asyncapi, errors, gaps, health, openapi
+from tutti.http import asyncapi, errors, gaps, health, landing, openapi
 from tutti.http.asyncapi import Channel
 from tutti.http.auth import Auth
 from tutti.http.body import JsonBodies
+from tutti.http.cors import Cors
 from tutti.http.edge import CLIENT_GONE, Edge
 from tutti.http.inside import Inside
 from tutti.http.limits import Admission, Limits
 from tutti.http.paths import decode_ids
 from tutti.http.route import Shortcuts
+from tutti.http.routes import Routes
 from tutti.store.db import Database
 
 PREFIX = "/v1"
@@ -55,7 +56,7 @@ def build(
     _include(app, gaps.router(), PREFIX)
     _handle_errors(app)
     bodies = JsonBodies(Shortcuts(app), settings.max_body_bytes)
-    return Edge(Auth(Admission(bodies, limits), database, settings))
+    return Edge(Auth(Admission(bodies, limits), database, settings), Cors(settings.cors_origins))
 
 
 def inside(routers: Sequence[APIRouter], settings: Settings) -> Inside:
@@ -105,19 +106,21 @@ def _descriptions(app: FastAPI, channels: Sequence[Channel]) -> APIRouter:
     async def asyncapi_json() -> Response:
         return JSONResponse(streaming_document())
 
+    routes.include_router(landing.router(document))
     return routes
 
 
 def _handle_errors(app: FastAPI) -> None:
+    routes = Routes(app)
+
     async def no_route(request: Request, exc: Exception) -> Response:
         """Only routing raises HTTPException with these two; our own code raises TuttiErrors."""
         status = exc.status_code if isinstance(exc, HTTPException) else None
-        where = f"{request.method} {request.scope['path']}"
+        where = request.method, request.scope["path"]
         if status == 404:
-            return errors.error_response(NotFound(f"There is no {where} here."))
+            return errors.error_response(routes.not_found(*where))
         if status == 405:
-            allowed = ", ".join(sorted(_methods(app, request.scope["path"])))
-            error = MethodNotAllowed(f"There is no {where} here: use {allowed}.")
+            error, allowed = routes.not_allowed(*where)
             return errors.error_response(error, {"allow": allowed})
         return await errors.handle(request, exc)
 
@@ -125,15 +128,6 @@ def _handle_errors(app: FastAPI) -> None:
         app.add_exception_handler(kind, errors.handle)
     app.add_exception_handler(HTTPException, no_route)
     app.add_exception_handler(ClientDisconnect, _nobody_left)
-
-
-def _methods(app: FastAPI, path: str) -> Iterable[str]:
-    return {
-        method
-        for context in iter_route_contexts(app.routes)
-        if compile_path(context.path or "")[0].match(path)
-        for method in context.methods or ()
-    }
 
 
 async def _nobody_left(_request: Request, _exc: Exception) -> Response:

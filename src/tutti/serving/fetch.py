@@ -29,6 +29,8 @@ MAX_REDIRECTS = 5
 MAX_URL_LENGTH = 8192
 _PIECE_BYTES = 1 << 18
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_UNREADABLE = (ValueError, IndexError)
+"""What yarl raises: `http://[]@` is an IndexError."""
 _FORBIDDEN = re.compile(r"[\x00-\x20\x7f-\xa0\\]|\s")
 
 
@@ -101,14 +103,18 @@ class Fetcher:
             reason = "the server cannot be reached"
         raise Unavailable(f"Cannot POST to the URL: {reason}.", param=param, code="url_not_posted")
 
-    def check(self, url: str, *, param: str | None = None) -> None:
-        """Raises InvalidRequest for a URL that would be refused whatever its host resolves to."""
+    def check(self, url: str, *, param: str | None = None) -> URL:
+        """Return what the URL says. Raises InvalidRequest where it would be refused whatever its host
+        resolves to. Read no client's URL in any other way: other parsers raise other errors."""
         try:
-            address = literal(parse_url(url).raw_host or "")
+            parsed = parse_url(url)
+            address = literal(parsed.raw_host or "")
             if address is not None:
                 self._check((address,))
         except Refused as error:
-            raise InvalidRequest(f"The URL cannot be used: {error}.", param=param) from None
+            message = f"The URL cannot be used: {error}."
+            raise InvalidRequest(message, param=param, code="url_not_fetched") from None
+        return parsed
 
     async def _post(self, text: str, body: bytes, headers: Mapping[str, str], max_bytes: int) -> Posted:
         url = parse_url(text)
@@ -191,7 +197,7 @@ def parse_url(text: str) -> URL:
         raise Refused("it is too long, or has a backslash, a space or a control character")
     try:
         return _checked(URL(text))
-    except ValueError:
+    except _UNREADABLE:
         raise Refused("it is not a valid URL") from None
 
 
@@ -200,7 +206,7 @@ def _redirected(base: URL, location: str) -> URL:
         raise Refused("it redirects to an invalid location")
     try:
         return _checked(base.join(URL(location)))
-    except ValueError:
+    except _UNREADABLE:
         raise Refused("it redirects to an invalid location") from None
 
 

@@ -129,7 +129,14 @@ async def test_what_is_wrong_with_the_query_is_told(url, query, code):
         failed = await talk.next()
         assert (failed["type"], failed["error"]["code"]) == (FAILED, code)
         assert failed["error"]["type"] == "invalid_request_error"
+        assert query.keys() & {failed["error"]["param"]} or query == {"model": ""}
         assert await talk.closed() == 1008
+
+
+async def test_a_wrong_query_is_told_what_is_meant(url):
+    async with talking(url, asking(turn_detection="sometimes")) as talk:
+        message = (await talk.next())["error"]["message"]
+    assert message == "`turn_detection` should be server_vad or none."
 
 
 async def test_what_the_engine_refuses_is_told_and_not_to_be_tried_again(url):

@@ -35,10 +35,16 @@ async def test_a_url_is_fetched_for_requests_and_for_batches(tmp_path: Path, rec
         heard = await ask(f"{recordings}/7.wav", response_format="verbose_json", diarize=True)
         assert heard.json()["text"] == "echo of 7 bytes"
         assert heard.json()["speaker_segments"]
-        for wrong, why in (("0", "404"), ("1001", "larger")):
-            refused = await ask(f"{recordings}/{wrong}.wav")
+        for url, why in (
+            (f"{recordings}/0.wav", "404"),
+            (f"{recordings}/1001.wav", "larger"),
+            ("http://[::1/", "not a valid URL"),
+            ("https://[x]/a.wav", "not a valid URL"),
+        ):
+            refused = await ask(url)
             assert (refused.status_code, refused.json()["error"]["code"]) == (400, "url_not_fetched")
             assert why in refused.json()["error"]["message"]
+            assert refused.json()["error"]["param"] == "file"
         lines = [
             {"custom_id": name, "body": {"file": f"{recordings}/{name}.wav", "model": LISTENER.name}}
             for name in ("3", "0")

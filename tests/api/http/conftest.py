@@ -68,6 +68,23 @@ def feature() -> APIRouter:
     async def broken() -> Response:
         raise RuntimeError("secret detail")
 
+    @routes.get("/numbers")
+    async def numbers() -> Response:
+        async def frames() -> AsyncIterator[bytes]:
+            yield b"data: 1\n\ndata: 2\n\n"
+            yield b"data: [DONE]\n\n"
+
+        return event_stream(frames(), early_headers_s=3)
+
+    @routes.get("/endless")
+    async def endless() -> Response:
+        async def frames() -> AsyncIterator[bytes]:
+            while True:
+                yield b"data: 1\n\n"
+                await asyncio.sleep(0.01)
+
+        return event_stream(frames(), early_headers_s=3)
+
     @routes.get("/stream")
     async def stream() -> Response:
         async def frames() -> AsyncIterator[bytes]:

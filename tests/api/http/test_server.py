@@ -104,8 +104,8 @@ async def test_an_unknown_route_is_a_404_and_a_wrong_method_a_405_that_says_what
         assert "/v1/nothing" in (await error(response))["message"]
     async with http.delete("/v1/deployments") as response:
         assert response.status == 405
-        assert response.headers["allow"] == "GET, POST"
-        assert "GET, POST" in (await error(response))["message"]
+        assert response.headers["allow"] == "GET, HEAD, POST"
+        assert "GET, HEAD, POST" in (await error(response))["message"]
 
 
 async def test_an_unexpected_error_is_a_500_that_tells_nothing(http, capfd):

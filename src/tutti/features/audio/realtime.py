@@ -19,6 +19,7 @@ from tutti.base.ids import new_id
 from tutti.engines import audio
 from tutti.engines.audio import RealtimeCall, RealtimeEvent, RealtimeMessage
 from tutti.engines.base import RealtimeDialect, Refusal
+from tutti.features.audio.queries import read_query
 from tutti.features.audio.realtime_events import (
     Append,
     Clear,
@@ -63,12 +64,8 @@ async def listen(platform: Platform, websocket: WebSocket, places: Places) -> No
 
 
 async def _call(platform: Platform, query: Mapping[str, str], project_id: str) -> RealtimeCall:
-    given = {name: value for name, value in query.items() if value}
-    try:
-        asked = msgspec.convert(given, Query, strict=False)
-        detection = msgspec.convert({**given, "type": asked.turn_detection}, Detection, strict=False)
-    except msgspec.ValidationError as error:
-        raise InvalidRequest(f"The query is not valid: {error}.") from error
+    asked = read_query(query, Query)
+    detection = read_query(query, Detection, type=asked.turn_detection)
     rate_hz = _RATES_HZ.get(asked.input_audio_format)
     if rate_hz is None:
         message = f"Unsupported format {asked.input_audio_format[:64]}: use one of {', '.join(_RATES_HZ)}."

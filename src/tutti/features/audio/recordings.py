@@ -7,7 +7,6 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from tutti.base.errors import InvalidRequest, TooLarge
 from tutti.serving.platform import Platform
@@ -52,8 +51,9 @@ async def fetched(platform: Platform, url: str) -> AsyncGenerator[Recording]:
             "Send the recording as a part `file` with a file name, or its URL.", param="file"
         )
     most = platform.settings.max_audio_bytes
+    name = platform.fetcher.check(url, param="file").path
     pieces = platform.fetcher.pieces(url, most, _FETCH_S, param="file")
-    async with aclosing(pieces), received(platform, pieces, urlsplit(url).path) as recording:
+    async with aclosing(pieces), received(platform, pieces, name) as recording:
         yield recording
 
 

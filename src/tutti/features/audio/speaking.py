@@ -11,13 +11,13 @@ from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from typing import Any
 
-import msgspec
 from starlette.websockets import WebSocket
 
 from tutti.base.errors import InvalidRequest, NotFound, TuttiError
 from tutti.base.ids import new_id
 from tutti.base.model import Model
 from tutti.engines.audio import SpeechCall
+from tutti.features.audio.queries import read_query
 from tutti.features.audio.sentences import cut, sayable
 from tutti.features.audio.service import in_chunks, speaker, spoken, voice_of
 from tutti.features.audio.socket import Places, Socket, both, session
@@ -47,22 +47,13 @@ class _Done:
 async def converse(platform: Platform, websocket: WebSocket, places: Places) -> None:
     async with session(websocket, platform.settings.socket_idle_s) as socket:
         with places.taken(socket):
-            given = _from_query(websocket.query_params)
+            given = read_query(websocket.query_params, Settings)
             who = caller(websocket)
             talk = _Talk(platform, socket, who, await _named(platform, given.model or DEFAULT_MODEL, who))
             talk.change(given)
             websocket.scope["state"]["model"] = talk.model.name
             await socket.send(talk.created())
             await both(asyncio.create_task(talk.hear()), asyncio.create_task(talk.speak()))
-
-
-def _from_query(query: Any) -> Settings:
-    try:
-        return msgspec.convert(
-            {name: value for name, value in query.items() if value}, Settings, strict=False
-        )
-    except msgspec.ValidationError as error:
-        raise InvalidRequest(f"The query is not valid: {error}.") from error
 
 
 async def _named(platform: Platform, name: str, who: Caller) -> Model:

@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Literal
-from urllib.parse import quote, unquote, urldefrag, urlsplit
+from urllib.parse import quote
 
 from tutti.base.errors import InvalidRequest
 from tutti.serving.fetch import Fetcher
@@ -67,8 +67,8 @@ def kind_of(text: str) -> Literal["huggingface", "s3", "url"]:
 
 
 def _of_url(url: str, fetcher: Fetcher) -> UrlSource:
-    fetcher.check(url, param=_PARAM)
-    name = PurePosixPath(unquote(urlsplit(url).path)).name
+    parsed = fetcher.check(url, param=_PARAM)
+    name = PurePosixPath(parsed.path).name
     lower = name.lower()
     if lower.endswith(PICKLES):
         raise InvalidRequest(
@@ -83,12 +83,11 @@ def _of_url(url: str, fetcher: Fetcher) -> UrlSource:
             f"{name or 'The address'} is neither a .gguf file nor an archive ({', '.join(ARCHIVES)}).",
             param=_PARAM,
         )
-    return UrlSource(urldefrag(url).url, name, _sha256(url))
+    return UrlSource(url.partition("#")[0], name, _sha256(parsed.raw_fragment))
 
 
-def _sha256(url: str) -> str:
+def _sha256(fragment: str) -> str:
     """As pip writes it: `#sha256=...`."""
-    fragment = urlsplit(url).fragment
     if not fragment.startswith("sha256="):
         return ""
     digest = fragment.removeprefix("sha256=").lower()
