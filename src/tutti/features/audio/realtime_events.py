@@ -26,7 +26,7 @@ class Query(msgspec.Struct, kw_only=True):
     model: str
     input_audio_format: str = "pcm_s16le_16000"
     turn_detection: Annotated[str, msgspec.Meta(pattern="^(server_vad|none)$")] = "server_vad"
-    language: Annotated[str, msgspec.Meta(pattern="^([A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*|auto)$")] = "en"
+    language: str = "en"
     prompt: Annotated[str, msgspec.Meta(max_length=4096)] = ""
 
 
