@@ -34,7 +34,7 @@ def speech(
         str | None,
         typer.Option(help=f"{', '.join(_SUFFIXES)}.", show_default="that of the file's name, or wav"),
     ] = None,
-    language: Annotated[str | None, typer.Option(help="Such as en, fr, zh-hk.")] = None,
+    language: Annotated[str | None, typer.Option(help="Such as en, eng, en-US.")] = None,
     sample_rate: Annotated[int | None, typer.Option(help="In Hz.", show_default="the model's own")] = None,
     speed: Annotated[float | None, typer.Option(help="0.25 to 4.")] = None,
     pronounce: Annotated[

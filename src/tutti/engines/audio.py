@@ -17,7 +17,7 @@ SampleEncoding = Literal["pcm_f32le", "pcm_s16le", "pcm_mulaw", "pcm_alaw"]
 class SpeechCall(msgspec.Struct, frozen=True, kw_only=True):
     """`raw` is samples without a container, in `response_encoding`, which means nothing to other formats.
     `sample_rate_hz` None: the model's own. `bit_rate` (bits a second) is mp3's. `pronunciation` are
-    "source/replacement" pairs. `language` is an ISO 639-1 code or a lower-case locale."""
+    "source/replacement" pairs. `language` is a lower-case BCP 47 tag (en, zh-hk)."""
 
     model: Model
     text: str
@@ -35,7 +35,8 @@ class SpeechCall(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TranscriptionCall(msgspec.Struct, frozen=True, kw_only=True):
-    """`audio` is a file of any container. `language` is the ISO 639-1 code of what is spoken; None: find out.
+    """`audio` is a file of any container. `language` is the ISO 639 code of what is spoken, of two letters
+    where there is one; None: find out.
     `translate` writes it in English. `words`: word timestamps are wanted too, which `diarize` brings along.
     `max_audio_s`: a longer recording is refused as `audio_too_long`, if the engine can tell."""
 

@@ -63,8 +63,12 @@ async def test_openais_formats(client):
     assert events[-1]["text"] == TEXT
 
 
+@pytest.mark.parametrize("code", ["de", "deu", "ger", "DE", "de-AT", "de_Latn_DE"])
+async def test_a_language_is_known_by_each_of_its_codes(client, code):
+    assert (await verbose(client, language=code))["language"] == "german"
+
+
 async def test_languages(client):
-    assert (await verbose(client, language="de"))["language"] == "german"
     assert (await verbose(client, language="auto"))["language"] == "english"
     assert (await verbose(client, TRANSLATE, language="en"))["task"] == "translate"
     refused = await client.post(
@@ -105,11 +109,12 @@ async def test_what_is_wrong_is_a_400_that_names_the_field(client, fields, param
 
 
 @pytest.mark.parametrize(("path", "other"), [(TRANSCRIBE, ", or 'auto'"), (TRANSLATE, "")])
-@pytest.mark.parametrize("language", ["english", "en_US"])
+@pytest.mark.parametrize("language", ["english", "en-"])
 async def test_an_unreadable_language_is_told_what_one_is(client, path, other, language):
     data = {"model": LISTENER.name, "language": language}
     error = (await client.post(path, files={"file": FILE}, data=data)).json()["error"]
-    assert error["message"] == f"`language` should be an ISO 639-1 code such as `en`{other}."
+    expected = f"a code of ISO 639 or BCP 47 such as `en`, `eng` or `pt-BR`{other}"
+    assert error["message"] == f"`language` should be {expected}."
 
 
 async def test_bodies_that_are_none(client):

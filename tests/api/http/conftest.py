@@ -1,5 +1,6 @@
 """The HTTP layer around a feature of its own, over a real database and a real socket."""
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path

@@ -27,7 +27,7 @@ def test_what_is_no_mix_is_refused(voice: str) -> None:
     assert refused.value.param == "voice"
 
 
-@pytest.mark.parametrize("language", ["en", "en-us", "EN_GB"])
+@pytest.mark.parametrize("language", ["en", "en-us", "EN_GB", "eng", "en-Latn-AU"])
 def test_english_of_every_region_is_taken(language: str) -> None:
     check_language(language)
 
@@ -44,7 +44,7 @@ def test_american_and_british_phonemes(phonemes: Phonemes) -> None:
     assert list(phonemes.of("Hello there.", british=True)) == ["həlˈQ ðˈɛː."]
 
 
-@pytest.mark.parametrize("text", ["", "…", " ?! ", "🙂", "\0", "— —"])
+@pytest.mark.parametrize("text", ["", "…", " ?! ", "\0", "— —"])
 def test_what_cannot_be_said_has_none(phonemes: Phonemes, text: str) -> None:
     assert list(phonemes.of(text, british=False)) == []
 

@@ -30,7 +30,7 @@ from tutti.features.audio.realtime_events import (
     Query,
     Updated,
 )
-from tutti.features.audio.service import leased, listener
+from tutti.features.audio.service import language_of, leased, listener
 from tutti.features.audio.socket import Places, Socket, both, session
 from tutti.features.metered import metered
 from tutti.http.context import caller
@@ -76,7 +76,7 @@ async def _call(platform: Platform, query: Mapping[str, str], project_id: str) -
         raise NotFound(error.message, param="model") from error
     return RealtimeCall(
         model=model,
-        language=None if asked.language == "auto" else asked.language.lower(),
+        language=language_of(asked.language),
         prompt=asked.prompt,
         sample_rate_hz=rate_hz,
         turn_detection=detection.meant(),

@@ -28,7 +28,7 @@ class Query(msgspec.Struct, kw_only=True):
     turn_detection: Annotated[
         str, msgspec.Meta(pattern="^(server_vad|none)$", description="server_vad or none")
     ] = "server_vad"
-    language: Annotated[str, msgspec.Meta(pattern="^([A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*|auto)$")] = "en"
+    language: str = "en"
     prompt: Annotated[str, msgspec.Meta(max_length=4096)] = ""
 
 

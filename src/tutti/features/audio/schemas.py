@@ -3,6 +3,7 @@
 from typing import Annotated, Any, Literal
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -14,6 +15,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 from typing_extensions import TypeAliasType
 
+from tutti.base.languages import FORM, locale
 from tutti.engines.audio import SampleEncoding
 
 
@@ -29,11 +31,14 @@ def _expected(form: str) -> WrapValidator:
     return WrapValidator(check)
 
 
-Language = Annotated[
-    str,
-    Field(pattern=r"^[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*$", max_length=32),
-    _expected("an ISO 639-1 code such as `en`"),
-]
+def _locale(code: str) -> str:
+    if (tag := locale(code)) is None:
+        raise ValueError
+    return tag
+
+
+Language = Annotated[str, Field(max_length=35), AfterValidator(_locale), _expected(FORM)]
+"""As its shortest BCP 47 tag."""
 Pronunciation = Annotated[
     str,
     Field(max_length=256, pattern="^[^/]+/.+$"),
@@ -74,8 +79,7 @@ class AudioSpeechRequest(Body):
     )
     language: Language | None = Field(
         "en",
-        description="Language or locale of input text. ISO 639-1 codes (en, fr) and lower-case locale codes "
-        "for region-specific variants (zh-hk for Cantonese).",
+        description="Language or locale of input text: a code of ISO 639 or BCP 47 (en, eng, en-US, zh-hk).",
         examples=["en"],
     )
     response_encoding: SampleEncoding | None = Field(

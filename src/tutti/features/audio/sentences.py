@@ -1,6 +1,7 @@
 """Cuts sentences off a text that is still being written."""
 
 import re
+import unicodedata
 from collections.abc import Sequence
 
 _END = re.compile(r"[.!?…]+[\"')\]»”’]*(?=\s|$)|[。！？]+|\n+")
@@ -24,9 +25,14 @@ def cut(text: str, most: int) -> tuple[list[str], str]:
 
 
 def sayable(sentence: str, pronunciation: Sequence[str]) -> bool:
-    """Has a letter or a digit, unlike an emoji or dashes, or what a "source/replacement" gives words to."""
+    """Has a letter, a digit or a sign that has a name, unlike dots and dashes, or what a "source/replacement"
+    gives words to."""
     sources = (rule.partition("/")[0].strip() for rule in pronunciation)
-    return any(map(str.isalnum, sentence)) or any(source in sentence for source in sources)
+    return any(map(_has_name, sentence)) or any(source in sentence for source in sources)
+
+
+def _has_name(c: str) -> bool:
+    return c.isalnum() or c in "$%&@" or (not c.isascii() and unicodedata.category(c)[0] == "S")
 
 
 def _end(text: str) -> int:

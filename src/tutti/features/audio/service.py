@@ -5,6 +5,7 @@ from contextlib import aclosing, asynccontextmanager
 from typing import cast
 
 from tutti.base.errors import InvalidRequest
+from tutti.base.languages import FORM, language
 from tutti.base.model import Model
 from tutti.engines.audio import SpeechCall
 from tutti.engines.base import Refusal
@@ -36,6 +37,15 @@ def voice_of(model: Model, wanted: str | None) -> str:
     if not model.voices:
         raise InvalidRequest(f"Name a voice: {model.name} has no list of them.", param="voice")
     return model.voices[0]
+
+
+def language_of(code: str) -> str | None:
+    """What is spoken, in two letters where ISO 639 has two; None for `auto`. Raises InvalidRequest."""
+    if code.lower() == "auto":
+        return None
+    if (known := language(code)) is None:
+        raise InvalidRequest(f"`language` should be {FORM}, or `auto`.", param="language")
+    return known
 
 
 @asynccontextmanager

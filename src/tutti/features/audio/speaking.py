@@ -15,6 +15,7 @@ from starlette.websockets import WebSocket
 
 from tutti.base.errors import InvalidRequest, NotFound, TuttiError
 from tutti.base.ids import new_id
+from tutti.base.languages import FORM, locale
 from tutti.base.model import Model
 from tutti.engines.audio import SpeechCall
 from tutti.features.audio.queries import read_query
@@ -56,6 +57,13 @@ async def converse(platform: Platform, websocket: WebSocket, places: Places) -> 
             await both(asyncio.create_task(talk.hear()), asyncio.create_task(talk.speak()))
 
 
+def _locale(code: str) -> str:
+    """Raises InvalidRequest."""
+    if (tag := locale(code)) is None:
+        raise InvalidRequest(f"`language` should be {FORM}.", param="language")
+    return tag.lower()
+
+
 async def _named(platform: Platform, name: str, who: Caller) -> Model:
     try:
         return await speaker(platform, name, who.project_id)
@@ -82,8 +90,8 @@ class _Talk:
         self._speaking: asyncio.Task[None] | None = None
 
     def change(self, given: Settings) -> None:
+        self._language = _locale(given.language) if given.language else self._language
         self._voice = given.voice or self._voice
-        self._language = (given.language or self._language).lower()
         self._most = given.max_partial_length or self._most
         if given.extra_params is not None:
             self._pronunciation = tuple(given.extra_params.pronunciation_dict or ())
@@ -124,9 +132,9 @@ class _Talk:
                 self._commit()
 
     async def _update(self, given: Settings) -> None:
-        if given.model is not None:
-            self.model = await _named(self._platform, given.model, self._who)
+        model = await _named(self._platform, given.model, self._who) if given.model else self.model
         self.change(given)
+        self.model = model
         await self._socket.send({"type": "tts_session.updated", "session": self._shown()})
 
     async def _append(self, text: str) -> None:

@@ -14,7 +14,7 @@ class Settings(msgspec.Struct, kw_only=True):
 
     model: Annotated[str, msgspec.Meta(max_length=255)] | None = None
     voice: Annotated[str, msgspec.Meta(max_length=1024)] | None = None
-    language: Annotated[str, msgspec.Meta(pattern="^[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*$")] | None = None
+    language: str | None = None
     max_partial_length: Annotated[int, msgspec.Meta(ge=1, le=10_000)] | None = None
     extra_params: Extra | None = None
 

@@ -15,7 +15,7 @@ from tutti.base.model import Model
 from tutti.engines.audio import Transcript, TranscriptionCall
 from tutti.features.audio.formats import TYPES, events, written
 from tutti.features.audio.recordings import Recording, fetched, received
-from tutti.features.audio.service import leased, listener
+from tutti.features.audio.service import language_of, leased, listener
 from tutti.features.audio.transcription_schemas import AudioTranscriptionRequest, AudioTranslationRequest
 from tutti.features.files.bodies import whole_body
 from tutti.features.files.forms import MultipartForm, parse
@@ -37,7 +37,7 @@ async def transcribe(platform: Platform, request: Request) -> Response:
             model=await listener(platform, asked.model, caller(request).project_id),
             audio=recording.path,
             filename=recording.filename,
-            language=None if language == "auto" else language.lower(),
+            language=language_of(language),
             words=_wants_words(asked) or bool(asked.diarize),
             diarize=bool(asked.diarize),
             min_speakers=asked.min_speakers,
@@ -50,7 +50,7 @@ async def transcribe(platform: Platform, request: Request) -> Response:
 
 async def translate(platform: Platform, request: Request) -> Response:
     async with _asked(platform, request, AudioTranslationRequest) as (asked, recording):
-        if (asked.language or "en").lower() != "en":
+        if language_of(asked.language or "en") != "en":
             raise InvalidRequest("English is the only language to translate into.", param="language")
         call = TranscriptionCall(
             model=await listener(platform, asked.model, caller(request).project_id),

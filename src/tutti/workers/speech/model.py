@@ -11,6 +11,10 @@ Samples = np.ndarray[Any, np.dtype[np.float32]]
 
 
 class Voice(Protocol):
+    def prepared(self, text: str) -> str:
+        """A whole text as it is to be cut into pieces for `read`. Raises Refused for what can't be said."""
+        ...
+
     def read(self, text: str, speed: float) -> Generator[Samples]:
         """The sound of a piece of text as it is made: none where nothing can be said. Called from several
         threads. Raises Refused before the first samples."""

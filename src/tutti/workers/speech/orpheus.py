@@ -84,6 +84,10 @@ class OrpheusVoice:
     def __init__(self, name: str, client: httpx.Client, decoder: SnacDecoder) -> None:
         self._name, self._client, self._decoder = name, client, decoder
 
+    def prepared(self, text: str) -> str:
+        """As it is: the model was given all kinds of text."""
+        return text
+
     def read(self, text: str, speed: float) -> Generator[Samples]:
         """Never twice the same."""
         if speed != 1:

@@ -5,11 +5,16 @@
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 from hibari.g2p import G2P
 
+from tutti.base.languages import language
 from tutti.workers.http import Refused
+from tutti.workers.speech.characters import plain
+from tutti.workers.speech.markup import unmarked
 from tutti.workers.speech.model import Samples
+from tutti.workers.speech.words import words
 
 MOST_PHONEMES = 400
 """Of one piece. Kokoro takes 510; longer ones are spoken no better and only come later."""
@@ -20,19 +25,20 @@ class Phonemes:
 
     def of(self, text: str, *, british: bool) -> Iterator[str]:
         """Parts that a model takes at once; nothing where the text has nothing to say."""
-        rest = _read(self._british if british else self._american, text)
+        reader = self._british if british else self._american
+        rest = reader.read(text)
         while any(map(str.isalpha, rest)):
             end = _end(rest)
             yield rest[:end].strip()
             rest = rest[end:]
 
     @cached_property
-    def _american(self) -> G2P:
-        return G2P()
+    def _american(self) -> "_Reader":
+        return _Reader(G2P())
 
     @cached_property
-    def _british(self) -> G2P:
-        return G2P(british=True)
+    def _british(self) -> "_Reader":
+        return _Reader(G2P(british=True))
 
 
 @dataclass(frozen=True)
@@ -44,26 +50,55 @@ class PhonemeVoice:
     say: Callable[[str, float], Samples]
     british: bool
 
+    def prepared(self, text: str) -> str:
+        return unmarked(plain(text))
+
     def read(self, text: str, speed: float) -> Generator[Samples]:
         for part in self.phonemes.of(text, british=self.british):
             yield self.say(part, speed)
 
 
-def check_language(language: str) -> None:
+class _Reader:
+    """Reads every word: one that the package has no phonemes for, or fails on, is spelled."""
+
+    def __init__(self, g2p: G2P) -> None:
+        self._g2p = g2p
+        self._known = frozenset(g2p.oov.cin)
+
+    def read(self, text: str) -> str:
+        """The phonemes of a prepared text. Raises Refused."""
+        return self._phonemes(words(text, self._known))
+
+    def _phonemes(self, text: str) -> str:
+        try:
+            tokens = self._g2p.phonemize_tokens(self._g2p.tokenize(text))
+        except Exception as error:  # whatever it may be: one strange word is no reason to say nothing
+            return self._in_parts(text, error)
+        return "".join(self._token(token) + (" " if token.whitespace else "") for token in tokens).strip()
+
+    def _token(self, token: Any) -> str:
+        letters = [c for c in token.text if c.isalpha()]
+        if not letters or any(map(str.isalpha, token.phonemes or "")):
+            return token.phonemes or ""
+        if len(letters) == 1:
+            raise _unreadable(token.text)
+        return " ".join(map(self._phonemes, letters))
+
+    def _in_parts(self, text: str, error: Exception) -> str:
+        parts = text.split() if " " in text else [c for c in text if c.isalpha()]
+        if len(parts) < 2:
+            raise _unreadable(text) from error
+        return " ".join(map(self._phonemes, parts))
+
+
+def check_language(code: str) -> None:
     """Raises Refused. A region changes nothing: each voice has its own, and is bad at any other."""
-    if language.lower().replace("_", "-").partition("-")[0] != "en":
-        raise Refused(f"This model speaks English only, not {language[:20]!r}.", "language")
+    if language(code) != "en":
+        raise Refused(f"This model speaks English only (en), not {code[:20]!r}.", "language")
 
 
-def _read(g2p: G2P, text: str) -> str:
-    """What the package fails on (a number of 40 digits, a dotted capital I) is spelled, and what it fails on
-    then is left out."""
-    try:
-        return g2p(text)
-    except Exception:  # whatever it may be: one strange word is no reason to say nothing
-        words = text.split()
-        smaller = words if len(words) > 1 else list(text) if len(text) > 1 else []
-        return " ".join(_read(g2p, part) for part in smaller)
+def _unreadable(text: str) -> Refused:
+    return Refused(f"This model can't say {text[:20]!r}.", "input")
 
 
 def _end(phonemes: str) -> int:

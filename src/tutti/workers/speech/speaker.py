@@ -43,7 +43,8 @@ class SpeechRequest(msgspec.Struct):
 def _sound(request: SpeechRequest, voice: Voice) -> Generator[Samples]:
     check_language(request.language)
     rules = request.extra_params.pronunciation_dict if request.extra_params else []
-    for index, text in enumerate(pieces(pronounced(request.input, rules))):
+    prepared = voice.prepared(pronounced(request.input, rules))
+    for index, text in enumerate(pieces(prepared)):
         if index == 1:
             time.sleep(_HEAD_START_S)
         yield from voice.read(text, request.speed)

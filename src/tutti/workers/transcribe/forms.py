@@ -10,7 +10,7 @@ import msgspec
 from aiohttp import BodyPartReader, web
 
 from tutti.workers.http import Refused
-from tutti.workers.transcribe.languages import check_language
+from tutti.workers.transcribe.languages import whispers
 from tutti.workers.transcribe.recording import Wanted
 from tutti.workers.transcribe.whisper import FALLBACKS, Hearing
 
@@ -75,8 +75,7 @@ def _fields(values: dict[str, str | list[str]]) -> Fields:
 
 def wanted(fields: Fields, task: Literal["transcribe", "translate"]) -> Wanted:
     """Raises Refused."""
-    language = None if fields.language in ("", "auto") else fields.language.lower()
-    check_language(language)
+    language = whispers(None if fields.language in ("", "auto") else fields.language)
     least, most = fields.min_speakers, fields.max_speakers
     if least is not None and most is not None and least > most:
         raise Refused("min_speakers is greater than max_speakers.", "min_speakers")

@@ -1,5 +1,8 @@
 """The languages that Whisper knows, by their ISO 639-1 codes, with the names that it gives them."""
 
+from types import MappingProxyType
+
+from tutti.base.languages import language
 from tutti.workers.http import Refused
 
 LANGUAGES = {
@@ -23,7 +26,17 @@ LANGUAGES = {
 }  # fmt: skip
 
 
-def check_language(code: str | None) -> None:
-    """None is any. Raises Refused."""
-    if code is not None and code not in LANGUAGES:
-        raise Refused(f"Whisper does not know the language {code[:20]!r}.", "language")
+_ITS_OWN = MappingProxyType({"jv": "jw", "fil": "tl", "nb": "no"})
+"""Codes that are not those of the standards."""
+
+
+def whispers(code: str | None) -> str | None:
+    """Its own code for a language that is given by any of ISO 639 or BCP 47; None is any. Raises Refused."""
+    if code is None:
+        return None
+    found = code.lower() if code.lower() in LANGUAGES else language(code) or ""
+    found = _ITS_OWN.get(found, found)
+    if found not in LANGUAGES:
+        known = ", ".join(sorted(LANGUAGES))
+        raise Refused(f"Whisper does not know the language {code[:20]!r}, but these: {known}.", "language")
+    return found

@@ -13,7 +13,7 @@ from aiohttp import web
 
 from tutti.workers.http import Refused, answer, refusal
 from tutti.workers.transcribe.inbox import Gone
-from tutti.workers.transcribe.languages import check_language
+from tutti.workers.transcribe.languages import whispers
 from tutti.workers.transcribe.messages import Event, Message, Opened, Opening
 from tutti.workers.transcribe.recording import Transcriber
 from tutti.workers.transcribe.session import Session
@@ -24,7 +24,7 @@ def live_routes(transcriber: Transcriber) -> list[web.RouteDef]:
 
     async def opened(request: web.Request) -> web.StreamResponse:
         opening = msgspec.json.decode(await request.read(), type=Opening)
-        check_language(opening.language)
+        opening = msgspec.structs.replace(opening, language=whispers(opening.language))
         session, name = Session(transcriber, opening), secrets.token_hex(12)
         sessions[name] = session
         running = asyncio.create_task(session.run())
