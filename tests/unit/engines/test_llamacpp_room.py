@@ -25,7 +25,7 @@ class Vocabulary:
 @pytest.mark.parametrize("chars", [1, 4, 16, 128])
 async def test_of_a_text_far_too_long_little_is_read(chars: int) -> None:
     vocabulary = Vocabulary(chars)
-    with pytest.raises(ContextTooLong, match="is 100 tokens. However, the request has more than"):
+    with pytest.raises(ContextTooLong, match=r"is 100 tokens\. However, the request has more than"):
         await require_room(vocabulary.count, completion(model=MODEL), "x" * 10_000_000)
     assert vocabulary.read <= max(8, 8 * chars) * CONTEXT
 
