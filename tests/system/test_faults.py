@@ -184,7 +184,9 @@ def test_a_stopped_engine_is_replaced() -> None:
     with running_server(hang_timeout_s=1) as server:
         [pid] = server.engines()
         os.kill(pid, signal.SIGSTOP)
-        assert chat(server).status_code == 503
+        ended = chat(server)
+        assert ended.status_code == 503
+        assert "did nothing for 1 s (--hang-timeout)" in ended.json()["error"]["message"]
         assert chat(server).status_code == 200
         assert not running(pid)
 

@@ -331,6 +331,10 @@ class Engine(Protocol):
         """The body of a job's request, which clients' requests may overtake."""
         ...
 
+    def context(self, model: Model) -> int:
+        """Tokens that a prompt and its answer may have together where it runs; 0: that is not known."""
+        ...
+
     def memory_bytes(self, model: Model) -> int:
         """An estimate, used against the memory budget until a replica has been measured."""
         ...

@@ -46,6 +46,7 @@ from tutti.engines.openai_errors import error_of
 from tutti.engines.openai_requests import VLLM_SAMPLING, Server
 
 _MEGABYTE = 1_000_000
+_CONTEXT = 8192
 
 
 class _Options(Options, frozen=True):
@@ -84,8 +85,7 @@ class Echo:
         for option in _NUMBERS:
             if option in model.options:
                 argv += ["--" + option.replace("_", "-"), str(model.options[option])]
-        if model.context_length:
-            argv += ["--context-length", str(model.context_length)]
+        argv += ["--context-length", str(self.context(model))]
         if model.options.get("guard"):
             argv.append("--guard")
         return Program(name=model.name, argv=tuple(argv), port=place.port, health_path="/health")
@@ -104,6 +104,9 @@ class Echo:
 
     def behind(self, body: bytes) -> bytes:
         return body
+
+    def context(self, model: Model) -> int:
+        return model.context_length or _CONTEXT
 
     def memory_bytes(self, model: Model) -> int:
         return model.memory_bytes or 40 * _MEGABYTE + int(str(model.options.get("memory_bytes", 0)))

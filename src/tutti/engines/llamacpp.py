@@ -99,6 +99,9 @@ class LlamaCpp:
     def behind(self, body: bytes) -> bytes:
         return body
 
+    def context(self, model: Model) -> int:
+        return context_of(model)
+
     def memory_bytes(self, model: Model) -> int:
         weights = sum(file.size_bytes for file in model.files)
         if model.memory_bytes or not weights:

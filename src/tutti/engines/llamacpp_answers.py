@@ -162,7 +162,7 @@ def _error(status: int, body: ErrorBody) -> TuttiError:
     """What llama.cpp says about the request is passed on; its other messages may tell where it runs."""
     if body.type == "exceed_context_size_error":
         return ContextTooLong(
-            f"This model's context is {body.n_ctx} tokens, and the prompt has {body.n_prompt_tokens}."
+            f"the request has {body.n_prompt_tokens} tokens in the prompt.", context=body.n_ctx
         )
     if status in (400, 422) or body.type in ("invalid_request_error", "not_supported_error"):
         return InvalidRequest(body.message or "The model's engine did not accept the request.")

@@ -29,9 +29,10 @@ _MEDIA = frozenset({"image_url", "input_audio", "audio_url", "video_url"})
 
 
 def context_of(model: Model) -> int:
-    """Tokens that a prompt and its answer may have together."""
-    chosen = int(str(model.options.get("context", 0)))
-    return chosen or min(model.context_length or DEFAULT_CONTEXT, DEFAULT_CONTEXT)
+    """Tokens that a prompt and its answer may have together. llama.cpp takes no more than a model was trained
+    for."""
+    wanted = int(str(model.options.get("context", 0))) or DEFAULT_CONTEXT
+    return min(wanted, model.context_length or wanted)
 
 
 def is_forced(call: ChatCall) -> bool:
@@ -198,9 +199,10 @@ def surely_fits(prompt_bytes: int, call: ChatCall | CompletionCall) -> bool:
     return prompt_bytes + 4 + (call.max_tokens or 0) < context_of(call.model)
 
 
-def too_long(prompt_tokens: int, max_tokens: int, call: ChatCall | CompletionCall) -> ContextTooLong:
+def too_long(prompt_tokens: int | str, max_tokens: int, call: ChatCall | CompletionCall) -> ContextTooLong:
     asked = f"{prompt_tokens} tokens in the prompt" + (f" and {max_tokens} to generate" if max_tokens else "")
     return ContextTooLong(
-        f"This model's context is {context_of(call.model)} tokens, and the request has {asked}.",
+        f"the request has {asked}.",
+        context=context_of(call.model),
         param="messages" if isinstance(call, ChatCall) else "prompt",
     )

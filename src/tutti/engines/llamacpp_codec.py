@@ -7,6 +7,7 @@ on nothing else: beside other requests its sums are added up in another order.
 """
 
 from collections.abc import AsyncIterator, Sequence
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -39,6 +40,7 @@ from tutti.engines.llamacpp_calls import (
     template_body,
     with_adapter,
 )
+from tutti.engines.llamacpp_room import first_tokens, require_room, texts_of
 from tutti.engines.openai import StreamReader
 from tutti.engines.openai_answers import (
     RerankAnswer,
@@ -57,6 +59,7 @@ _HARMONY_ANSWER = "<|channel|>final<|message|>"
 
 class Dialect:
     async def chat(self, upstream: Upstream, call: ChatCall) -> Batches:
+        await _require_room(upstream, call, texts_of(call))
         prompt = "" if has_media(call) else await _rendered(upstream, call)
         first = await _prompt_of(upstream, call, prompt)
         if call.max_tokens == 0:
@@ -75,6 +78,7 @@ class Dialect:
     async def complete(self, upstream: Upstream, call: CompletionCall) -> Batches:
         if not call.prompt:
             await _require_start(upstream, call)
+        await _require_room(upstream, call, call.prompt)
         first = await _prompt_of(upstream, call, call.prompt)
         if call.max_tokens == 0:
             yield [await _nothing(upstream, call.prompt, first)]
@@ -146,6 +150,10 @@ async def _fitted(upstream: Upstream, call: Call, prompt: str) -> int | None:
     return fitting(len(await _ids(upstream, prompt, parse_special=True)), call)
 
 
+async def _require_room(upstream: Upstream, call: Call, text: str) -> None:
+    await require_room(partial(_ids, upstream, parse_special=True), call, text)
+
+
 async def _require_start(upstream: Upstream, call: CompletionCall) -> None:
     """From an empty prompt a model goes on where its tokeniser puts a token before every text."""
     if not await _ids(upstream, call.prompt, parse_special=True):
@@ -160,7 +168,7 @@ async def _cut(upstream: Upstream, model: Model, text: str) -> str | list[int]:
     context = context_of(model)
     if len(text.encode()) + 4 < context:
         return text
-    ids = await _ids(upstream, text, parse_special=False)
+    ids = await first_tokens(partial(_ids, upstream, parse_special=False), text, context)
     return text if len(ids) < context else [*ids[: context - 2], ids[-1]]
 
 

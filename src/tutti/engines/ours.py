@@ -118,6 +118,9 @@ class Ours:
     def behind(self, body: bytes) -> bytes:
         return body
 
+    def context(self, model: Model) -> int:
+        return model.context_length
+
     def memory_bytes(self, model: Model) -> int:
         weights = sum(file.size_bytes for file in model.files)
         return model.memory_bytes or (weights + _worker(model).working_bytes if weights else 0)

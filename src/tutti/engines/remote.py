@@ -86,6 +86,9 @@ class Remote:
     def behind(self, body: bytes) -> bytes:
         return body
 
+    def context(self, model: Model) -> int:
+        return model.context_length
+
     def memory_bytes(self, model: Model) -> int:  # noqa: ARG002
         return 0
 

@@ -100,6 +100,9 @@ class Vllm:
         """vLLM begins requests of a lower number first, and takes cache from those of a higher one."""
         return b'{"priority":1,' + body[1:]
 
+    def context(self, model: Model) -> int:
+        return model.context_length
+
     def memory_bytes(self, model: Model) -> int:
         weights = sum(file.size_bytes for file in model.files)
         return model.memory_bytes or weights + _cache_gb(model) * _GIGABYTE

@@ -9,6 +9,7 @@ from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
+import msgspec
 from sqlalchemy import update
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -95,7 +96,15 @@ class Dispatch:
         model = await self._catalog.find(name, project_id)
         if model is None:
             raise await self._unknown(name, project_id)
-        return model
+        return self.as_served(model)
+
+    def as_served(self, model: Model) -> Model:
+        """With the context that it has where it runs: an engine may give it less than it could have."""
+        engine = self._engines.get(model.engine)
+        context = model.context_length if engine is None else engine.context(model)
+        if context == model.context_length:
+            return model
+        return msgspec.structs.replace(model, context_length=context)
 
     @asynccontextmanager
     async def lease(self, model: Model, project_id: str = "", *, live: bool = False) -> AsyncGenerator[Lease]:

@@ -6,6 +6,7 @@ serving/fetch, never by this.
 """
 
 import asyncio
+import select
 import socket
 import ssl
 from collections import defaultdict
@@ -77,6 +78,13 @@ class Connection(asyncio.Protocol):
     @property
     def status(self) -> int:
         return self._parser.get_status_code()
+
+    @property
+    def is_heard(self) -> bool:
+        """Something has come that nobody asked for: the end, which the loop has not told us of yet."""
+        looking = select.poll()
+        looking.register(self._transport.get_extra_info("socket"), select.POLLIN)
+        return bool(looking.poll(0))
 
     async def ask(self, head: bytes, body: Sequence[bytes | Path]) -> None:
         """Sends it, and waits for the head of the answer. Raises Broken."""
@@ -273,8 +281,9 @@ class Client:
         while kept:
             connection, expire = kept.popitem()
             expire.cancel()
-            if connection.reusable:
+            if connection.reusable and not connection.is_heard:
                 return connection
+            connection.abort()
         return None
 
     def _expire(self, connection: Connection) -> None:

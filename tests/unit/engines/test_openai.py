@@ -458,3 +458,19 @@ async def test_scores_in_their_documents_order() -> None:
     found = await plain.rerank(upstream, model(), "q", ["a", "b"])
     assert (list(found.scores), found.prompt_tokens) == ([0.1, 0.9], 5)
     assert upstream.asked == [("/v1/rerank", {"model": "there", "query": "q", "documents": ["a", "b"]})]
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "This model's maximum context length is 10 tokens. However, your messages resulted in 12 tokens.",
+        "You passed 12 input tokens and requested 1 output tokens. However, the model's context length is 9",
+        "the request exceeds the available context size, try increasing it",
+        "The prompt is longer than the maximum model length of 10.",
+    ],
+)
+def test_a_full_context_is_told_in_the_words_that_clients_look_for(message: str) -> None:
+    told = error_of(refusal(400, message)).message
+    assert told.startswith("This model's maximum context length is")
+    assert told.count("maximum context length is") == 1
+    assert message in told

@@ -101,7 +101,7 @@ def test_tools_and_the_choice_among_them() -> None:
 
 
 def test_max_tokens_beyond_the_context_is_an_error_or_cut() -> None:
-    with pytest.raises(InvalidRequest, match="context of 100 tokens"):
+    with pytest.raises(InvalidRequest, match="context length is 100 tokens"):
         call(max_tokens=101)
     cut = call(max_tokens=101, context_length_exceeded_behavior="truncate")
     assert (cut.max_tokens, cut.truncate) == (100, True)

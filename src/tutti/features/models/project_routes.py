@@ -92,7 +92,8 @@ def router(platform: Platform) -> APIRouter:
     ) -> SupportedModelList:
         """The catalogue of this server, without what projects have uploaded."""
         known = await platform.catalog.models(caller(request).project_id)
-        described = {it.name: _supported(it) for it in known if it.project_id is None}
+        served = [platform.dispatch.as_served(it) for it in known if it.project_id is None]
+        described = {it.name: _supported(it) for it in served}
         wanted = [
             it
             for it in known
@@ -115,7 +116,8 @@ def _member(request: Request, project_id: str) -> Caller:
 
 
 async def _own(platform: Platform, me: Caller) -> list[Model]:
-    return [it for it in await platform.catalog.models(me.project_id) if it.project_id == me.project_id]
+    models = await platform.catalog.models(me.project_id)
+    return [platform.dispatch.as_served(it) for it in models if it.project_id == me.project_id]
 
 
 def _page(models: Sequence[Model], after: str, limit: int) -> tuple[Sequence[Model], str | None]:

@@ -22,7 +22,8 @@ async def list_models(
     def rank(model: Model) -> tuple[int, bool]:
         return preferred.get(model.name, len(preferred)), not platform.catalog.is_pulled(model)
 
-    return [_info(model, model.name, family) for model in sorted(models, key=rank)]
+    served = map(platform.dispatch.as_served, sorted(models, key=rank))
+    return [_info(model, model.name, family) for model in served]
 
 
 async def retrieve_model(platform: Platform, project_id: str, family: Family, name: str) -> ModelInfo:
@@ -30,7 +31,7 @@ async def retrieve_model(platform: Platform, project_id: str, family: Family, na
     model = await platform.catalog.find(name, project_id)
     if model is None:
         raise NotFound(f"Model {name} does not exist.", param="model", code="model_not_found")
-    return _info(model, name, family)
+    return _info(platform.dispatch.as_served(model), name, family)
 
 
 def _info(model: Model, name: str, family: Family) -> ModelInfo:

@@ -9,6 +9,7 @@ import msgspec
 from tutti.base.errors import ContextTooLong, InvalidRequest
 from tutti.base.model import Model
 from tutti.engines.base import ChatCall, CompletionCall, Constraint, Json, Sampling
+from tutti.features.text.room import require_room, require_room_for_prompts
 from tutti.features.text.schemas import (
     ChatCompletionRequest,
     CompletionRequest,
@@ -21,6 +22,7 @@ from tutti.features.text.schemas import (
 )
 
 _INT64_MAX = 2**63 - 1
+_MOST_CHOICES = 1024
 _OF_THE_TEMPLATE = ("messages", "tools", "add_generation_prompt", "bos_token", "eos_token")
 """What prompt templates get of the request and of the model."""
 
@@ -30,6 +32,8 @@ _Call = TypeVar("_Call", ChatCall, CompletionCall)
 def chat_calls(body: ChatCompletionRequest, model: Model, messages: Sequence[Json]) -> list[ChatCall]:
     tools = offered_tools(body)
     choice = tool_choice(body, [tool["function"]["name"] for tool in tools])
+    kwargs = _template_kwargs(body)
+    require_room(messages, tools, kwargs, model)
     call = ChatCall(
         model=model,
         messages=messages,
@@ -41,7 +45,7 @@ def chat_calls(body: ChatCompletionRequest, model: Model, messages: Sequence[Jso
         constraint=_constraint(body),
         tools=() if choice == "none" else tools,
         tool_choice="auto" if choice == "none" else choice,
-        template_kwargs=_template_kwargs(body),
+        template_kwargs=kwargs,
         reasoning_effort=body.reasoning_effort,
         echo=bool(body.echo),
         truncate=body.context_length_exceeded_behavior == "truncate",
@@ -51,6 +55,9 @@ def chat_calls(body: ChatCompletionRequest, model: Model, messages: Sequence[Jso
 
 def completion_calls(body: CompletionRequest, model: Model) -> list[CompletionCall]:
     """The choices of the first prompt, then those of the next."""
+    if len(prompts(body)) * (body.n or 1) > _MOST_CHOICES:
+        raise InvalidRequest(f"`n` choices of each prompt are more than {_MOST_CHOICES}.", param="n")
+    require_room_for_prompts(prompts(body), model)
     calls = [
         CompletionCall(
             model=model,
@@ -147,10 +154,7 @@ def _max_tokens(limit: int | None, body: Generation, model: Model) -> int | None
         return limit
     if isinstance(body, ChatCompletionRequest) and body.context_length_exceeded_behavior == "truncate":
         return model.context_length
-    raise ContextTooLong(
-        f"`max_tokens` is {limit}, but {model.name} has a context of {model.context_length} tokens.",
-        param="max_tokens",
-    )
+    raise ContextTooLong(f"`max_tokens` is {limit}.", context=model.context_length, param="max_tokens")
 
 
 def _stop(body: Generation) -> tuple[str, ...]:

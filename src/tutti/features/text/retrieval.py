@@ -4,7 +4,7 @@ request takes turns with small ones."""
 import base64
 import math
 import struct
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
 import msgspec
@@ -20,6 +20,7 @@ from tutti.features.text.retrieval_schemas import (
     RerankRequest,
     RerankResponse,
 )
+from tutti.features.text.room import shortened
 from tutti.http.context import Caller, caller, request_id
 from tutti.http.route import BodyRoute
 from tutti.http.stream import while_connected
@@ -27,6 +28,8 @@ from tutti.serving.dispatch import Lease
 from tutti.serving.platform import Platform
 
 BATCH = 64
+_BATCH_CHARS = 1 << 20
+"""An engine counts the tokens of a whole batch, which takes memory."""
 
 _Answer = TypeVar("_Answer")
 _Json = dict[str, Any]
@@ -75,7 +78,8 @@ def _json(body: _Json) -> Response:
 async def _embed(
     platform: Platform, who: Caller, body: EmbeddingsRequest, model: Model, tally: Tally
 ) -> _Json:
-    texts = [body.input] if isinstance(body.input, str) else body.input
+    given = [body.input] if isinstance(body.input, str) else body.input
+    texts = [shortened(text, model) for text in given]
 
     async def embed(lease: Lease, batch: Sequence[str]) -> Sequence[bytes]:
         answer = await _embedding(lease, body.model).embed(lease.upstream, model, batch)
@@ -127,12 +131,14 @@ def _floats(vector: bytes) -> tuple[float, ...]:
 
 
 async def _rerank(platform: Platform, who: Caller, body: RerankRequest, model: Model, tally: Tally) -> _Json:
+    query = shortened(body.query, model)
+
     async def rank(lease: Lease, batch: Sequence[str]) -> Sequence[float]:
-        answer = await _reranking(lease, body.model).rerank(lease.upstream, model, body.query, batch)
+        answer = await _reranking(lease, body.model).rerank(lease.upstream, model, query, batch)
         tally.prompt_tokens += answer.prompt_tokens
         return answer.scores
 
-    documents = [_ranked(document, body.rank_fields) for document in body.documents]
+    documents = [shortened(_ranked(document, body.rank_fields), model) for document in body.documents]
     scores = await _batched(platform, who, model, documents, rank)
     _check_finite(scores)
     best = sorted(range(len(scores)), key=lambda index: -scores[index])[: body.top_n]
@@ -187,8 +193,7 @@ async def _batched(
     work: Callable[[Lease, Sequence[str]], Awaitable[Sequence[_Answer]]],
 ) -> list[_Answer]:
     answers: list[_Answer] = []
-    for start in range(0, len(texts), BATCH):
-        batch = texts[start : start + BATCH]
+    for batch in _batches(texts):
         async with platform.dispatch.lease(model, who.project_id) as lease:
             try:
                 answer = await work(lease, batch)
@@ -198,6 +203,19 @@ async def _batched(
             raise InternalError("The engine answered for another number of texts.")
         answers.extend(answer)
     return answers
+
+
+def _batches(texts: Sequence[str]) -> Iterator[Sequence[str]]:
+    batch: list[str] = []
+    size = 0
+    for text in texts:
+        if batch and (len(batch) == BATCH or size + len(text) > _BATCH_CHARS):
+            yield batch
+            batch, size = [], 0
+        batch.append(text)
+        size += len(text)
+    if batch:
+        yield batch
 
 
 async def _model(platform: Platform, request: Request, name: str, verb: str, *types: ModelType) -> Model:

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
 
 from tutti.features.text.responses import UsageData
-from tutti.features.text.schemas import Body, Count, JsonObject
+from tutti.features.text.schemas import Body, Count, JsonObject, at_most
 
 
 def _objects_or_strings(value: Any) -> str:
@@ -13,13 +13,14 @@ def _objects_or_strings(value: Any) -> str:
     return "objects" if isinstance(value, list) and value[:1] and isinstance(value[0], dict) else "strings"
 
 
+_MOST_TEXTS = 8192
 _Strings = Annotated[list[str], Field(min_length=1)]
 _Objects = Annotated[list[JsonObject], Field(min_length=1)]
 
 
 class EmbeddingsRequest(Body):
     model: str = Field(description="The name of the embedding model to use.")
-    input: str | _Strings = Field(
+    input: Annotated[str | _Strings, at_most(_MOST_TEXTS)] = Field(
         description="A string, or strings, providing the text for the model to embed."
     )
     encoding_format: Literal["float", "base64"] | None = Field(
@@ -56,6 +57,7 @@ class RerankRequest(Body):
     documents: Annotated[
         Annotated[_Objects, Tag("objects")] | Annotated[_Strings, Tag("strings")],
         Discriminator(_objects_or_strings),
+        at_most(_MOST_TEXTS),
     ] = Field(description="List of documents, which can be either strings or objects.")
     top_n: Count | None = Field(None, description="The number of top results to return.")
     return_documents: bool | None = Field(

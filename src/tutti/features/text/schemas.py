@@ -4,7 +4,7 @@ Where clients send more than the contract has (openai's spellings, older Togethe
 fields that nobody knows are ignored; a wrong type is an error that names the field.
 """
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 
 import msgspec
 from pydantic import (
@@ -34,6 +34,18 @@ def _list_or_string(value: Any) -> str:
     return "list" if isinstance(value, list) else "string"
 
 
+def at_most(most: int) -> BeforeValidator:
+    """Of a list, before any of its items is looked at."""
+
+    def check(value: Any) -> Any:
+        size = len(cast(list[Any], value)) if isinstance(value, list) else 0
+        if size > most:
+            raise ValueError(f"it has {size} items, and at most {most} are taken: send fewer at once")
+        return cast(Any, value)
+
+    return BeforeValidator(check)
+
+
 def _object_or_string(value: Any) -> str:
     return "object" if isinstance(value, dict) else "string"
 
@@ -59,6 +71,7 @@ JsonObject = dict[str, JsonValue]
 DEPRECATED: dict[str, JsonValue] = {"deprecated": True}
 """Only in the schema: Pydantic's own mark warns at every access."""
 ShortText = Annotated[str, Field(max_length=1024)]
+_MOST_MESSAGES = 8192
 
 
 class Body(BaseModel):
@@ -264,7 +277,8 @@ class Generation(Body):
     )
     stop: (
         Annotated[
-            Annotated[str, Tag("string")] | Annotated[list[str], Field(max_length=64), Tag("list")],
+            Annotated[ShortText, Tag("string")]
+            | Annotated[list[ShortText], Field(max_length=64), Tag("list")],
             Discriminator(_list_or_string),
         ]
         | None
@@ -299,8 +313,8 @@ class Generation(Body):
 
 
 class ChatCompletionRequest(Generation):
-    messages: Annotated[list[ChatCompletionMessageParam], Field(min_length=1)] = Field(
-        description="The conversation so far."
+    messages: Annotated[list[ChatCompletionMessageParam], Field(min_length=1), at_most(_MOST_MESSAGES)] = (
+        Field(description="The conversation so far.")
     )
     max_tokens: Count | None = Field(
         None, description="The most tokens to generate; unset: as many as fit or as the model is set to."
