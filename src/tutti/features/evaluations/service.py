@@ -18,7 +18,7 @@ from tutti.features.evaluations.tokens import sealed, without_tokens
 from tutti.http.context import Caller
 from tutti.http.keys import server_secret
 from tutti.jobs.kind import Args
-from tutti.jobs.queue import enqueue
+from tutti.jobs.queue import check_queue, enqueue
 from tutti.serving.platform import Platform
 from tutti.store.records import Evaluation
 from tutti.store.secrets import Sealer
@@ -76,6 +76,7 @@ async def create(
         key_id=caller.key_id, key_name=caller.key_name, organization_id=caller.organization_id
     )
     async with platform.database.begin() as session:
+        await check_queue(session, caller.project_id, platform.settings.project_jobs)
         session.add(row)
         await enqueue(session, KIND, args, project_id=caller.project_id, id=row.id)
     return row
