@@ -96,6 +96,18 @@ class Settings(BaseSettings):
     max_file_bytes: int = Field(
         64 * 1024**3, gt=0, description="Largest file that may be uploaded; a larger one is a 413."
     )
+    project_bytes: int = Field(
+        0,
+        ge=0,
+        description="What the files of one project may take together, unfinished uploads included; more is a "
+        "429. 0: half of the disk that they are on; in a bucket, any.",
+    )
+    project_jobs: int = Field(
+        10_000,
+        ge=1,
+        description="Batches, evaluations, uploads of models and checks of files that one project may have "
+        "waiting or running; one more is a 429 with retry-after.",
+    )
     max_audio_bytes: int = Field(
         1024**3, gt=0, description="Largest recording to transcribe; a larger one is a 413."
     )

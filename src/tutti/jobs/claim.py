@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, and_, bindparam, func, not_, or_, select, text, update
+from sqlalchemy import ColumnElement, Select, Subquery, and_, bindparam, func, not_, or_, select, text, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 
@@ -91,12 +91,7 @@ async def extend(
 
 
 def _next(at: float, full: Sequence[Full]) -> Select[str]:
-    job, earlier = aliased(JobRow), aliased(JobRow)
-    turns = (
-        select(earlier.project_id, func.max(earlier.started_at).label("served_at"))
-        .group_by(earlier.project_id)
-        .subquery()
-    )
+    job, turns = aliased(JobRow), _turns(at)
     order = (
         job.cancel_requested.desc(),
         func.coalesce(turns.c.served_at, 0.0),
@@ -106,12 +101,20 @@ def _next(at: float, full: Sequence[Full]) -> Select[str]:
     )
     query = (
         select(job.id)
-        .outerjoin(turns, turns.c.project_id == job.project_id)
+        .join(turns, turns.c.project_id == job.project_id)
         .where(_due(job, at), or_(job.cancel_requested, _room(job, full)))
         .order_by(*order)
         .limit(1)
     )
     return query.with_for_update(skip_locked=True, of=job)
+
+
+def _turns(at: float) -> Subquery:
+    """When each project with due jobs was last served: found by the index, however many jobs it has had."""
+    due, earlier = aliased(JobRow), aliased(JobRow)
+    waiting = select(due.project_id).where(_due(due, at)).distinct().subquery()
+    served_at = select(func.max(earlier.started_at)).where(earlier.project_id == waiting.c.project_id)
+    return select(waiting.c.project_id, served_at.scalar_subquery().label("served_at")).subquery()
 
 
 def _room(job: Any, full: Sequence[Full]) -> ColumnElement[bool]:

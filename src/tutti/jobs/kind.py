@@ -45,7 +45,8 @@ class Kind(Generic[A]):
     job, and brings the resource's row to its final state. A job of arguments that cannot be read is ended
     too: its `args` raise Failed.
 
-    `limit` and `project_limit` say how many may run at once over all workers, and for one project; 0: any.
+    `limit` and `project_limit` say how many may run at once over all workers, and for one project; 0: any. A
+    kind that works for projects has both, the second below the first: no project takes all places.
     """
 
     name: str

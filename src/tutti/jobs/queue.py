@@ -1,10 +1,11 @@
 """Putting work into the queue, and taking it back."""
 
 import msgspec
-from sqlalchemy import update
+from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from tutti.base.clock import now
+from tutti.base.errors import RateLimited
 from tutti.base.ids import new_id
 from tutti.jobs.args import Args
 from tutti.jobs.states import UNFINISHED
@@ -27,6 +28,17 @@ async def enqueue(
     session.add(row)
     await session.flush()
     return row.id
+
+
+async def check_queue(session: AsyncSession, project_id: str, most: int) -> None:
+    """Raises RateLimited where so many of the project's jobs have not ended."""
+    unfinished = select(JobRow.id).where(JobRow.status.in_(UNFINISHED), JobRow.project_id == project_id)
+    if await session.scalar(unfinished.offset(most - 1).limit(1)) is not None:
+        raise RateLimited(
+            f"{most} jobs of this project have not ended (--project-jobs): wait for some, or cancel them.",
+            code="too_many_jobs",
+            retry_after_s=10,
+        )
 
 
 async def cancel(session: AsyncSession, id: str, project_id: str) -> None:

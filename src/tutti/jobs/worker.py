@@ -29,10 +29,11 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Pace:
-    """`lease_s` bounds how long a dead worker's job waits for another worker; `backoff_s` is the pause after
-    a job's first transient error."""
+    """`slots` are as many as the limits of all kinds together, so that no kind waits for another's jobs.
+    `lease_s` bounds how long a dead worker's job waits for another worker; `backoff_s` is the pause after a
+    job's first transient error."""
 
-    slots: int = 8
+    slots: int = 20
     lease_s: float = 15.0
     backoff_s: float = 2.0
 

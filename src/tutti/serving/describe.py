@@ -5,8 +5,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
-import msgspec
-
 from tutti.base.clock import now_s
 from tutti.base.model import Capability, Model, ModelFile, ModelType, Source
 from tutti.base.settings import Settings
@@ -24,7 +22,7 @@ from tutti.serving.sources.hub import (
     parse_hub,
 )
 from tutti.serving.sources.web import Web
-from tutti.serving.weights import is_data, is_safe_name
+from tutti.serving.weights import BadWeights, is_data, is_safe_name, read_json
 
 _TYPES: Mapping[str, ModelType] = {
     "feature-extraction": "embedding",
@@ -222,6 +220,6 @@ def _linked(path: Path, name: str) -> ModelFile:
 
 def _read_json(path: Path) -> Any:
     try:
-        return msgspec.json.decode(path.read_bytes())
-    except (OSError, msgspec.DecodeError):
+        return read_json(path)
+    except (OSError, BadWeights):
         return None

@@ -15,6 +15,10 @@ _MAX_TENSORS = 200_000
 _MAX_KEYS = 20_000
 _MAX_DIMENSIONS = 4
 _MAX_ALIGNMENT = 1 << 20
+_MAX_TEXT_BYTES = 32 * 1024 * 1024
+"""Of all keys, names and texts together: they are kept."""
+_MAX_STRINGS = 4_000_000
+"""In all arrays together, such as a vocabulary and its merges."""
 
 _SCALARS = {
     0: struct.Struct("<B"),
@@ -111,6 +115,8 @@ class _Reader:
         self._data = data
         self._size = len(data)
         self._at = 0
+        self._text_bytes = 0
+        self._strings = 0
         self._values: dict[str, Value] = {}
         self._lengths: dict[str, int] = {}
         self._shapes: dict[str, Sequence[int]] = {}
@@ -154,8 +160,9 @@ class _Reader:
         if scalar is not None:
             self._skip(scalar.size * length)
         elif kind == _STRING:
-            if length > self._size // 8:
-                raise BadGguf(f"an array of {length} strings does not fit the file")
+            self._strings += length
+            if length > self._size // 8 or self._strings > _MAX_STRINGS:
+                raise BadGguf(f"an array of {length} strings is too long")
             for _ in range(length):
                 self._skip(self._u64())
         else:
@@ -200,7 +207,11 @@ class _Reader:
         return _U64.unpack(self._bytes(8))[0]
 
     def _string(self) -> str:
-        return self._bytes(self._u64()).decode("utf-8", "replace")
+        length = self._u64()
+        self._text_bytes += length
+        if self._text_bytes > _MAX_TEXT_BYTES:
+            raise BadGguf(f"its header has more than {_MAX_TEXT_BYTES} bytes of text")
+        return self._bytes(length).decode("utf-8", "replace")
 
     def _bytes(self, length: int) -> bytes:
         start = self._at

@@ -8,6 +8,8 @@ import re
 from pathlib import Path, PurePosixPath
 from typing import Any, cast
 
+import msgspec
+
 from tutti.serving.gguf import BadGguf, read_gguf
 
 SUFFIXES = frozenset(
@@ -15,7 +17,8 @@ SUFFIXES = frozenset(
     | {".ct2", ".ge2e"}  # Whisper for CTranslate2; an encoder of voices, of which only tensors are ever read
 )
 _COMPONENT = re.compile(r"[A-Za-z0-9_][\w.+=@ -]{0,199}", re.ASCII)
-_MAX_SAFETENSORS_HEADER = 100_000_000  # the format's own limit
+MAX_JSON_BYTES = 16 * 1024 * 1024
+"""Of a header or a configuration: as values they take many times as much memory."""
 
 
 class BadWeights(Exception):
@@ -29,6 +32,16 @@ def is_safe_name(name: str) -> bool:
 
 def is_data(name: str) -> bool:
     return PurePosixPath(name).suffix.lower() in SUFFIXES
+
+
+def read_json(path: Path) -> Any:
+    """Raises BadWeights for what is not JSON, or is too long."""
+    if path.stat().st_size > MAX_JSON_BYTES:
+        raise BadWeights(f"{path.name} has more than {MAX_JSON_BYTES} bytes")
+    try:
+        return msgspec.json.decode(path.read_bytes())
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+        raise BadWeights(f"{path.name} is not JSON: {error}") from error
 
 
 def check_weights(path: Path, name: str) -> None:
@@ -51,8 +64,9 @@ def _check_safetensors(path: Path) -> None:
     size = path.stat().st_size
     with path.open("rb") as file:
         length = int.from_bytes(file.read(8), "little")
-        if size < 8 or length > min(size - 8, _MAX_SAFETENSORS_HEADER):
-            raise BadWeights("not a sound safetensors file: its header is longer than the file")
+        if size < 8 or length > min(size - 8, MAX_JSON_BYTES):
+            said = f"its header is longer than the file, or than {MAX_JSON_BYTES} bytes"
+            raise BadWeights(f"not a sound safetensors file: {said}")
         header = file.read(length)
     try:
         tensors = json.loads(header)

@@ -17,6 +17,7 @@ import gguf
 import numpy as np
 
 from tutti.workers.gguf import BadModel, read_header
+from tutti.workers.limits import limit_by_size
 from tutti.workers.rope import rope_order
 from tutti.workers.tensors import Array, BadTensors, Tensor, read_tensors
 from tutti.workers.vocabulary import UnknownTokenizer, add_vocabulary
@@ -42,14 +43,18 @@ class Untaken(Exception):
 
 
 def main() -> NoReturn:
+    source = Path(sys.argv[1])
+    limit_by_size(source.glob("*") if source.is_dir() else [])
     try:
         if len(sys.argv) == 2:
-            _check_architecture(Path(sys.argv[1]))
+            _check_architecture(source)
         else:
-            convert(Path(sys.argv[1]), Path(sys.argv[2]))
+            convert(source, Path(sys.argv[2]))
     except (Untaken, UnknownTokenizer, BadTensors, BadModel) as error:
         sys.exit(str(error))
-    except (OSError, ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
+    except MemoryError:
+        sys.exit("it needs more memory than there is for a model of its size")
+    except (OSError, ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError) as error:
         sys.exit(f"it cannot be read: {error!r}")
     sys.exit(0)
 

@@ -20,6 +20,7 @@ import gguf
 import numpy as np
 import numpy.typing as npt
 
+from tutti.workers.limits import limit_by_size
 from tutti.workers.rope import rope_order
 from tutti.workers.tensors import BadTensors, Tensor, read_shapes, read_tensors
 
@@ -57,6 +58,7 @@ class Pair:
 
 def main() -> NoReturn:
     folder, *others = map(Path, sys.argv[1:])
+    limit_by_size(folder.glob("*"))
     try:
         config = _read_config(folder / "adapter_config.json")
         tensors = dict(read_tensors(folder / "adapter_model.safetensors"))
@@ -65,6 +67,8 @@ def main() -> NoReturn:
         else:
             base = read_base(others[1])
             _write(others[0], base.architecture, float(config["lora_alpha"]), convert(config, tensors, base))
+    except MemoryError:
+        sys.exit("it needs more memory than there is for an adapter of its size")
     except (BadAdapter, BadTensors, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         sys.exit(
             f"{error}" if isinstance(error, BadAdapter | BadTensors) else f"it cannot be read: {error!r}"

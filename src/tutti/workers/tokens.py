@@ -11,18 +11,22 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager
-from itertools import islice
 from pathlib import Path
 from typing import Any, TextIO
 
 from tutti.workers.gguf import BadModel
+from tutti.workers.limits import limit_memory, limit_time
 from tutti.workers.tokens_base import Count, Refused, Sample
 from tutti.workers.tokens_gguf import gguf_counter
 from tutti.workers.tokens_hub import hub_counter
 
 _TOGETHER = 64
+_TOGETHER_BYTES = 1024 * 1024
+_MEMORY_BYTES = 4 * 1024**3
+_CPU_S = 120.0
+"""For lines that are counted together."""
 
 
 def main() -> None:
@@ -30,10 +34,12 @@ def main() -> None:
     parser.add_argument("model", type=Path)
     parser.add_argument("--chat-template", type=Path)
     args = parser.parse_args()
+    limit_memory(_MEMORY_BYTES)
+    limit_time(_CPU_S)
     try:
         with _open(args.model, args.chat_template) as count:
-            answer = _total(count, map(json.loads, sys.stdin.buffer))
-    except (BadModel, RuntimeError, ValueError, OSError) as error:
+            answer = _total(count, _groups(sys.stdin.buffer))
+    except (BadModel, MemoryError, RuntimeError, ValueError, OSError) as error:
         _leave(1, sys.stderr, f"tutti: the tokens of {args.model.name} cannot be counted: {error}\n")
     else:
         _leave(0, sys.stdout, json.dumps(answer) + "\n")
@@ -44,13 +50,29 @@ def _open(model: Path, template: Path | None) -> AbstractContextManager[Count]:
     return hub_counter(model, text) if model.is_dir() else gguf_counter(model, text)
 
 
-def _total(count: Count, samples: Iterator[Sample]) -> dict[str, Any]:
+def _groups(lines: Iterable[bytes]) -> Iterator[list[Sample]]:
+    """Few at a time where they are long: each is in memory several times while it is counted."""
+    group, size_bytes = list[Sample](), 0
+    for line in lines:
+        group.append(json.loads(line))
+        size_bytes += len(line)
+        if len(group) >= _TOGETHER or size_bytes >= _TOGETHER_BYTES:
+            yield group
+            group, size_bytes = [], 0
+    if group:
+        yield group
+
+
+def _total(count: Count, groups: Iterator[list[Sample]]) -> dict[str, Any]:
     tokens = 0
-    while some := list(islice(samples, _TOGETHER)):
+    for group in groups:
+        limit_time(_CPU_S)
         try:
-            tokens += count(some)
+            tokens += count(group)
         except Refused as refused:
             return {"line": refused.line, "refused": refused.message}
+        except (MemoryError, RecursionError):
+            return {"line": group[0]["line"], "refused": "it needs too much memory to be counted"}
     return {"tokens": tokens}
 
 

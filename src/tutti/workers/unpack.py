@@ -19,8 +19,13 @@ from typing import IO, NoReturn
 
 import pyarrow as pa
 
+from tutti.workers.limits import limit_memory, limit_time
+
 _CHUNK = 1 << 20
 _MOST_FILES = 10_000
+_MEMORY_BYTES = 1024**3
+_CPU_S = 60.0
+"""Between two pieces of what comes out."""
 
 
 class BadArchive(Exception):
@@ -29,8 +34,12 @@ class BadArchive(Exception):
 
 def main() -> NoReturn:
     archive, folder, limit = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
+    limit_memory(_MEMORY_BYTES)
+    limit_time(_CPU_S)
     try:
         unpack(archive, folder, limit)
+    except MemoryError:
+        sys.exit("the archive cannot be taken: its list of files, or its window, needs too much memory")
     except BadArchive as error:
         sys.exit(f"the archive cannot be taken: {error}")
     except (OSError, EOFError, ValueError, RuntimeError, zipfile.BadZipFile, tarfile.TarError) as error:
@@ -53,6 +62,7 @@ def unpack(archive: Path, folder: Path, limit: int) -> None:
 def _copied(source: IO[bytes], file: IO[bytes], left: int, limit: int) -> int:
     size = 0
     while chunk := source.read(_CHUNK):
+        limit_time(_CPU_S)
         size += len(chunk)
         if size > left:
             raise BadArchive(f"what is in it takes more than {limit} bytes")

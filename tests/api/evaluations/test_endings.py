@@ -46,11 +46,15 @@ async def test_every_status_is_told_with_its_time(working: str, client: Client) 
             {"model_to_evaluate": writer(input_template="{{ text.x.y }}")},
             "`model_to_evaluate.input_temp",
         ),
-        (DATA, {"model_to_evaluate": "nope"}, "Row 1 has no field `nope`."),
+        (DATA, {"model_to_evaluate": "nope"}, "Row 1 has no field `nope`; it has `text`."),
         ("text\n", {}, "has no rows"),
-        ([*DATA, "no object"], {}, "Line 4 of the data is not a JSON object"),
-        ("text\n1,2\n", {}, "Line 2 of the data has 2 fields"),
-        (DATA, {"judge": judge(system_template="{{ 'x' * 10 ** 12 }}")}, "too much memory"),
+        ([*DATA, "no object"], {}, "Line 4 of the data cannot be read. It is not a JSON object"),
+        (
+            "text\n1,2\n",
+            {},
+            "Line 2 of the data cannot be read. The row has 2 cells",
+        ),
+        (DATA, {"judge": judge(system_template="{{ text * 10 ** 12 }}")}, "more than 512 MiB"),
     ],
 )
 async def test_what_its_owner_can_mend_is_a_user_error(
@@ -72,4 +76,4 @@ async def test_a_template_that_fails_for_some_rows_fails_those_only(working: str
     assert done["status"] == "completed"
     assert (done["results"]["judge_fail_count"], done["results"]["pass_percentage"]) == (1, 100.0)
     message = (await client.lines(done))[1]["errors"][0]["message"]
-    assert message == "Row 2: `judge.system_template`: 'n' is undefined."
+    assert message == "Row 2: `judge.system_template`: 'n' is undefined; the row has `text`."

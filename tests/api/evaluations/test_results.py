@@ -97,7 +97,7 @@ async def test_a_comparison_counts_wins_that_both_orders_confirm(working: str, c
         lines[3]["judge_feedback_original_order"] == lines[3]["judge_feedback_flipped_order"] == "the first"
     )
     assert lines[2]["label"] == "kept"
-    assert lines[6]["errors"][0]["message"] == "Row 7 has no field `b`."
+    assert lines[6]["errors"][0]["message"] == "Row 7 has no field `b`; it has `a`."
 
 
 async def test_one_order_is_enough_where_it_is_asked_for(working: str, client: Client) -> None:

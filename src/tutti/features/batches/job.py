@@ -28,7 +28,6 @@ from tutti.serving.platform import Platform
 from tutti.store.records import Batch
 
 _AT_ONCE = 6
-"""Of the slots of a job worker, two are left to shorter jobs."""
 _OF_A_PROJECT = 2
 _ATTEMPTS = 100
 """A batch may take a month, and every restart of the server cuts an attempt short."""

@@ -95,7 +95,7 @@ def tokens_of(answer: Answer) -> Tokens:
 
 def _json_of(answer: Answer) -> msgspec.Raw:
     """Return the body, or what is no JSON (subtitles, for one) as a string."""
-    is_json = "json" in answer.headers.get("content-type", "")
+    is_json = "json" in answer.headers.get("content-type", "application/json")
     return msgspec.Raw(answer.body if is_json else _encoder.encode(answer.body.decode(errors="replace")))
 
 

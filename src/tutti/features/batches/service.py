@@ -13,7 +13,7 @@ from tutti.features.batches.window import DEFAULT, window_s
 from tutti.features.files import service as files
 from tutti.http.context import Caller, Family
 from tutti.jobs.kind import Args
-from tutti.jobs.queue import cancel, enqueue
+from tutti.jobs.queue import cancel, check_queue, enqueue
 from tutti.serving.platform import Platform
 from tutti.store.records import Batch, File
 
@@ -63,6 +63,7 @@ async def create(
         family=family,
     )
     async with platform.database.begin() as session:
+        await check_queue(session, caller.project_id, platform.settings.project_jobs)
         session.add(batch)
         await enqueue(session, KIND, args, project_id=caller.project_id, id=batch.id, priority=batch.priority)
     return batch, _warning(file)

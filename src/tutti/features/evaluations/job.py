@@ -43,12 +43,21 @@ from tutti.store.secrets import SealBroken, Sealer
 
 EXTERNAL_WORKERS = 4
 MOST_WORKERS = 64
+_RUNNING = 4
+_RUNNING_OF_A_PROJECT = 2
 
 EvaluationJob = Job[EvaluationArgs]
 
 
 def evaluation(platform: Platform, inside: Inside) -> Kind[EvaluationArgs]:
-    return Kind(service.KIND, EvaluationArgs, partial(_run, platform, inside), _ended)
+    return Kind(
+        service.KIND,
+        EvaluationArgs,
+        partial(_run, platform, inside),
+        _ended,
+        limit=_RUNNING,
+        project_limit=_RUNNING_OF_A_PROJECT,
+    )
 
 
 async def _run(platform: Platform, inside: Inside, job: EvaluationJob) -> None:

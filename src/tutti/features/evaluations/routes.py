@@ -37,9 +37,8 @@ def router(platform: Platform) -> APIRouter:
         status: Annotated[str | None, Query(description="Only those of this status.")] = None,
         limit: Annotated[int, Query(ge=1, le=MAX_LISTED, description="The newest so many.")] = 10,
     ) -> EvaluationJobList:
-        """The project's evaluations, the newest first."""
-        rows = await service.newest(platform, caller(request).project_id, status, limit)
-        return EvaluationJobList([service.shown(row) for row in rows])
+        """The project's evaluations, the newest first. Long texts and lists in their parameters are cut."""
+        return EvaluationJobList(await service.newest(platform, caller(request).project_id, status, limit))
 
     @_both(routes, "GET", "/model-list", "getModelList", "Get model list")
     async def model_list(

@@ -1,10 +1,10 @@
 """Evaluations as rows: made with the job that works them off, read, and moved from status to status."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import Select, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from tutti.base.clock import now
@@ -12,17 +12,19 @@ from tutti.base.errors import InvalidRequest, NotFound
 from tutti.base.ids import new_id
 from tutti.features.evaluations import schemas
 from tutti.features.evaluations.admission import TemplateChecks
+from tutti.features.evaluations.brief import shorter
 from tutti.features.evaluations.checks import check
 from tutti.features.evaluations.tokens import sealed, without_tokens
 from tutti.http.context import Caller
 from tutti.http.keys import server_secret
 from tutti.jobs.kind import Args
-from tutti.jobs.queue import enqueue
+from tutti.jobs.queue import check_queue, enqueue
 from tutti.serving.platform import Platform
 from tutti.store.records import Evaluation
 from tutti.store.secrets import Sealer
 
 KIND = "evaluation"
+_AT_ONCE = 20
 STATUSES: tuple[schemas.EvaluationStatus, ...] = (
     "pending",
     "queued",
@@ -74,6 +76,7 @@ async def create(
         key_id=caller.key_id, key_name=caller.key_name, organization_id=caller.organization_id
     )
     async with platform.database.begin() as session:
+        await check_queue(session, caller.project_id, platform.settings.project_jobs)
         session.add(row)
         await enqueue(session, KIND, args, project_id=caller.project_id, id=row.id)
     return row
@@ -87,13 +90,24 @@ async def find(platform: Platform, project_id: str, evaluation_id: str) -> Evalu
     return row
 
 
-async def newest(platform: Platform, project_id: str, status: str | None, limit: int) -> Sequence[Evaluation]:
+async def newest(
+    platform: Platform, project_id: str, status: str | None, limit: int
+) -> list[schemas.EvaluationJob]:
+    """As a list shows them. They are read a few at a time, since each may have long templates."""
     if status is not None and status not in STATUSES:
         raise InvalidRequest(f"`status` should be one of {', '.join(STATUSES)}.", param="status")
     query = select(Evaluation).where(Evaluation.project_id == project_id)
     if status is not None:
         query = query.where(Evaluation.status == status)
-    query = query.order_by(Evaluation.created_at.desc(), Evaluation.id.desc()).limit(limit)
+    query = query.order_by(Evaluation.created_at.desc(), Evaluation.id.desc())
+    listed: list[schemas.EvaluationJob] = []
+    while len(listed) < limit and (some := await _page(platform, query, len(listed), limit)):
+        listed += [shown(row, shorter) for row in some]
+    return listed
+
+
+async def _page(platform: Platform, query: Select[Evaluation], start: int, end: int) -> Sequence[Evaluation]:
+    query = query.offset(start).limit(min(_AT_ONCE, end - start))
     async with platform.database.read() as session:
         return (await session.scalars(query)).all()
 
@@ -135,14 +149,14 @@ def parameters_of(row: Evaluation, sealer: Sealer) -> schemas.AnyParameters:
     return _PARAMETERS[row.type].model_validate(opened)
 
 
-def shown(row: Evaluation) -> schemas.EvaluationJob:
-    """Without tokens."""
+def shown(row: Evaluation, change: Callable[[Any], Any] = lambda it: it) -> schemas.EvaluationJob:
+    """Without tokens. `change` is applied to the parameters."""
     fields: dict[str, Any] = {
         "workflow_id": row.id,
         "type": row.type,
         "status": row.status,
         "status_updates": row.status_updates,
-        "parameters": without_tokens(row.parameters),
+        "parameters": change(without_tokens(row.parameters)),
         "created_at": datetime.fromtimestamp(row.created_at, UTC),
         "updated_at": datetime.fromtimestamp(row.updated_at, UTC),
         "results": results_of(row),

@@ -20,6 +20,12 @@ def whole_body(request: Request) -> AsyncIterator[bytes]:
     return request.stream()
 
 
+def length_of(request: Request) -> int | None:
+    """Return the length that the body is said to have; None for one in chunks."""
+    length = request.headers.get("content-length")
+    return None if length is None else int(length)
+
+
 def _partial(header: str) -> InvalidRequest:
     return InvalidRequest(
         f"The header `{header}` says that this is only a part of the body: send all of it in one request. "

@@ -22,6 +22,8 @@ from tutti.store.records import File
 _TYPES = ("chat", "language", "code")
 _ENGINES = ("llamacpp", "vllm")
 _PIECE_BYTES = 64 * 1024
+_LONGEST_REASON = 300
+"""A model's template may say anything."""
 log = logging.getLogger(__name__)
 
 
@@ -76,6 +78,8 @@ async def count(platform: Platform, file: File, model: Model) -> Answer:
                 await tell(process, pieces)
             async for line in said(process):
                 return _worded(msgspec.json.decode(line, type=Answer))
+            if await process.wait() < 0:
+                return Answer(refused="counting it takes more time or memory than there is for it")
     except Uncountable as reason:
         return Answer(refused=str(reason))
     raise InternalError(f"The tokens of {model.name} cannot be counted.")
@@ -127,4 +131,4 @@ def _arguments(platform: Platform, model: Model, vocabulary: Path) -> list[str]:
 def _worded(answer: Answer) -> Answer:
     if not answer.refused:
         return answer
-    return Answer(line=answer.line, refused=f"line {answer.line}: {answer.refused}")
+    return Answer(line=answer.line, refused=f"line {answer.line}: {answer.refused[:_LONGEST_REASON]}")

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Literal
 
-from sqlalchemy import select, tuple_
+from sqlalchemy import RowMapping, select, tuple_
 
 from tutti.base.errors import InvalidRequest
 from tutti.features.files.shapes import stored_purpose
@@ -16,11 +16,33 @@ MAX_PAGE = 10_000
 Order = Literal["asc", "desc"]
 
 
+_COLUMNS = (
+    File.id,
+    File.created_at,
+    File.filename,
+    File.size_bytes,
+    File.purpose,
+    File.file_type,
+    File.processing_status,
+    File.checksum,
+    File.expires_at,
+)
+_FOUND = {
+    "valid": File.report["valid"].as_boolean(),
+    "nlines": File.report["nlines"].as_integer(),
+    "error": File.report["error"].as_string(),
+    "error_type": File.report["error_type"].as_string(),
+}
+"""Of a report. All of it is in the file's own description: a page of ten thousand would be large."""
+
+
 async def list_files(
     platform: Platform, project_id: str, *, purpose: str | None, after: str | None, order: Order, limit: int
 ) -> tuple[Sequence[File], bool]:
-    """By age, and whether there are more. `after` is the id of the last one of the page before."""
-    query = select(File).where(File.project_id == project_id, File.state == "ready")
+    """By age, and whether there are more. `after` is the id of the last one of the page before. Of a report
+    the files have what a list shows."""
+    found = (column.label(name) for name, column in _FOUND.items())
+    query = select(*_COLUMNS, *found).where(File.project_id == project_id, File.state == "ready")
     if purpose is not None:
         query = query.where(File.purpose == stored_purpose(purpose))
     key = tuple_(File.created_at, File.id)
@@ -32,5 +54,10 @@ async def list_files(
             place = tuple_(last.created_at, last.id)
             query = query.where(key > place if order == "asc" else key < place)
         way = (it.asc() if order == "asc" else it.desc() for it in (File.created_at, File.id))
-        files = (await session.scalars(query.order_by(*way).limit(limit + 1))).all()
-    return files[:limit], len(files) > limit
+        rows = (await session.execute(query.order_by(*way).limit(limit + 1))).mappings().all()
+    return [_file(row) for row in rows[:limit]], len(rows) > limit
+
+
+def _file(row: RowMapping) -> File:
+    found = {name: row[name] for name in _FOUND if row[name] is not None}
+    return File(**{column.key: row[column.key] for column in _COLUMNS}, report=found)

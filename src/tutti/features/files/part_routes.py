@@ -7,7 +7,7 @@ from fastapi import APIRouter, Request, Response
 from tutti.base.errors import Forbidden
 from tutti.features.files import parts
 from tutti.features.files.answers import duplicate, json, patiently
-from tutti.features.files.bodies import whole_body
+from tutti.features.files.bodies import length_of, whole_body
 from tutti.features.files.schemas import (
     MultipartAbortRequest,
     MultipartAbortResponse,
@@ -52,8 +52,7 @@ def add(routes: APIRouter, platform: Platform, signed: SignedUrls) -> None:
             raise Forbidden(
                 "Begin with POST /files/multipart/initiate, and put the parts at the URLs it answers."
             )
-        length = request.headers.get("content-length")
-        size_bytes = None if length is None else int(length)
+        size_bytes = length_of(request)
         project_id = caller(request).project_id
         etag = await parts.put_part(platform, project_id, upload_id, number, whole_body(request), size_bytes)
         return Response(headers={"etag": f'"{etag}"'})

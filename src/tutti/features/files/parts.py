@@ -14,6 +14,7 @@ from tutti.base.errors import InvalidRequest, NotFound, TooLarge
 from tutti.base.ids import new_id
 from tutti.features.files import rows, uploads
 from tutti.features.files.deletion import LATER, discard, give_up
+from tutti.features.files.quota import room_left
 from tutti.features.files.reception import Expected, Received, receive
 from tutti.features.files.schemas import CompletedPart, MultipartInitiateRequest
 from tutti.features.files.service import find
@@ -37,6 +38,7 @@ async def initiate(
     most = platform.settings.max_file_bytes
     if wanted.file_size > most:
         raise TooLarge(f"A file may have at most {most} bytes.", param="file_size")
+    await room_left(platform, project_id, wanted.file_size)
     announced = await uploads.announce(platform, project_id, wanted)
     if isinstance(announced, uploads.Duplicate):
         return announced
@@ -67,7 +69,8 @@ async def put_part(
     if not 1 <= number <= upload.num_parts:
         raise InvalidRequest(f"This upload has parts 1 to {upload.num_parts}.", param="part_number")
     etag = new_id("part").removeprefix("part-")
-    expected = Expected(max_bytes=upload.size_bytes, size_bytes=length)
+    most_bytes = min(upload.size_bytes, await room_left(platform, project_id, length))
+    expected = Expected(most_bytes, size_bytes=length)
     prefix = rows.parts_prefix(project_id, upload_id)
     received = await receive(platform.blobs, prefix, f"{number}-{etag}", data, expected)
     try:

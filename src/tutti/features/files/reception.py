@@ -46,7 +46,7 @@ class Tally:
         async for chunk in data:
             self.size_bytes += len(chunk)
             if 0 < self._expected.max_bytes < self.size_bytes:
-                raise TooLarge(f"A file may have at most {self._expected.max_bytes} bytes.", param="file")
+                raise TooLarge(f"At most {self._expected.max_bytes} bytes can be taken.", param="file")
             self._hash.update(chunk)
             yield chunk
         self._check()

@@ -7,9 +7,9 @@ from fastapi import APIRouter, Query, Request, Response
 from tutti.base.errors import Forbidden, InvalidRequest
 from tutti.features.files import download, part_routes, uploads
 from tutti.features.files.answers import duplicate, file_answer, json
-from tutti.features.files.bodies import whole_body
+from tutti.features.files.bodies import length_of, whole_body
 from tutti.features.files.deletion import delete_file
-from tutti.features.files.forms import MultipartForm, parse, urlencoded
+from tutti.features.files.forms import FilePart, MultipartForm, parse, urlencoded
 from tutti.features.files.listing import MAX_PAGE, Order, list_files
 from tutti.features.files.schemas import Announcement, FileDeleteResponse, FileList, FileResponse
 from tutti.features.files.service import find
@@ -18,6 +18,7 @@ from tutti.http.context import caller, is_signed
 from tutti.http.keys import server_secret
 from tutti.http.signed import SignedUrls, origin
 from tutti.serving.platform import Platform
+from tutti.store.records import File
 
 PUT_WITHIN_S = 3600.0
 
@@ -52,9 +53,7 @@ def _upload_routes(routes: APIRouter, platform: Platform, signed: SignedUrls) ->
         form = _multipart(request)
         part = None if form is None else await form.file()
         if form is not None and part is not None:
-            return file_answer(
-                request, await uploads.upload(platform, caller(request).project_id, form, part)
-            )
+            return file_answer(request, await _uploaded(platform, request, form, part))
         fields = await _urlencoded(request) if form is None else form.fields
         file = await uploads.announce(platform, caller(request).project_id, parse(Announcement, fields))
         if isinstance(file, uploads.Duplicate):
@@ -76,16 +75,15 @@ def _upload_routes(routes: APIRouter, platform: Platform, signed: SignedUrls) ->
         part = None if form is None else await form.file()
         if form is None or part is None:
             raise InvalidRequest("Send a multipart/form-data body with a part `file`.", param="file")
-        return file_answer(request, await uploads.upload(platform, caller(request).project_id, form, part))
+        return file_answer(request, await _uploaded(platform, request, form, part))
 
     @routes.put("/files/{id}/content", operation_id="putFile", summary="Put a file's bytes")
     async def put(request: Request, id: str) -> Response:
         """For the URL of an announcement only, which needs no key. The body is the file."""
         if not is_signed(request):
             raise Forbidden("Announce the file with POST /files, and put it at the location it answers.")
-        length = request.headers.get("content-length")
-        size_bytes = None if length is None else int(length)
-        await uploads.put(platform, caller(request).project_id, id, whole_body(request), size_bytes)
+        data = whole_body(request)
+        await uploads.put(platform, caller(request).project_id, id, data, length_of(request))
         return Response()
 
     @routes.post(
@@ -153,6 +151,10 @@ def _file_routes(routes: APIRouter, platform: Platform) -> None:
         return await download.answer(platform, request, await find(platform, caller(request).project_id, id))
 
     routes.add_api_route("/files/{id}/content", content, methods=["HEAD"], include_in_schema=False)
+
+
+async def _uploaded(platform: Platform, request: Request, form: MultipartForm, part: FilePart) -> File:
+    return await uploads.upload(platform, caller(request).project_id, form, part, length_of(request))
 
 
 def _multipart(request: Request) -> MultipartForm | None:

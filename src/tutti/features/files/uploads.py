@@ -11,9 +11,11 @@ from tutti.features.files.check import enqueue_check
 from tutti.features.files.deletion import discard, give_up
 from tutti.features.files.forms import FilePart, MultipartForm, parse
 from tutti.features.files.names import basename, file_type
+from tutti.features.files.quota import room_left
 from tutti.features.files.reception import Expected, Received, check_checksum, compare, receive
 from tutti.features.files.schemas import Announcement, UploadForm
 from tutti.features.files.shapes import stored_purpose
+from tutti.jobs.queue import check_queue
 from tutti.serving.platform import Platform
 from tutti.store.records import File
 
@@ -30,6 +32,7 @@ class Duplicate:
 async def announce(platform: Platform, project_id: str, wanted: Announcement) -> File | Duplicate:
     """A file that can be uploaded from now on."""
     file = _announced(project_id, wanted)
+    await check_room(platform, project_id)
     same = select(File.id).where(
         File.project_id == project_id,
         File.checksum == file.checksum,
@@ -48,27 +51,33 @@ async def put(
 ) -> File:
     """The bytes of an announced file; `length` is what the request says. Putting the same again is no
     error."""
+    most_bytes = await check_room(platform, project_id, length, besides=file_id)
     file = await _awaited(platform, project_id, file_id, length)
     if file.state == "ready":
         await compare(data, Expected(size_bytes=file.size_bytes, checksum=file.checksum))
         return file
-    expected = Expected(platform.settings.max_file_bytes, size_bytes=length, checksum=file.checksum)
+    expected = Expected(most_bytes, size_bytes=length, checksum=file.checksum)
     prefix = rows.prefix(project_id, file_id)
     return await finish(
         platform, file, await receive(platform.blobs, prefix, rows.new_blob(), data, expected)
     )
 
 
-async def upload(platform: Platform, project_id: str, form: MultipartForm, part: FilePart) -> File:
-    """A file whose bytes are a part of the form. The other fields may stand behind it."""
+async def upload(
+    platform: Platform, project_id: str, form: MultipartForm, part: FilePart, length: int | None
+) -> File:
+    """A file whose bytes are a part of the form, which has `length` bytes. The other fields may stand behind
+    it."""
     form.fields.setdefault("file_name", part.filename)
     if "purpose" in form.fields:
         parse(UploadForm, form.fields)  # refused before it is uploaded, if it can be
+    most_bytes = await check_room(platform, project_id, length)
     file = rows.announced(project_id, part.filename, "", "")
+    file.size_bytes = length or 0
     async with platform.database.begin() as session:
         session.add(file)
     try:
-        expected = Expected(platform.settings.max_file_bytes)
+        expected = Expected(most_bytes)
         prefix = rows.prefix(project_id, file.id)
         received = await receive(platform.blobs, prefix, rows.new_blob(), part.data, expected)
         await form.finish()
@@ -94,6 +103,17 @@ async def finish(platform: Platform, file: File, received: Received, form: Uploa
     if ready.blob != received.blob:
         await discard(platform, rows.prefix(file.project_id, file.id) + received.blob)
     return ready
+
+
+async def check_room(
+    platform: Platform, project_id: str, length: int | None = None, *, besides: str = ""
+) -> int:
+    """Return how many bytes may come. Raises QuotaExceeded or RateLimited where the project has no more room,
+    for the bytes or for the job that checks them."""
+    left = await room_left(platform, project_id, length, besides=besides)
+    async with platform.database.read() as session:
+        await check_queue(session, project_id, platform.settings.project_jobs)
+    return min(platform.settings.max_file_bytes, left)
 
 
 async def _awaited(platform: Platform, project_id: str, file_id: str, length: int | None) -> File:

@@ -10,7 +10,7 @@ from tutti.base.ids import new_id
 from tutti.features.models.schemas import ModelUpload, ModelUploadRequest, ModelUploadSuccessResponse
 from tutti.features.models.upload_args import NAME, Sealed, UploadArgs, sealer
 from tutti.features.models.upload_sources import kind_of, parse_source, shown
-from tutti.jobs.queue import enqueue
+from tutti.jobs.queue import check_queue, enqueue
 from tutti.jobs.states import UNFINISHED
 from tutti.serving.platform import Platform
 from tutti.store.records import JobRow, Project
@@ -43,6 +43,7 @@ async def upload(
         )
         if any(it.get("model_name") == name for it in await session.scalars(same)):
             raise Conflict(f"{name} is being uploaded already.", param="model_name", code="model_exists")
+        await check_queue(session, project_id, platform.settings.project_jobs)
         job_id = await enqueue(session, NAME, args, project_id=project_id)
     return ModelUploadSuccessResponse(
         data=ModelUpload(

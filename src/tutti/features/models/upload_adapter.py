@@ -16,6 +16,7 @@ from tutti.features.models.upload_place import Place, sizes
 from tutti.features.models.upload_programs import run_worker
 from tutti.jobs.errors import Failed
 from tutti.serving.gguf import BadGguf, Gguf, read_gguf
+from tutti.serving.weights import BadWeights, read_json
 
 ADAPTER_WEIGHTS = "adapter_model.safetensors"
 ADAPTER_CONFIG = "adapter_config.json"
@@ -115,8 +116,8 @@ def facts_of(base: Model, folder: Path) -> dict[str, Any]:
 
 def _read_config(path: Path) -> Mapping[str, Any]:
     try:
-        return msgspec.json.decode(path.read_bytes(), type=dict[str, Any])
-    except msgspec.MsgspecError as error:
+        return msgspec.convert(read_json(path), dict[str, Any])
+    except (BadWeights, msgspec.MsgspecError) as error:
         raise Failed(f"{ADAPTER_CONFIG} cannot be read: {error}.") from error
 
 

@@ -17,7 +17,7 @@ from tutti.jobs.errors import Failed
 from tutti.serving.describe import describe_path
 from tutti.serving.sources.base import PullFailed
 from tutti.serving.sources.hub import SHARD
-from tutti.serving.weights import is_data
+from tutti.serving.weights import BadWeights, is_data, read_json
 
 _IN_VLLM = """
 import sys
@@ -74,7 +74,8 @@ def _parts(folder: Path) -> list[Path]:
 
 
 async def _check_gguf(files: Sequence[Path], place: Place) -> None:
-    if header_of(files[0]).text("general.type") == "adapter":
+    header = await asyncio.to_thread(header_of, files[0])
+    if header.text("general.type") == "adapter":
         raise Failed("This is an adapter: upload it with model_type adapter and its base_model.")
     await run_worker("convert", files[0], log=place.log, prefix="The model cannot be served")
 
@@ -83,8 +84,8 @@ async def _check_architecture(place: Place, python: str) -> None:
     """vLLM itself is asked, which takes it some seconds."""
     prefix = "The model cannot be served"
     try:
-        config = msgspec.json.decode((place.files / "config.json").read_bytes(), type=_Config)
-    except msgspec.MsgspecError as error:
+        config = msgspec.convert(read_json(place.files / "config.json"), _Config)
+    except (BadWeights, msgspec.MsgspecError) as error:
         raise Failed(f"config.json cannot be read: {error}.") from error
     await run(python, "-c", _IN_VLLM, *config.architectures, log=place.log, prefix=prefix)
 

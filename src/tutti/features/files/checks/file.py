@@ -7,10 +7,17 @@ import msgspec
 
 from tutti.features.files.checks.batch import check_batch
 from tutti.features.files.checks.messages import Facts
-from tutti.features.files.checks.report import MAX_ERRORS, LineError, Report
+from tutti.features.files.checks.report import (
+    LONGEST_MESSAGE,
+    LONGEST_PARAM,
+    MAX_ERRORS,
+    MAX_FIELDS,
+    LineError,
+    Report,
+)
 from tutti.features.files.checks.training import check_training
 from tutti.features.files.checks.unique import Seen
-from tutti.features.files.checks.wrong import Json, Wrong, kind
+from tutti.features.files.checks.wrong import Json, Wrong, kind, shorter
 
 _BATCH = ("batch-api", "batch")
 _TYPES: Mapping[str, tuple[str, ...]] = {
@@ -91,7 +98,8 @@ class Check:
             self._report.tokens["*"] = self._report.tokens.get("*", 0) + row.tokens
 
     def wrong(self, number: int, message: str, param: str | None = None, code: str = "key_value") -> None:
-        self._report.errors.append(LineError(number, message, param, code))
+        named = None if param is None else shorter(param, LONGEST_PARAM)
+        self._report.errors.append(LineError(number, shorter(message, LONGEST_MESSAGE), named, code))
         self._room -= 1 if number else MAX_ERRORS
 
     def again(self, number: int, data: bytes) -> None:
@@ -108,7 +116,8 @@ class Check:
         if not (report.lines or report.errors):
             self.wrong(0, "The file has no lines: it needs at least one.", code="has_min_samples")
         report.errors.sort(key=lambda error: error.line)
-        report.facts, report.fields = sorted(self._facts), sorted(self._fields or ())
+        report.facts = sorted(self._facts)
+        report.fields = [shorter(name, LONGEST_PARAM) for name in sorted(self._fields or ())[:MAX_FIELDS]]
         return report
 
     def _training(self, _number: int, fields: Json) -> None:

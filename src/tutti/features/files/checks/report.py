@@ -5,6 +5,10 @@ from typing import Any
 import msgspec
 
 MAX_ERRORS = 50
+MAX_FIELDS = 100
+LONGEST_MESSAGE = 300
+LONGEST_PARAM = 100
+"""A report is part of a file's description, which stays small whatever is in the file."""
 
 _TRAINING = ("general", "instruction", "conversation", "preference_openai")
 _FACTS = ("tools", "parallel_tool_calls", "message_weights", "sample_weights", "reasoning", "multimodal")
@@ -21,8 +25,9 @@ class LineError(msgspec.Struct, frozen=True):
 
 class Report(msgspec.Struct):
     """`lines`: records, so without empty lines and a csv file's header; up to the last error where there are
-    MAX_ERRORS. `format`: that of training data, or batch, objects, tokens; empty: not known. `fields`: what
-    every line of an eval file has. `tokens`: by `*`, where they are the same for every model."""
+    MAX_ERRORS. `format`: that of training data, or batch, objects, tokens; empty: not known. `fields`: the
+    first MAX_FIELDS of those that every line of an eval file has. `tokens`: by `*`, where they are the same
+    for every model."""
 
     lines: int = 0
     format: str = ""

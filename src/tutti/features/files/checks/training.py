@@ -1,6 +1,7 @@
 """Lines of training data: which of the four formats they have, and whether they keep to it."""
 
 from collections.abc import Mapping, Sequence
+from itertools import islice
 
 from tutti.features.files.checks.messages import (
     Facts,
@@ -18,6 +19,7 @@ COLUMNS: Mapping[str, Sequence[str]] = {
     "preference_openai": ("input", "preferred_output", "non_preferred_output"),
 }
 EXTRA: Mapping[str, Sequence[str]] = {"conversation": ("tools",)}
+_MOST_NAMES = 5
 _SAYS = "; ".join(f"{name}: {', '.join(columns)}" for name, columns in COLUMNS.items())
 
 
@@ -41,7 +43,8 @@ def format_of(fields: Json) -> str:
     """Raises Wrong unless it has exactly one format's columns."""
     formats = [name for name, columns in COLUMNS.items() if all(column in fields for column in columns)]
     if not formats:
-        has = f"no format's columns, but {', '.join(map(shown, fields))}" if fields else "no columns"
+        names = ", ".join(map(shown, islice(fields, _MOST_NAMES)))
+        has = f"no format's columns, but {names}" if fields else "no columns"
         raise Wrong(f"The line has {has}. Formats and their columns: {_SAYS}.", code="format")
     allowed = {*COLUMNS[formats[0]], *EXTRA.get(formats[0], ())}
     for column in fields:

@@ -53,5 +53,8 @@ def kind(value: Any) -> str:
 
 def shown(value: Any) -> str:
     """Short enough for a message: files hold anything."""
-    text = str(value)
-    return text if len(text) <= 80 else f"{text[:77]}..."
+    return shorter(value if isinstance(value, str) else str(value), 80)
+
+
+def shorter(text: str, longest: int) -> str:
+    return text if len(text) <= longest else f"{text[: longest - 3]}..."
