@@ -68,10 +68,10 @@ class Shell(InteractiveShell):
     def showtraceback(
         self,
         exc_tuple: Any = None,
-        _filename: str | None = None,
+        *_: Any,
         tb_offset: int | None = None,
-        _exception_only: bool = False,
         running_compiled_code: bool = False,
+        **__: Any,
     ) -> None:
         """Once, as an error. IPython's own prints what it cannot format to stderr instead."""
         keep_reserve(False)
