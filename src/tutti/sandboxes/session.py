@@ -120,6 +120,10 @@ class Session:
                 self._stop("Nobody waits for the code any more.")
             raise
 
+    def working(self) -> Sequence[int]:
+        """The ids of its processes while they use processor time, else none."""
+        return self._box.pids() if self._watch.is_working else ()
+
     async def ended(self) -> str:
         """Waits until the session is dead, and says why."""
         return await asyncio.shield(self._ending)

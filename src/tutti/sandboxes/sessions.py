@@ -1,19 +1,18 @@
 """The sessions that clients have: whose each is, when it ends, and why it has ended."""
 
 import asyncio
-import math
-from collections import Counter
-from collections.abc import Collection, Generator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections import Counter, defaultdict
+from collections.abc import Collection, Sequence
 
 from tutti.base.clock import monotonic_s, now
 from tutti.base.errors import RateLimited, Unavailable
 from tutti.base.ids import new_secret
 from tutti.base.shares import NoRoom, Shares
+from tutti.sandboxes import weight
 from tutti.sandboxes.calls import LEAVING, Call
+from tutti.sandboxes.entry import Entry, Opening, executing
 from tutti.sandboxes.pool import Pool
-from tutti.sandboxes.session import Output, Session, SessionDied
+from tutti.sandboxes.session import Output, SessionDied
 from tutti.sandboxes.tombstones import Tombstones
 
 _SWEEP_S = 1.0
@@ -28,38 +27,6 @@ class Gone(Exception):
     """The session has ended; the text says why."""
 
 
-@dataclass
-class Entry:
-    """Times are Unix seconds."""
-
-    id: str
-    project_id: str
-    session: Session
-    started_at: float
-    expires_at: float
-    last_execute_at: float
-    used_at: float
-    """Monotonic: when an execution last began or ended."""
-    execute_count: int = 0
-    executing: int = 0
-    """Those that wait for their turn are counted too."""
-    turn: asyncio.Lock = field(default_factory=asyncio.Lock)
-    ended: str | None = None
-
-    @property
-    def is_idle(self) -> bool:
-        return self.executing == 0
-
-
-@dataclass(frozen=True, eq=False)
-class _Opening:
-    """A session that is being started."""
-
-    project_id: str
-    used_at: float = math.inf
-    is_idle: bool = False
-
-
 class Sessions:
     """Sessions last `lifetime_s` from their start, whatever is done in them. Where there is no room for one
     more, an idle one is ended. `networked`: the projects whose sessions have the network; `*`: all."""
@@ -72,7 +39,7 @@ class Sessions:
         self._lifetime_s = lifetime_s
         self._networked = networked
         self._entries: dict[str, Entry] = {}
-        self._opening: set[_Opening] = set()
+        self._opening: set[Opening] = set()
         self._tombstones = Tombstones()
         self._ending: set[asyncio.Task[None]] = set()
         self._leaving = False
@@ -96,7 +63,7 @@ class Sessions:
             raise
 
     async def _execute(self, entry: Entry, call: Call) -> tuple[Entry, Sequence[Output]]:
-        with _executing(entry):
+        with executing(entry):
             return await self._execute_in_turn(entry, call)
 
     async def _execute_in_turn(self, entry: Entry, call: Call) -> tuple[Entry, Sequence[Output]]:
@@ -148,7 +115,7 @@ class Sessions:
             raise Unavailable("This process is leaving.", code=LEAVING, retry_after_s=1)
         self._sweep()
         self._make_room(project_id, is_allowed=make_room)
-        opening = _Opening(project_id)
+        opening = Opening(project_id)
         self._opening.add(opening)
         try:
             session = await self._pool.take(
@@ -185,7 +152,7 @@ class Sessions:
         counts = Counter(it.project_id for it in self._all())
         return int(any(count < counts[project_id] for count in counts.values()))
 
-    def _all(self) -> Sequence[Entry | _Opening]:
+    def _all(self) -> Sequence[Entry | Opening]:
         return (*self._entries.values(), *self._opening)
 
     def _full(self, error: NoRoom) -> RateLimited:
@@ -235,23 +202,21 @@ class Sessions:
             await asyncio.sleep(_SWEEP_S)
             self._sweep()
             self._tombstones.forget()
+            self._weigh()
+
+    def _weigh(self) -> None:
+        working: defaultdict[str, list[Sequence[int]]] = defaultdict(list)
+        for entry in self._entries.values():
+            if pids := entry.session.working():
+                working[entry.project_id].append(pids)
+        for sandboxes in working.values():
+            weight.share(sandboxes)
 
     def _sweep(self) -> None:
         for entry in list(self._entries.values()):
             if entry.is_idle:  # else its execution finds out, and says more
                 self._check_alive(entry)
             self._check_age(entry)
-
-
-@contextmanager
-def _executing(entry: Entry) -> Generator[None]:
-    entry.executing += 1
-    entry.used_at = monotonic_s()
-    try:
-        yield
-    finally:
-        entry.executing -= 1
-        entry.used_at = monotonic_s()
 
 
 def _span(seconds: float) -> str:

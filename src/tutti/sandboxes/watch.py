@@ -32,6 +32,8 @@ class Watch:
         self._stop = stop
         self._cpu = _Cpu()
         self._cpu_before_s = 0.0
+        self.is_working = False
+        """Whether processor time was used of late."""
 
     def execution_begins(self) -> None:
         """CPU time counts from here on, also that of what goes on after the execution."""
@@ -44,7 +46,8 @@ class Watch:
     def _look(self) -> bool:
         """Whether to look again soon."""
         pids, limits = self._box.pids(), self._limits
-        if not self._cpu.count(pids):
+        self.is_working = self._cpu.count(pids)
+        if not self.is_working:
             return False  # who does nothing takes nothing
         if self._cpu.total_s - self._cpu_before_s > limits.cpu_s:
             self._stop(f"The code used more than its {limits.cpu_s:g} s of CPU time.")
