@@ -1,6 +1,7 @@
-"""The processors' time between projects: what one runs in several sessions gives way to others."""
+"""Processors and memory between projects: what one runs in several sessions gives way to others."""
 
 import asyncio
+import contextlib
 import os
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack
@@ -10,14 +11,17 @@ from tests.support.fleet import until
 from tests.support.sandboxes import environment
 
 from tutti.base.shares import Shares
-from tutti.sandboxes.base import Limits
+from tutti.sandboxes.base import MIB, Limits
 from tutti.sandboxes.bubblewrap import Bubblewrap
 from tutti.sandboxes.calls import Call
 from tutti.sandboxes.pool import Pool
-from tutti.sandboxes.sessions import Sessions
+from tutti.sandboxes.sessions import Gone, Sessions
 from tutti.sandboxes.weight import niceness
 
 LOOP = "while True: pass"
+
+
+HOLD = "held = bytearray({mib} * 1024**2); held[::4096] = b'1' * len(held[::4096])"
 
 
 @pytest_asyncio.fixture
@@ -25,7 +29,7 @@ async def sessions() -> AsyncIterator[Sessions]:
     pool = Pool(Bubblewrap(), await asyncio.to_thread(environment), Limits(), most=8, spare=0)
     async with AsyncExitStack() as stack:
         stack.push_async_callback(pool.close)
-        sessions = Sessions(pool, Shares.of(8, 8), lifetime_s=600)
+        sessions = Sessions(pool, Shares.of(8, 8), lifetime_s=600, memory_bytes=400 * MIB)
         stack.push_async_callback(sessions.close)
         yield sessions
 
@@ -47,6 +51,18 @@ async def test_what_a_project_runs_weighs_together_as_much_as_one(sessions: Sess
     for loop in loops:
         loop.cancel()
     await asyncio.wait(loops)
+
+
+async def test_who_takes_the_most_memory_loses_the_largest_session(sessions: Sessions) -> None:
+    kept, _ = await sessions.execute(Call("b", HOLD.format(mib=150)))
+    small, _ = await sessions.execute(Call("a", HOLD.format(mib=100)))
+    assert sessions.listed("a") == [small]
+    large, _ = await sessions.execute(Call("a", "1"))
+    with contextlib.suppress(Gone):  # it may be ended while it executes this, or after that
+        await sessions.execute(Call("a", HOLD.format(mib=180), large.id))
+    await until(lambda: large.ended is not None)
+    assert "400 MiB" in str(large.ended) and "interpreter_total_memory_bytes" in str(large.ended)
+    assert sessions.listed("a") == [small] and sessions.listed("b") == [kept]
 
 
 def test_each_of_many_gets_little() -> None:

@@ -120,6 +120,11 @@ class Session:
                 self._stop("Nobody waits for the code any more.")
             raise
 
+    @property
+    def own_bytes(self) -> int:
+        """Memory that it shares with nobody, as of the last look."""
+        return self._watch.own_bytes
+
     def working(self) -> Sequence[int]:
         """The ids of its processes while they use processor time, else none."""
         return self._box.pids() if self._watch.is_working else ()

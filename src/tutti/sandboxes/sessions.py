@@ -1,6 +1,7 @@
 """The sessions that clients have: whose each is, when it ends, and why it has ended."""
 
 import asyncio
+import math
 from collections import Counter, defaultdict
 from collections.abc import Collection, Sequence
 
@@ -9,6 +10,7 @@ from tutti.base.errors import RateLimited, Unavailable
 from tutti.base.ids import new_secret
 from tutti.base.shares import NoRoom, Shares
 from tutti.sandboxes import weight
+from tutti.sandboxes.base import spelled
 from tutti.sandboxes.calls import LEAVING, Call
 from tutti.sandboxes.entry import Entry, Opening, executing
 from tutti.sandboxes.pool import Pool
@@ -29,14 +31,22 @@ class Gone(Exception):
 
 class Sessions:
     """Sessions last `lifetime_s` from their start, whatever is done in them. Where there is no room for one
-    more, an idle one is ended. `networked`: the projects whose sessions have the network; `*`: all."""
+    more, an idle one is ended; where all take more than `memory_bytes`, one of the project that takes most.
+    `networked`: the projects whose sessions have the network; `*` stands for all."""
 
     def __init__(
-        self, pool: Pool, shares: Shares, *, lifetime_s: float, networked: Collection[str] = ()
+        self,
+        pool: Pool,
+        shares: Shares,
+        *,
+        lifetime_s: float,
+        memory_bytes: float = math.inf,
+        networked: Collection[str] = (),
     ) -> None:
         self._pool = pool
         self._shares = shares
         self._lifetime_s = lifetime_s
+        self._memory_bytes = memory_bytes
         self._networked = networked
         self._entries: dict[str, Entry] = {}
         self._opening: set[Opening] = set()
@@ -203,6 +213,7 @@ class Sessions:
             self._sweep()
             self._tombstones.forget()
             self._weigh()
+            self._bound_memory()
 
     def _weigh(self) -> None:
         working: defaultdict[str, list[Sequence[int]]] = defaultdict(list)
@@ -211,6 +222,21 @@ class Sessions:
                 working[entry.project_id].append(pids)
         for sandboxes in working.values():
             weight.share(sandboxes)
+
+    def _bound_memory(self) -> None:
+        taken = Counter[str]()
+        for entry in self._entries.values():
+            taken[entry.project_id] += entry.session.own_bytes
+        if taken.total() > self._memory_bytes:
+            most = taken.most_common(1)[0][0]
+            entries = [it for it in self._entries.values() if it.project_id == most]
+            largest = max(entries, key=lambda it: it.session.own_bytes)
+            self._end(
+                largest,
+                f"The session {largest.id} was ended: all sessions together used more than "
+                f"{spelled(int(self._memory_bytes))} of memory (interpreter_total_memory_bytes); your "
+                "project used the most, and of its sessions this one.",
+            )
 
     def _sweep(self) -> None:
         for entry in list(self._entries.values()):
