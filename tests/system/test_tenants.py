@@ -201,17 +201,17 @@ def swelling_file(a: Attacker) -> None:
 
 
 def one_shot_calls(a: Attacker) -> None:
-    a.many(lambda _: a.post("/v1/tci/execute", {"language": "python", "code": "1 + 1"}), 70, 2)
+    a.many(lambda _: a.post("/v1/tci/execute", {"language": "python", "code": "1 + 1"}), 66, 4)
 
 
 def busy_sessions(a: Attacker) -> None:
     def work(_: int) -> None:
         with contextlib.suppress(httpx.ReadTimeout):
             a.client.post(
-                "/v1/tci/execute", json={"language": "python", "code": "while True: pass"}, timeout=12
+                "/v1/tci/execute", json={"language": "python", "code": "while True: pass"}, timeout=8
             )
 
-    a.many(work, 16, 16)
+    a.many(work, 12, 12)
 
 
 def sockets(a: Attacker) -> None:
@@ -273,7 +273,7 @@ def small_jobs(a: Attacker) -> None:
     )
     file = upload(a.client, "batch-api", "line.jsonl", line.encode())
     body = {"input_file_id": file, "endpoint": "/v1/chat/completions"}
-    a.many(lambda _: a.post("/v1/batches", body), 1000, 4)
+    a.many(lambda _: a.post("/v1/batches", body), 300, 4)
     ended(a.victim, batch(a.victim, line.encode()))
 
 
