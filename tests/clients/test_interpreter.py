@@ -1,17 +1,24 @@
 """The code interpreter as the official clients and our own command line use it."""
 
+import fcntl
 import json
 import os
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from tests.clients.conftest import CHAT
 from tests.support.clients import node_client, python_client
+from tests.support.environment import made
 from tests.support.server import Server, running_server
+
+from tutti.base.settings import Settings
+from tutti.sandboxes.environment import environment_folder
 
 SCRIPTS = Path(__file__).parent / "scripts"
 PYTHON_SCRIPTS = {"together-1": "interpreter_v1.py", "together-2": "interpreter_stainless.py"}
@@ -57,6 +64,31 @@ def test_the_interpreter_on_node(server: Server) -> None:
     script = folder / "interpreter.mjs"
     script.write_bytes((SCRIPTS / "interpreter.mjs").read_bytes())
     assert run(server, ["node", script])[0].endswith("done\n")
+
+
+def test_the_first_call_is_tried_again_until_the_environment_is_made() -> None:
+    """By the clients themselves: they are told to, long before they would stop waiting."""
+    calls = {"together-1": "run", "together-2": "execute"}
+    code = "from together import Together as T; print(T().code_interpreter.{}(code='1', language='python'))"
+    with running_server([], load_wait_s=1) as server, ThreadPoolExecutor(2) as threads:
+        folder = environment_folder(server.data_dir)
+        folder.parent.mkdir()
+        with folder.with_name(f".{folder.name}.lock").open("ab") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)  # as if another process made it
+            said = [
+                threads.submit(run, server, [python_client(client), "-c", code.format(name)])
+                for client, name in calls.items()
+            ]
+            while server.output.count('"status":503') < 2:
+                assert server.process.poll() is None and not any(it.done() for it in said), server.output
+                time.sleep(0.05)
+            folder.symlink_to(made())
+        assert all("ses_" in it.result()[0] for it in said)
+
+
+def test_code_ends_before_the_clients_stop_waiting() -> None:
+    """After a minute, if nobody tells them otherwise; and what goes on is given two seconds more."""
+    assert Settings().interpreter_time_s + 2 < 55
 
 
 def test_our_own_command_line(server: Server, tmp_path: Path) -> None:

@@ -27,6 +27,7 @@ from tutti.sandboxes.base import Limits
 from tutti.sandboxes.pool import Pool
 from tutti.sandboxes.probe import choose
 from tutti.sandboxes.sessions import Sessions
+from tutti.serving.room import default_budget_bytes
 from tutti.store.db import Database, database_url
 
 IDLE_S = 600.0
@@ -120,6 +121,7 @@ async def _opened(settings: Settings, folder: Path) -> AsyncGenerator[Sessions]:
                 pool,
                 Shares.of(settings.interpreter_sessions, settings.interpreter_project_sessions),
                 lifetime_s=settings.interpreter_session_s,
+                memory_bytes=_total_memory_bytes(settings),
                 networked=settings.interpreter_network,
             )
             try:
@@ -139,6 +141,12 @@ def _limits(settings: Settings) -> Limits:
         time_s=settings.interpreter_time_s,
         cpu_s=settings.interpreter_cpu_s,
     )
+
+
+def _total_memory_bytes(settings: Settings) -> int:
+    """At least what one session may have. The models have the other four fifths."""
+    total = settings.interpreter_total_memory_bytes or default_budget_bytes() // 4
+    return max(total, settings.interpreter_memory_bytes)
 
 
 async def _idle(sessions: Sessions, idle_s: float) -> None:

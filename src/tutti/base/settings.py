@@ -157,6 +157,12 @@ class Settings(BaseSettings):
     interpreter_memory_bytes: int = Field(
         1024**3, ge=64 * 1024**2, description="Memory that a session may take; above it, it is ended."
     )
+    interpreter_total_memory_bytes: int = Field(
+        0,
+        ge=0,
+        description="Memory that all sessions may take; above it, one of the project with the most is ended; "
+        "0: a fifth of the machine's.",
+    )
     interpreter_processes: int = Field(64, ge=8, description="Processes and threads that a session may have.")
     interpreter_disk_bytes: int = Field(
         256 * 1024**2, ge=1024**2, description="What a session may keep in files; they are in memory too."

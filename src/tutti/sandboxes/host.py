@@ -20,8 +20,9 @@ from aiohttp import web
 
 from tutti.base.errors import CannotSandbox, NotFound, TuttiError, Unauthenticated
 from tutti.sandboxes.calls import Call, Ended, Ending, Refused, failed
+from tutti.sandboxes.entry import Entry
 from tutti.sandboxes.session import Output
-from tutti.sandboxes.sessions import Entry, Gone, Sessions, Unknown
+from tutti.sandboxes.sessions import Gone, Sessions, Unknown
 
 _ADDRESS = "127.0.0.1"
 _STOP_S = 0.1

@@ -120,6 +120,15 @@ class Session:
                 self._stop("Nobody waits for the code any more.")
             raise
 
+    @property
+    def own_bytes(self) -> int:
+        """Memory that it shares with nobody, as of the last look."""
+        return self._watch.own_bytes
+
+    def working(self) -> Sequence[int]:
+        """The ids of its processes while they use processor time, else none."""
+        return self._box.pids() if self._watch.is_working else ()
+
     async def ended(self) -> str:
         """Waits until the session is dead, and says why."""
         return await asyncio.shield(self._ending)

@@ -2,18 +2,19 @@
 
 import asyncio
 import math
-from collections import Counter
-from collections.abc import Collection, Generator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections import Counter, defaultdict
+from collections.abc import Collection, Sequence
 
 from tutti.base.clock import monotonic_s, now
 from tutti.base.errors import RateLimited, Unavailable
 from tutti.base.ids import new_secret
 from tutti.base.shares import NoRoom, Shares
+from tutti.sandboxes import weight
+from tutti.sandboxes.base import spelled
 from tutti.sandboxes.calls import LEAVING, Call
+from tutti.sandboxes.entry import Entry, Opening, executing
 from tutti.sandboxes.pool import Pool
-from tutti.sandboxes.session import Output, Session, SessionDied
+from tutti.sandboxes.session import Output, SessionDied
 from tutti.sandboxes.tombstones import Tombstones
 
 _SWEEP_S = 1.0
@@ -28,51 +29,27 @@ class Gone(Exception):
     """The session has ended; the text says why."""
 
 
-@dataclass
-class Entry:
-    """Times are Unix seconds."""
-
-    id: str
-    project_id: str
-    session: Session
-    started_at: float
-    expires_at: float
-    last_execute_at: float
-    used_at: float
-    """Monotonic: when an execution last began or ended."""
-    execute_count: int = 0
-    executing: int = 0
-    """Those that wait for their turn are counted too."""
-    turn: asyncio.Lock = field(default_factory=asyncio.Lock)
-    ended: str | None = None
-
-    @property
-    def is_idle(self) -> bool:
-        return self.executing == 0
-
-
-@dataclass(frozen=True, eq=False)
-class _Opening:
-    """A session that is being started."""
-
-    project_id: str
-    used_at: float = math.inf
-    is_idle: bool = False
-
-
 class Sessions:
     """Sessions last `lifetime_s` from their start, whatever is done in them. Where there is no room for one
-    more, an idle one is ended. `networked`: the projects whose sessions have the network; `*`: all."""
+    more, an idle one is ended; where all take more than `memory_bytes`, one of the project that takes most.
+    `networked`: the projects whose sessions have the network; `*` stands for all."""
 
     def __init__(
-        self, pool: Pool, shares: Shares, *, lifetime_s: float, networked: Collection[str] = ()
+        self,
+        pool: Pool,
+        shares: Shares,
+        *,
+        lifetime_s: float,
+        memory_bytes: float = math.inf,
+        networked: Collection[str] = (),
     ) -> None:
         self._pool = pool
         self._shares = shares
         self._lifetime_s = lifetime_s
+        self._memory_bytes = memory_bytes
         self._networked = networked
         self._entries: dict[str, Entry] = {}
-        self._opening: set[_Opening] = set()
+        self._opening: set[Opening] = set()
         self._tombstones = Tombstones()
         self._ending: set[asyncio.Task[None]] = set()
         self._leaving = False
@@ -96,7 +73,7 @@ class Sessions:
             raise
 
     async def _execute(self, entry: Entry, call: Call) -> tuple[Entry, Sequence[Output]]:
-        with _executing(entry):
+        with executing(entry):
             return await self._execute_in_turn(entry, call)
 
     async def _execute_in_turn(self, entry: Entry, call: Call) -> tuple[Entry, Sequence[Output]]:
@@ -148,7 +125,7 @@ class Sessions:
             raise Unavailable("This process is leaving.", code=LEAVING, retry_after_s=1)
         self._sweep()
         self._make_room(project_id, is_allowed=make_room)
-        opening = _Opening(project_id)
+        opening = Opening(project_id)
         self._opening.add(opening)
         try:
             session = await self._pool.take(
@@ -185,7 +162,7 @@ class Sessions:
         counts = Counter(it.project_id for it in self._all())
         return int(any(count < counts[project_id] for count in counts.values()))
 
-    def _all(self) -> Sequence[Entry | _Opening]:
+    def _all(self) -> Sequence[Entry | Opening]:
         return (*self._entries.values(), *self._opening)
 
     def _full(self, error: NoRoom) -> RateLimited:
@@ -235,23 +212,37 @@ class Sessions:
             await asyncio.sleep(_SWEEP_S)
             self._sweep()
             self._tombstones.forget()
+            self._weigh()
+            self._bound_memory()
+
+    def _weigh(self) -> None:
+        working: defaultdict[str, list[Sequence[int]]] = defaultdict(list)
+        for entry in self._entries.values():
+            if pids := entry.session.working():
+                working[entry.project_id].append(pids)
+        for sandboxes in working.values():
+            weight.share(sandboxes)
+
+    def _bound_memory(self) -> None:
+        taken = Counter[str]()
+        for entry in self._entries.values():
+            taken[entry.project_id] += entry.session.own_bytes
+        if taken.total() > self._memory_bytes:
+            most = taken.most_common(1)[0][0]
+            entries = [it for it in self._entries.values() if it.project_id == most]
+            largest = max(entries, key=lambda it: it.session.own_bytes)
+            self._end(
+                largest,
+                f"The session {largest.id} was ended: all sessions together used more than "
+                f"{spelled(int(self._memory_bytes))} of memory (interpreter_total_memory_bytes); your "
+                "project used the most, and of its sessions this one.",
+            )
 
     def _sweep(self) -> None:
         for entry in list(self._entries.values()):
             if entry.is_idle:  # else its execution finds out, and says more
                 self._check_alive(entry)
             self._check_age(entry)
-
-
-@contextmanager
-def _executing(entry: Entry) -> Generator[None]:
-    entry.executing += 1
-    entry.used_at = monotonic_s()
-    try:
-        yield
-    finally:
-        entry.executing -= 1
-        entry.used_at = monotonic_s()
 
 
 def _span(seconds: float) -> str:

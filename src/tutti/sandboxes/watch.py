@@ -32,6 +32,10 @@ class Watch:
         self._stop = stop
         self._cpu = _Cpu()
         self._cpu_before_s = 0.0
+        self.is_working = False
+        """Whether processor time was used of late."""
+        self.own_bytes = 0
+        """Memory that it shares with nobody."""
 
     def execution_begins(self) -> None:
         """CPU time counts from here on, also that of what goes on after the execution."""
@@ -44,7 +48,8 @@ class Watch:
     def _look(self) -> bool:
         """Whether to look again soon."""
         pids, limits = self._box.pids(), self._limits
-        if not self._cpu.count(pids):
+        self.is_working = self._cpu.count(pids)
+        if not self.is_working:
             return False  # who does nothing takes nothing
         if self._cpu.total_s - self._cpu_before_s > limits.cpu_s:
             self._stop(f"The code used more than its {limits.cpu_s:g} s of CPU time.")
@@ -54,6 +59,7 @@ class Watch:
             self._kill(f"The session made more than {_FILES} files.")
         if pids and _sockets(pids[0]) > _SOCKETS:
             self._kill(f"The session opened more than {_SOCKETS} sockets.")
+        self.own_bytes = sum(map(_own_bytes, pids))
         used = sum(map(_rss_bytes, pids))
         if used > limits.memory_bytes:
             used = sum(map(_pss_bytes, pids))
@@ -96,6 +102,14 @@ def _rss_bytes(pid: int) -> int:
     """More than its share: pages that several processes use count for each."""
     with contextlib.suppress(OSError, IndexError, ValueError):
         return int(read(f"/proc/{pid}/statm").split()[1]) * _PAGE_BYTES
+    return 0
+
+
+def _own_bytes(pid: int) -> int:
+    """Without the pages of files and of shared memory."""
+    with contextlib.suppress(OSError, IndexError, ValueError):
+        resident, shared = map(int, read(f"/proc/{pid}/statm").split()[1:3])
+        return (resident - shared) * _PAGE_BYTES
     return 0
 
 

@@ -68,10 +68,10 @@ class Shell(InteractiveShell):
     def showtraceback(
         self,
         exc_tuple: Any = None,
-        _filename: str | None = None,
+        *_: Any,
         tb_offset: int | None = None,
-        _exception_only: bool = False,
         running_compiled_code: bool = False,
+        **__: Any,
     ) -> None:
         """Once, as an error. IPython's own prints what it cannot format to stderr instead."""
         keep_reserve(False)
@@ -95,8 +95,8 @@ class Shell(InteractiveShell):
             if issubclass(kind, SyntaxError):
                 where = traceback.extract_tb(trace, extent)
                 return self.SyntaxTB.structured_traceback(kind, error, where)
-            if hasattr(error, "_render_traceback_"):
-                return [str(line) for line in error._render_traceback_()]
+            if rendered := getattr(error, "_render_traceback_", None):
+                return [str(line) for line in rendered()]
             return self.InteractiveTB.structured_traceback(kind, error, trace, tb_offset=offset)
         except BaseException:  # also of the code's own methods; or memory or open files are all used up
             return traceback.format_exception(kind, error, _own(trace))
