@@ -199,21 +199,26 @@ async def test_a_drain_finishes_what_runs_and_leaves_nothing() -> None:
             pids = [it.pid for it in server.tree()]
             assert len(pids) >= 6
             server.process.terminate()
-            await until(lambda: no_longer_listens(client))
+            await until(lambda: says_that_it_drains(client))
+            assert not any(it.done() for it in running_ones)
             for events in await asyncio.gather(*running_ones):
                 assert whole(events, 40)
         assert server.process.wait(60) == 0
         assert not any(map(running, pids))
 
 
-async def no_longer_listens(client: httpx.AsyncClient) -> bool:
+async def says_that_it_drains(client: httpx.AsyncClient) -> bool:
+    """Also to whoever asks for anything else: the requests that run are still running."""
     try:
-        await client.get("/livez")
-    except httpx.ConnectError:
-        return True
-    except httpx.TransportError:
-        pass
-    return False
+        ready = await client.get("/readyz")
+        asked = await client.post("/v1/chat/completions", json=body(model="slow"))
+    except httpx.TransportError:  # a kept connection has just been closed
+        return False
+    if 200 in (ready.status_code, asked.status_code):  # it is about to
+        return False
+    assert (ready.status_code, ready.json()["reason"]) == (503, "This server is draining.")
+    assert (asked.status_code, asked.headers["retry-after"]) == (503, "1")
+    return (await client.get("/livez")).status_code == 200
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

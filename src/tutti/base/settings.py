@@ -200,10 +200,11 @@ class Settings(BaseSettings):
     @field_validator("cors_origins")
     @classmethod
     def _check_origins(cls, origins: list[str]) -> list[str]:
-        for origin in origins:
+        named = [origin.strip().lower() for some in origins for origin in some.split(",")]
+        for origin in named:
             if origin not in (LOOPBACK_PAGES, "*") and not _ORIGIN.fullmatch(origin):
                 raise ValueError(f"{origin[:80]} is not an origin: scheme, host and port, without a path")
-        return [origin.lower() for origin in origins]
+        return named
 
 
 def _check_port(url: str) -> None:

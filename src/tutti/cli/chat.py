@@ -30,6 +30,7 @@ _DIM, _PLAIN = "\x1b[2m", "\x1b[0m"
 
 @dataclass
 class Conversation:
+    api: Api
     model: str
     sampling: Json
     system: str | None = None
@@ -66,11 +67,11 @@ def chat(
         reasoning_effort=reasoning_effort,
     )
     with connect(context) as api:
-        conversation = Conversation(options.chosen(api, model, "chat"), sampling, system)
+        conversation = Conversation(api, options.chosen(api, model, "chat"), sampling, system)
         if sys.stdin.isatty():
             write(f"{conversation.model}. /help for help, Ctrl-D to leave.\n")
         for line in _lines():
-            _take(api, conversation, line)
+            _take(conversation, line)
 
 
 def _lines() -> Iterator[str]:
@@ -98,10 +99,10 @@ def _session(folder: Path) -> PromptSession[str]:
     )
 
 
-def _take(api: Api, conversation: Conversation, line: str) -> None:
+def _take(conversation: Conversation, line: str) -> None:
     name, _, argument = line.removeprefix("/").partition(" ")
     if not line.startswith("/"):
-        _say(api, conversation, line)
+        _say(conversation, line)
     elif name in COMMANDS:
         COMMANDS[name](conversation, argument.strip())
     else:
@@ -111,13 +112,13 @@ def _take(api: Api, conversation: Conversation, line: str) -> None:
 # --- answers ------------------------------------------------------------------------------------------------
 
 
-def _say(api: Api, conversation: Conversation, text: str) -> None:
+def _say(conversation: Conversation, text: str) -> None:
     """An answer that was stopped stays in the conversation as far as it came; one that failed, or never
     began, is left out together with what asked for it."""
     conversation.turns.append({"role": "user", "content": text})
     pieces: list[str] = []
     try:
-        _stream(api, conversation, pieces)
+        _stream(conversation, pieces)
     except KeyboardInterrupt:
         write(_PLAIN + "\n" if sys.stdout.isatty() else "\n")
     except ApiError as error:
@@ -129,10 +130,10 @@ def _say(api: Api, conversation: Conversation, text: str) -> None:
         conversation.turns.pop()
 
 
-def _stream(api: Api, conversation: Conversation, pieces: list[str]) -> None:
+def _stream(conversation: Conversation, pieces: list[str]) -> None:
     body = conversation.sampling | {"model": conversation.model, "messages": conversation.messages}
     thinking = False
-    with contextlib.closing(api.stream("chat/completions", body)) as chunks:
+    with contextlib.closing(conversation.api.stream("chat/completions", body)) as chunks:
         for chunk in chunks:
             for delta in (part(choice, "delta") for choice in parts(chunk, "choices")):
                 thinking = _show(delta, pieces, thinking)
@@ -168,7 +169,12 @@ def _system(conversation: Conversation, text: str) -> None:
 
 
 def _model(conversation: Conversation, name: str) -> None:
-    conversation.model = name or conversation.model
+    try:
+        if name:
+            options.check_model(conversation.api, name)
+            conversation.model = name
+    except ApiError as error:
+        note(str(error))
     write(f"{conversation.model}\n")
 
 

@@ -15,7 +15,7 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, help="List, descri
 
 _POLL_S = 0.5
 _UPDATE = ("timestamp", "status", "message")
-_COLUMNS = ("ID", "Name", "Organization", "Type", "Context", "License", "$/1M in", "$/1M out")
+_COLUMNS = ("ID", "Status", "Type", "Context")
 
 
 @app.command("list")
@@ -27,7 +27,7 @@ def list_(
     ] = None,
     as_json: options.AsJson = False,
 ) -> None:
-    """List the server's models."""
+    """List the server's models, and which of them are loaded or on its machine. --json has all about them."""
     with connect(context) as api:
         models = options.list_models(api, dedicated="true" if type_ == "dedicated" else None)
     shown = [model for model in models if type_ in (None, "dedicated", model.get("type"))]
@@ -128,14 +128,4 @@ def _wait(api: Api, job_id: str) -> None:
 
 
 def _row(model: Json) -> tuple[object, ...]:
-    pricing = part(model, "pricing")
-    return (
-        model["id"],
-        model.get("display_name"),
-        model.get("organization") or model.get("owned_by"),
-        model.get("type"),
-        model.get("context_length"),
-        model.get("license"),
-        pricing.get("input"),
-        pricing.get("output"),
-    )
+    return model["id"], model.get("status"), model.get("type"), model.get("context_length")

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping
 from typing import Annotated, Any
+from urllib.parse import quote
 
 import typer
 
@@ -52,6 +53,13 @@ def list_models(api: Api, dedicated: str | None = None) -> list[Json]:
     """Of a bare array (Together) or a list object (OpenAI)."""
     answer = api.get("models", dedicated=dedicated)
     return answer if isinstance(answer, list) else parts(answer, "data")
+
+
+def check_model(api: Api, name: str) -> None:
+    """Raises ApiError for a name that the server does not know. Aliases are not listed, and not every server
+    describes a single model."""
+    if all(entry["id"] != name for entry in list_models(api)):
+        api.get_one(f"models/{quote(name, safe='')}")
 
 
 def chosen(api: Api, model: str | None, *types: str) -> str:

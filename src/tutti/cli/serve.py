@@ -2,7 +2,7 @@
 
 import inspect
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, cast
 
@@ -19,6 +19,17 @@ _HINTS = {
     "aliases": "As 'name=model'; may be given several times.",
     "memory_budget_bytes": "Such as 8G or 500M.",
 }
+_PANELS: Sequence[tuple[str, str]] = (
+    (r"host|port|workers|cors_.*", "Network"),
+    (r"models|aliases|.*_aliases|catalog|pull_on_use|hub_.*", "Models"),
+    (r"threads|vllm_.*|hang_.*|memory_.*", "Engines"),
+    (r"data_dir|database_.*|blob_.*", "Where data is kept"),
+    (r"load_wait_s|early_.*|stall_.*|drain_.*", "Waiting"),
+    (r"max_.*|.*_per_minute|socket_.*", "Limits"),
+    (r"job_.*", "Jobs"),
+    (r"interpreter_.*", "Code interpreter"),
+)
+"""By the name of the setting."""
 _UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 
 
@@ -61,8 +72,18 @@ def _parameters() -> Iterator[inspect.Parameter]:
 
 def _annotation(name: str, field: FieldInfo) -> Any:
     help_text = f"{field.description} {_HINTS.get(name, '')}".strip()
-    option = typer.Option(flag(name), *_negative(name, field), help=help_text, show_default=_default(field))
+    option = typer.Option(
+        flag(name),
+        *_negative(name, field),
+        help=help_text,
+        show_default=_default(field),
+        rich_help_panel=_panel(name),
+    )
     return Annotated[_type(name, field), option]  # pyright: ignore[reportInvalidTypeForm] # made at run time
+
+
+def _panel(name: str) -> str:
+    return next((panel for names, panel in _PANELS if re.fullmatch(names, name)), "Other")
 
 
 def _negative(name: str, field: FieldInfo) -> list[str]:

@@ -7,6 +7,14 @@ import json
 import zlib
 
 import pytest
+from tests.api.http.conftest import asking
+
+
+@pytest.fixture
+async def http(shared_url):
+    async with asking(shared_url) as session:
+        yield session
+
 
 ORIGIN = "http://localhost:3000"
 PREFLIGHT = {

@@ -22,7 +22,10 @@ async def test_together_clients_get_a_bare_array(client: httpx.AsyncClient) -> N
         "license": "mit",
         "context_length": 2048,
         "pricing": {"hourly": 0, "input": 0.5, "output": 0, "base": 0, "finetune": 0},
+        "status": "downloaded",
     }
+    assert models["test/far"]["status"] == "loaded"
+    assert {it["status"] for it in models.values()} == {"loaded", "downloaded", "available"}
     assert all(model["pricing"] for model in models.values())
 
 

@@ -19,8 +19,8 @@ from tests.support.http import answered_by
 from tutti.__main__ import main
 
 MODELS = [
-    {"id": "org/embedder", "object": "model", "type": "embedding", "pricing": {"input": 0.01}},
-    {"id": "org/talker", "object": "model", "type": "chat", "display_name": "Talker", "context_length": 4096},
+    {"id": "org/embedder", "object": "model", "type": "embedding", "status": "available"},
+    {"id": "org/talker", "object": "model", "type": "chat", "status": "loaded", "context_length": 4096},
 ]
 
 

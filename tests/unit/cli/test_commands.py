@@ -9,6 +9,8 @@ import pytest
 from aiohttp import web
 from tests.unit.cli.conftest import Scripted
 
+from tutti.serving.catalog import shipped_models
+
 
 def events(*chunks: Any) -> web.Response:
     lines = [": keep-alive\n\n", *(f"data: {json.dumps(chunk)}\n\n" for chunk in chunks), "data: [DONE]\n\n"]
@@ -146,17 +148,25 @@ async def test_lists_models(scripted: Scripted) -> None:
     ran = await scripted.run("models", "list")
     head, first, second = ran.out.splitlines()
     assert head.startswith("ID")
-    assert ("org/embedder" in first, "0.01" in first) == (True, True)
-    assert ("org/talker" in second, "Talker" in second, "4096" in second) == (True, True, True)
+    assert first.split() == ["org/embedder", "available", "embedding"]
+    assert second.split() == ["org/talker", "loaded", "chat", "4096"]
     only = await scripted.run("models", "list", "--type", "chat", "--json")
     assert json.loads(only.out) == [MODEL for MODEL in scripted.models if MODEL["type"] == "chat"]
 
 
-async def test_nothing_of_a_table_is_cut_in_a_pipe(scripted: Scripted) -> None:
-    scripted.models = [{"id": "o/" + "x" * 300, "type": "chat", "license": "[red]" + "y" * 300}]
+async def test_the_list_of_models_fits_80_columns(scripted: Scripted) -> None:
+    scripted.models = [
+        {"id": it.name, "status": "downloaded", "type": it.type, "context_length": it.context_length}
+        for it in shipped_models().values()
+    ]
     ran = await scripted.run("models", "list")
-    assert "x" * 300 in ran.out
-    assert "[red]" + "y" * 300 in ran.out
+    assert max(len(line.rstrip()) for line in ran.out.splitlines()) <= 80
+
+
+async def test_nothing_of_a_table_is_cut_in_a_pipe(scripted: Scripted) -> None:
+    scripted.models = [{"id": "o/[red]" + "x" * 300, "type": "chat"}]
+    ran = await scripted.run("models", "list")
+    assert "o/[red]" + "x" * 300 in ran.out
 
 
 async def test_retrieves_a_model_by_an_encoded_name(scripted: Scripted) -> None:
@@ -354,6 +364,14 @@ async def test_chat_answers_the_lines_of_a_pipe_and_remembers(scripted: Scripted
         {"role": "assistant", "content": "Hi!"},
         {"role": "user", "content": "Sure?"},
     ]
+
+
+async def test_chat_goes_on_with_a_model_only_if_there_is_one(scripted: Scripted) -> None:
+    scripted.answers = [error(404, "Model nope does not exist."), web.json_response({"id": "an/alias"})]
+    ran = await scripted.run("chat", stdin="/model nope\n/model org/embedder\n/model an/alias\n")
+    assert ran.out.splitlines() == ["org/talker", "org/embedder", "an/alias"]
+    assert ran.err == "tutti: Model nope does not exist (404)\n"
+    assert [path for path, _ in scripted.asked] == ["/v1/models/nope", "/v1/models/an%2Falias"]
 
 
 async def test_chat_saves_and_clears_the_conversation(scripted: Scripted) -> None:

@@ -4,10 +4,11 @@ import inspect
 
 import pytest
 import typer
+from typer.models import OptionInfo
 
 from tutti.app.environment import environment
 from tutti.base.settings import Settings
-from tutti.cli.flags import flag
+from tutti.cli.flags import flag, settings
 from tutti.cli.serve import alias, serve, size
 
 
@@ -53,3 +54,50 @@ def test_children_get_the_same_settings_by_environment(monkeypatch: pytest.Monke
     for name, value in environment(given).items():
         monkeypatch.setenv(name, value)
     assert Settings() == given
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "told"),
+    [
+        (
+            "database_url",
+            "postgresql://u:secret@db:port/x",
+            "--database-url: Value error, the port is not a number",
+        ),
+        (
+            "database_url",
+            "postgresql://u:secret@[::1/x",
+            "--database-url: Value error, it is not a valid URL",
+        ),
+        ("blob_endpoint", "http://minio:99999", "--blob-endpoint: Value error, the port is not a number"),
+        ("hub_url", "https://[x", "--hub-url: Value error, it is not a valid URL"),
+        (
+            "cors_origins",
+            ["https://a.example/path"],
+            "--cors-origins: Value error, https://a.example/path is not an",
+        ),
+    ],
+)
+def test_a_setting_that_cannot_be_read_is_told_in_a_line(
+    capsys: pytest.CaptureFixture[str], name: str, value: object, told: str
+) -> None:
+    with pytest.raises(typer.Exit):
+        settings(**{name: value})
+    said = capsys.readouterr().err
+    assert told in said and said.count("\n") == 1
+    assert "secret" not in said
+
+
+def test_origins_may_be_one_list() -> None:
+    origins = Settings(cors_origins=["https://A.example,http://b.example:8080", "*"]).cors_origins
+    assert origins == ["https://a.example", "http://b.example:8080", "*"]
+
+
+def test_the_flags_are_in_groups() -> None:
+    panels = {it.rich_help_panel for it in map(option_of, inspect.signature(serve).parameters.values())}
+    assert {"Network", "Models", "Limits", "Code interpreter"} <= panels
+    assert len(panels) < 12
+
+
+def option_of(parameter: inspect.Parameter) -> OptionInfo:
+    return parameter.annotation.__metadata__[0]

@@ -7,6 +7,8 @@ from pydantic import BaseModel, Field, RootModel
 
 from tutti.base.model import ModelType
 
+Status = Literal["loaded", "downloaded", "available"]
+
 
 class Pricing(BaseModel):
     """Dollars for a million tokens (`hourly`: for an hour)."""
@@ -30,6 +32,10 @@ class ModelInfo(BaseModel):
     context_length: int | None = None
     pricing: Pricing
     owned_by: str | None = Field(None, description="For OpenAI's clients only.")
+    status: Status = Field(
+        description="`loaded`: it answers at once; `downloaded`: it is on this machine and has to be loaded; "
+        "`available`: it has to be downloaded too.",
+    )
 
 
 class ModelInfoList(RootModel[list[ModelInfo]]):

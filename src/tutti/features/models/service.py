@@ -1,12 +1,15 @@
 """What the API says about a catalogue entry."""
 
+from collections.abc import Callable
+
 import msgspec
 
 from tutti.base.errors import NotFound
 from tutti.base.model import Model
-from tutti.features.models.schemas import ModelInfo, Pricing
+from tutti.features.models.schemas import ModelInfo, Pricing, Status
 from tutti.http.context import Family
 from tutti.serving.platform import Platform
+from tutti.serving.router import of_model
 
 
 async def list_models(
@@ -22,8 +25,9 @@ async def list_models(
     def rank(model: Model) -> tuple[int, bool]:
         return preferred.get(model.name, len(preferred)), not platform.catalog.is_pulled(model)
 
+    status = await _statuses(platform)
     served = map(platform.dispatch.as_served, sorted(models, key=rank))
-    return [_info(model, model.name, family) for model in served]
+    return [_info(model, model.name, family, status(model)) for model in served]
 
 
 async def retrieve_model(platform: Platform, project_id: str, family: Family, name: str) -> ModelInfo:
@@ -31,10 +35,23 @@ async def retrieve_model(platform: Platform, project_id: str, family: Family, na
     model = await platform.catalog.find(name, project_id)
     if model is None:
         raise NotFound(f"Model {name} does not exist.", param="model", code="model_not_found")
-    return _info(platform.dispatch.as_served(model), name, family)
+    status = await _statuses(platform)
+    return _info(platform.dispatch.as_served(model), name, family, status(model))
 
 
-def _info(model: Model, name: str, family: Family) -> ModelInfo:
+async def _statuses(platform: Platform) -> Callable[[Model], Status]:
+    """Return what tells the status of each, from one look at the replicas."""
+    replicas = [it for it in await platform.dispatch.replicas() if it.state == "ready"]
+
+    def status(model: Model) -> Status:
+        if of_model(replicas, model):
+            return "loaded"
+        return "downloaded" if platform.catalog.is_pulled(model) else "available"
+
+    return status
+
+
+def _info(model: Model, name: str, family: Family, status: Status) -> ModelInfo:
     owner = model.organization or name.rpartition("/")[0]
     return ModelInfo(
         id=name,
@@ -48,4 +65,5 @@ def _info(model: Model, name: str, family: Family) -> ModelInfo:
         context_length=model.context_length or None,
         pricing=Pricing(**msgspec.structs.asdict(model.pricing)),
         owned_by=(owner or "tutti") if family == "openai" else None,
+        status=status,
     )
