@@ -9,7 +9,7 @@ serve: $(VENV)/run.stamp ## start the server on 127.0.0.1:8000 (ARGS="--port 900
 	$(BIN)/tutti serve $(ARGS)
 
 test: $(VENV)/dev.stamp clients ## the whole test suite, official clients included
-	$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest -n 4 --dist loadfile $(ARGS)
 
 test-vllm: $(VENV)/dev.stamp ## the vLLM adapter against a real vLLM on the CPU, in an environment of its own (several GB)
 	TUTTI_TEST_VLLM=1 $(BIN)/python -m pytest tests/system/test_vllm.py $(ARGS)
