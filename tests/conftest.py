@@ -9,11 +9,12 @@ import hypothesis
 import pytest
 import uvloop
 from anyio.from_thread import BlockingPortal, start_blocking_portal
+from tests.support.budget import examples
 
-pytest_plugins = [f"tests.support.{it}" for it in ("patience", "again", "slowest", "schedule")]
+pytest_plugins = [f"tests.support.{it}" for it in ("patience", "again", "slowest", "long", "schedule")]
 
 # A busy machine makes any example slow now and then; pytest's own timeout is the limit.
-hypothesis.settings.register_profile("search", deadline=None)
+hypothesis.settings.register_profile("search", deadline=None, max_examples=examples(50))
 hypothesis.settings.register_profile("same", hypothesis.settings.get_profile("search"), derandomize=True)
 hypothesis.settings.load_profile("same")
 

@@ -109,7 +109,7 @@ def _carry(source: socket.socket, target: socket.socket) -> None:
 def test_ctrl_c_at_a_progress_bar_leaves_nothing(server: Server, tmp_path: Path) -> None:
     path = tmp_path / "large.jsonl"
     with path.open("wb") as sparse:
-        sparse.truncate(256 * 1024 * 1024)
+        sparse.truncate(64 * 1024 * 1024)
 
     def files(*arguments: str, interrupt_at: str = "") -> tuple[int, str]:
         """The exit status, and what is seen at the terminal."""
@@ -126,7 +126,7 @@ def test_ctrl_c_at_a_progress_bar_leaves_nothing(server: Server, tmp_path: Path)
     assert (status, "Traceback" in seen) == (130, False)
     assert "large.jsonl" not in [it["filename"] for it in server.client.get("/v1/files").json()["data"]]
     status, seen = files(*upload)
-    assert status == 0 and "268.4/268.4 MB" in seen
+    assert status == 0 and "67.1/67.1 MB" in seen
     (id,) = set(re.findall(r"file-\w+", seen))
     content = ("retrieve-content", id, "--output", str(tmp_path / "folder" / "back.jsonl"))
     status, seen = files(*content, interrupt_at=r"Downloading back.jsonl .* [MG]B/s")

@@ -150,7 +150,7 @@ async def test_each_process_is_killed_while_requests_run() -> None:
         assert after <= {line["id"] for line in output.values()}
 
 
-@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+@pytest.mark.parametrize("kind", ["sqlite", pytest.param("postgresql", marks=pytest.mark.long)])
 async def test_workers_are_killed_in_every_phase(kind: str) -> None:
     """While one batch's file is checked, while another's requests run, and while its files are made; a third
     expires meanwhile."""

@@ -196,6 +196,7 @@ async def crashing(postgres: OwnServer, chance: random.Random) -> AsyncIterator[
         await task
 
 
+@pytest.mark.long
 async def test_whenever_the_database_crashes_every_upload_ends_whole(
     client: httpx.AsyncClient, postgres: OwnServer
 ) -> None:

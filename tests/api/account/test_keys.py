@@ -8,6 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
+from tests.support.budget import examples
 from typer.testing import CliRunner
 
 from tutti.base.settings import Settings
@@ -56,7 +57,7 @@ async def test_probes_and_descriptions_need_no_key(client: httpx.AsyncClient) ->
 
 
 @hypothesis_settings(
-    max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=examples(25), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(st.binary(max_size=200).filter(lambda value: not set(value) & set(b"\r\n")))
 async def test_no_header_breaks_the_server(client: httpx.AsyncClient, value: bytes) -> None:

@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
+from tests.support.budget import examples
 from tests.support.fleet import until
 from tests.support.http import serve
 
@@ -230,7 +231,7 @@ async def run(script: Script, leave_after: int | None) -> list[dict]:
     return sent
 
 
-@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(100), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(steps=STEPS, leave_after=st.one_of(st.none(), st.integers(0, 6)))
 def test_whatever_happens_the_answer_is_well_formed_and_the_generator_closed(steps, leave_after):
     script = Script(steps)
