@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from tests.support.clients import PYTHON_CLIENTS, check_errors, environment, program, run
+from tests.support.patience import limit
 from tests.support.server import Server, running_server
 from tests.support.terminal import at_terminal
 
@@ -39,7 +40,9 @@ def server() -> Iterator[Server]:
 @pytest.mark.parametrize("client", SCRIPTS)
 def test_every_operation_on_files(client: str, server: Server) -> None:
     chosen = ["-", "-", "-", "check_"] if client in PYTHON_CLIENTS else []
-    done = check_errors(run([*program(client, SCRIPTS[client]), *chosen], server, client, timeout_s=200))
+    done = check_errors(
+        run([*program(client, SCRIPTS[client]), *chosen], server, client, timeout_s=limit(200))
+    )
     errors = [f"{name}: {error}" for name, error in done.items() if error]
     assert done and not errors, "\n".join(errors)
 
@@ -50,7 +53,7 @@ def test_our_command_line(server: Server, tmp_path: Path) -> None:
     path.write_bytes(data)
 
     def files(*arguments: str, status: int = 0) -> str:
-        return run([*TUTTI, *arguments], server, status=status, cwd=tmp_path, timeout_s=200)
+        return run([*TUTTI, *arguments], server, status=status, cwd=tmp_path, timeout_s=limit(200))
 
     assert files("check", str(path)) == "OK Checks passed\n"
     file = json.loads(files("upload", str(path), "--json"))

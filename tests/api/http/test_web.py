@@ -7,6 +7,7 @@ import json
 import zlib
 
 import pytest
+from tests.support.patience import limit
 
 ORIGIN = "http://localhost:3000"
 PREFLIGHT = {
@@ -22,7 +23,7 @@ async def raw(http, sent: bytes) -> bytes:
     """All that the server says until it closes."""
     reader, writer = await asyncio.open_connection(http._base_url.host, http._base_url.port)
     writer.write(sent)
-    answer = await asyncio.wait_for(reader.read(), 60)
+    answer = await asyncio.wait_for(reader.read(), limit(60))
     writer.close()
     return answer
 
