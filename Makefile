@@ -2,6 +2,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# Where Python may not keep what it compiled, each of the hundreds of processes of a test run compiles all anew.
+export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: serve test test-long test-vllm docs check format bench clients lock clean
 
