@@ -4,7 +4,6 @@ import asyncio
 import json
 
 import httpx
-import pytest
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
@@ -17,12 +16,6 @@ from tutti.http.keys import create_key, server_secret
 from tutti.store.db import Database
 
 PATHS = ["/v1/models", "/v1/whoami", "/v3/whoami", "/v1/projects", "/v1/billing/usage", "/v1/nothing"]
-
-
-@pytest.fixture
-def kind() -> str:
-    """The unit tests have seen both databases."""
-    return "sqlite"
 
 
 def bearer(secret: str) -> dict[str, str]:
