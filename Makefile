@@ -2,14 +2,19 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# Where Python may not keep what it compiled, each of the hundreds of processes of a test run compiles all anew.
+export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: serve test test-vllm docs check format bench clients lock clean
+.PHONY: serve test test-long test-vllm docs check format bench clients lock clean
 
 serve: $(VENV)/run.stamp ## start the server on 127.0.0.1:8000 (ARGS="--port 9000 ..." to change it)
 	$(BIN)/tutti serve $(ARGS)
 
 test: $(VENV)/dev.stamp clients ## the whole test suite, official clients included
-	$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest -n 4 --dist loadfile $(ARGS)
+
+test-long: $(VENV)/dev.stamp clients ## make test with soaks, storms of faults and big files, and many more examples to draw (an hour)
+	TUTTI_TEST_LONG=1 $(BIN)/python -m pytest -n 2 --dist loadfile --timeout 3600 $(ARGS)
 
 test-vllm: $(VENV)/dev.stamp ## the vLLM adapter against a real vLLM on the CPU, in an environment of its own (several GB)
 	TUTTI_TEST_VLLM=1 $(BIN)/python -m pytest tests/system/test_vllm.py $(ARGS)

@@ -2,7 +2,7 @@ from collections.abc import Iterator
 
 import msgspec
 import pytest
-from tests.support.server import Server, running_server
+from tests.support.server import ECHO, Server, running_server
 
 from tutti.serving.catalog import shipped_models
 
@@ -18,4 +18,12 @@ def seed_server() -> Iterator[Server]:
     brief = msgspec.structs.replace(shipped_models()[CHAT], options={"default_max_tokens": 150})
     aliases = {"togethercomputer/m2-bert-*": EMBEDDING, "Salesforce/Llama-Rank-*": RERANK, "*": CHAT}
     with running_server([brief, EMBEDDING, RERANK], aliases=aliases) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def seed_echo() -> Iterator[Server]:
+    """The same for samples that show the client and the API, not what a model makes of them."""
+    echo = msgspec.structs.replace(ECHO, capabilities=frozenset({"tools", "json", "reasoning"}))
+    with running_server([echo], aliases={"*": echo.name}) as server:
         yield server

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from tests.support.clients import check_errors, program, run
+from tests.support.patience import limit
 from tests.support.server import Server, running_server
 
 from tutti.base.model import Model
@@ -48,14 +49,14 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
 @pytest.mark.parametrize("client", SCRIPTS)
 def test_every_audio_operation(client: str, served: Served) -> None:
     argv = [*program(client, SCRIPTS[client]), "test/speech", "test/whisper", "-", "check_", served.file]
-    done = check_errors(run(argv, served.server, client, timeout_s=200))
+    done = check_errors(run(argv, served.server, client, timeout_s=limit(200)))
     assert len(done) >= 5
     assert not any(done.values()), "\n".join(f"{name}: {error}" for name, error in done.items())
 
 
 def test_the_command_line(served: Served, tmp_path: Path) -> None:
     def tutti(*args: str) -> str:
-        return run([sys.executable, "-m", "tutti", "audio", *args], served.server, timeout_s=200)
+        return run([sys.executable, "-m", "tutti", "audio", *args], served.server, timeout_s=limit(200))
 
     said = tmp_path / "said.wav"
     tutti("speech", "Hello there.", "--voice", "heart", "-o", str(said))

@@ -11,6 +11,7 @@ from subprocess import PIPE, Popen
 
 import pytest
 from tests.support.clients import environment, program, python_client, run
+from tests.support.patience import limit
 from tests.support.server import Server, running_server
 
 SCRIPTS = {
@@ -77,7 +78,7 @@ def test_batches_on_node(server: Server, data: Path, slow: Path) -> None:
 
 
 def wait(server: Server, id: str, status: str) -> None:
-    give_up_at = time.monotonic() + 100
+    give_up_at = time.monotonic() + limit(100)
     while server.client.get(f"/v1/batches/{id}").json()["status"] != status:
         assert time.monotonic() < give_up_at
         time.sleep(0.05)
@@ -126,7 +127,7 @@ def interrupted(server: Server, argv: Sequence[str | Path]) -> str:
         id = process.stderr.readline().split()[-1]
         assert process.stderr.readline() in ("tutti: VALIDATING\n", "tutti: IN_PROGRESS\n")
         process.send_signal(signal.SIGINT)
-        said = process.communicate(timeout=200)[1]
+        said = process.communicate(timeout=limit(200))[1]
         assert f"it goes on without you: `tutti batches retrieve {id}`" in said
         assert process.returncode == 130
     return id

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from tests.support.clients import program, python_client, run
+from tests.support.patience import limit
 from tests.support.server import Server, running_server
 
 ROWS = [
@@ -48,7 +49,7 @@ def uploaded(server: Server, data: Path) -> str:
 
 
 def wait(server: Server, id: str) -> None:
-    give_up_at = time.monotonic() + 100
+    give_up_at = time.monotonic() + limit(100)
     while (status := server.client.get(f"/v1/evaluation/{id}").json()["status"]) != "completed":
         assert status in ("pending", "queued", "running") and time.monotonic() < give_up_at
         time.sleep(0.05)

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from tests.support.clients import PYTHON_CLIENTS, check_errors, environment, program, run
+from tests.support.patience import limit
 from tests.support.server import Server, running_server
 from tests.support.terminal import at_terminal
 
@@ -39,7 +40,9 @@ def server() -> Iterator[Server]:
 @pytest.mark.parametrize("client", SCRIPTS)
 def test_every_operation_on_files(client: str, server: Server) -> None:
     chosen = ["-", "-", "-", "check_"] if client in PYTHON_CLIENTS else []
-    done = check_errors(run([*program(client, SCRIPTS[client]), *chosen], server, client, timeout_s=200))
+    done = check_errors(
+        run([*program(client, SCRIPTS[client]), *chosen], server, client, timeout_s=limit(200))
+    )
     errors = [f"{name}: {error}" for name, error in done.items() if error]
     assert done and not errors, "\n".join(errors)
 
@@ -50,7 +53,7 @@ def test_our_command_line(server: Server, tmp_path: Path) -> None:
     path.write_bytes(data)
 
     def files(*arguments: str, status: int = 0) -> str:
-        return run([*TUTTI, *arguments], server, status=status, cwd=tmp_path, timeout_s=200)
+        return run([*TUTTI, *arguments], server, status=status, cwd=tmp_path, timeout_s=limit(200))
 
     assert files("check", str(path)) == "OK Checks passed\n"
     file = json.loads(files("upload", str(path), "--json"))
@@ -109,7 +112,7 @@ def _carry(source: socket.socket, target: socket.socket) -> None:
 def test_ctrl_c_at_a_progress_bar_leaves_nothing(server: Server, tmp_path: Path) -> None:
     path = tmp_path / "large.jsonl"
     with path.open("wb") as sparse:
-        sparse.truncate(256 * 1024 * 1024)
+        sparse.truncate(64 * 1024 * 1024)
 
     def files(*arguments: str, interrupt_at: str = "") -> tuple[int, str]:
         """The exit status, and what is seen at the terminal."""
@@ -126,7 +129,7 @@ def test_ctrl_c_at_a_progress_bar_leaves_nothing(server: Server, tmp_path: Path)
     assert (status, "Traceback" in seen) == (130, False)
     assert "large.jsonl" not in [it["filename"] for it in server.client.get("/v1/files").json()["data"]]
     status, seen = files(*upload)
-    assert status == 0 and "268.4/268.4 MB" in seen
+    assert status == 0 and "67.1/67.1 MB" in seen
     (id,) = set(re.findall(r"file-\w+", seen))
     content = ("retrieve-content", id, "--output", str(tmp_path / "folder" / "back.jsonl"))
     status, seen = files(*content, interrupt_at=r"Downloading back.jsonl .* [MG]B/s")

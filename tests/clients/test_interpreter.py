@@ -15,6 +15,7 @@ import pytest
 from tests.clients.conftest import CHAT
 from tests.support.clients import node_client, python_client
 from tests.support.environment import made
+from tests.support.patience import limit
 from tests.support.server import Server, running_server
 
 from tutti.base.settings import Settings
@@ -46,7 +47,7 @@ def run(server: Server, argv: Sequence[str | Path], status: int = 0) -> tuple[st
         "TOGETHER_API_KEY": "any",
         "TOGETHER_DISABLE_VERSION_CHECK": "1",
     }
-    done = subprocess.run(argv, env=env, capture_output=True, text=True, timeout=280)
+    done = subprocess.run(argv, env=env, capture_output=True, text=True, timeout=limit(280))
     assert done.returncode == status, done.stdout + done.stderr + server.output[-3000:]
     return done.stdout, done.stderr
 

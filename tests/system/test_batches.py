@@ -19,6 +19,7 @@ import httpx
 import psutil
 import pytest
 from sqlalchemy import select
+from tests.support.patience import limit
 from tests.support.postgres import OwnServer, empty_database, postgres_url
 from tests.support.s3 import S3Server, s3_server
 from tests.support.server import Server, argv_of, killed_and_restarted, running_server
@@ -68,7 +69,7 @@ def batch_of(server: Server, id: str) -> dict[str, Any]:
 def until(
     server: Server, id: str, true: Callable[[dict[str, Any]], bool], within_s: float = 60
 ) -> dict[str, Any]:
-    give_up_at = time.monotonic() + within_s
+    give_up_at = time.monotonic() + limit(within_s)
     while not true(batch := batch_of(server, id)):
         assert time.monotonic() < give_up_at, (batch, server.output[-5000:])
         time.sleep(0.05)
@@ -111,7 +112,7 @@ async def recorded(settings: Settings, id: str) -> Recorded:
 
 async def job_is(settings: Settings, id: str, true: Callable[[JobRow, Batch], bool]) -> None:
     database = await Database.open(database_url(settings))
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(limit(60)):
         while True:
             async with database.read() as session:
                 if true(await session.get_one(JobRow, id), await session.get_one(Batch, id)):
@@ -150,7 +151,7 @@ async def test_each_process_is_killed_while_requests_run() -> None:
         assert after <= {line["id"] for line in output.values()}
 
 
-@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+@pytest.mark.parametrize("kind", ["sqlite", pytest.param("postgresql", marks=pytest.mark.long)])
 async def test_workers_are_killed_in_every_phase(kind: str) -> None:
     """While one batch's file is checked, while another's requests run, and while its files are made; a third
     expires meanwhile."""

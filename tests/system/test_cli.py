@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from tests.support.patience import limit
 from tests.support.server import Server, running_server
 from tests.support.terminal import Terminal, at_terminal
 
@@ -47,7 +48,7 @@ def tutti(server: Server, tmp_path: Path) -> Run:
     def run(*args: str, status: int = 0) -> str:
         argv = [sys.executable, "-m", "tutti", *args]
         done = subprocess.run(
-            argv, env=environment(server, tmp_path), capture_output=True, text=True, timeout=100
+            argv, env=environment(server, tmp_path), capture_output=True, text=True, timeout=limit(100)
         )
         assert done.returncode == status, done.stderr
         return done.stdout if status == 0 else done.stderr
@@ -86,7 +87,7 @@ def test_models_embeddings_rerank_and_usage(tutti: Run) -> None:
     assert len(json.loads(tutti("embeddings", "hello", "--model", "test/embedding"))) == 384
     ranked = tutti("rerank", "big dog", "small cat", "big dog", "--model", "test/rerank").splitlines()
     assert ranked[1].split() == ["1.0000", "1", "big", "dog"]
-    give_up_at = time.monotonic() + 60
+    give_up_at = time.monotonic() + limit(60)
     while not {"embeddings", "rerank"} <= operations(tutti):  # rows are written in batches
         assert time.monotonic() < give_up_at
     assert "test/embedding" in tutti("usage")
@@ -113,7 +114,7 @@ def test_ctrl_c_stops_a_stream_with_status_130(server: Server, tmp_path: Path) -
         assert process.stdout is not None
         assert process.stdout.read(1)
         process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=60)
+        out, err = process.communicate(timeout=limit(60))
     assert process.returncode == 130
     assert b"Traceback" not in out + err
 

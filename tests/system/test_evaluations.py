@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import select
+from tests.support.patience import limit
 from tests.support.postgres import empty_database, postgres_url
 from tests.support.server import ECHO, Server, argv_of, killed_and_restarted, running_server
 from tests.support.weights import SMOLLM2
@@ -43,7 +44,7 @@ def create(server: Server, type_: str, model: str, rows: Sequence[Any], **parame
 
 
 def ended(server: Server, id: str, within_s: float = 60.0) -> dict[str, Any]:
-    give_up_at = time.monotonic() + within_s
+    give_up_at = time.monotonic() + limit(within_s)
     while True:
         found = server.client.get(f"/v1/evaluation/{id}").json()
         if found["status"] not in ("pending", "queued", "running"):
@@ -67,7 +68,7 @@ async def chunks(settings: Settings, id: str) -> dict[int, Any]:
 
 
 async def more_chunks(settings: Settings, id: str, before: Mapping[int, Any]) -> dict[int, Any]:
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(limit(60)):
         while len(found := await chunks(settings, id)) <= len(before):
             await asyncio.sleep(0.02)
     assert found.items() >= before.items()

@@ -16,6 +16,7 @@ import httpx
 import psutil
 import pytest
 from tests.support.fleet import until
+from tests.support.patience import limit
 from tests.support.processes import gone, running
 from tests.support.server import ECHO, Server, argv_of, running_server, started
 
@@ -49,7 +50,9 @@ async def stream(client: httpx.AsyncClient, text: str, model: str = "echo") -> l
 async def many(server: Server) -> AsyncIterator[httpx.AsyncClient]:
     headers = {"authorization": "Bearer any"}
     limits = httpx.Limits(max_connections=None)
-    async with httpx.AsyncClient(base_url=server.url, headers=headers, timeout=30, limits=limits) as client:
+    async with httpx.AsyncClient(
+        base_url=server.url, headers=headers, timeout=limit(30), limits=limits
+    ) as client:
         yield client
 
 
@@ -72,7 +75,7 @@ async def count_outcomes(
 
 async def busy(server: Server, count: int) -> None:
     """Returns when the engines work on so many requests, as they say themselves."""
-    async with httpx.AsyncClient(timeout=60) as client:
+    async with httpx.AsyncClient(timeout=limit(60)) as client:
 
         async def working() -> int:
             told = [argv_of(psutil.Process(pid)) for pid in server.engines()]
@@ -90,7 +93,7 @@ def refused(data_dir: Path, **settings: Any) -> str:
     """What a server says that cannot start."""
     data_dir.mkdir(exist_ok=True)
     with started(data_dir, **settings) as process:
-        assert process.wait(60) == 1
+        assert process.wait(limit(60)) == 1
     return (data_dir / "output").read_text()
 
 
@@ -169,7 +172,7 @@ async def test_it_starts_again_after_the_controller_was_killed() -> None:
 
 
 def _served(server: Server) -> None:
-    end = time.monotonic() + 60
+    end = time.monotonic() + limit(60)
     while time.monotonic() < end:
         try:
             if chat(server).status_code == 200:
@@ -203,7 +206,7 @@ async def test_a_drain_finishes_what_runs_and_leaves_nothing() -> None:
             assert not any(it.done() for it in running_ones)
             for events in await asyncio.gather(*running_ones):
                 assert whole(events, 40)
-        assert server.process.wait(60) == 0
+        assert server.process.wait(limit(60)) == 0
         assert not any(map(running, pids))
 
 
@@ -293,7 +296,7 @@ def test_a_port_that_another_program_has_is_told(tmp_path: Path) -> None:
 
 def test_a_data_directory_has_one_server(tmp_path: Path) -> None:
     with started(tmp_path) as first:
-        end = time.monotonic() + 60
+        end = time.monotonic() + limit(60)
         while not (tmp_path / "url").exists():
             assert time.monotonic() < end
             time.sleep(0.02)

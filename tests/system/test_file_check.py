@@ -16,6 +16,7 @@ import msgspec
 import psutil
 import pytest
 from tests.support.engines import Running, running
+from tests.support.patience import limit
 from tests.support.processes import gone
 from tests.support.server import Server, argv_of, running_server
 from tests.support.weights import QWEN, SMOLLM2, pulled
@@ -76,7 +77,7 @@ def upload(server: Server, data: bytes, purpose: str = "fine-tune", name: str = 
 
 
 def until(server: Server, file_id: str, *statuses: str, within_s: float = 60) -> Json:
-    give_up_at = time.monotonic() + within_s
+    give_up_at = time.monotonic() + limit(within_s)
     while True:
         file = server.client.get(f"/v1/files/{file_id}").json()
         if file["processing_status"] in statuses:
@@ -119,7 +120,7 @@ def test_other_purposes_have_their_own_checks(server: Server) -> None:
 
 def test_a_check_whose_worker_is_killed_is_done_by_another_and_nothing_is_left_over(server: Server) -> None:
     file_id = upload(server, lines(*CHATS * 100))
-    give_up_at = time.monotonic() + 60
+    give_up_at = time.monotonic() + limit(60)
     while not (counting := children(server, "tutti.workers.tokens")):
         assert time.monotonic() < give_up_at
         time.sleep(0.01)

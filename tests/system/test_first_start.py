@@ -11,6 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 from tests.support.hub import Fault, Hub, sha256
+from tests.support.patience import limit
 from tests.support.processes import gone
 from tests.support.terminal import Terminal, at_terminal
 from tests.support.weights import noise
@@ -76,7 +77,9 @@ def test_the_banner_names_the_url_and_the_key_and_three_lines_to_try(screen: Ter
 def test_the_line_for_curl_works_as_it_is_printed(screen: Terminal) -> None:
     line = re.search(r"^ *(curl .*)$", screen.written.replace("\r", ""), re.MULTILINE)
     assert line is not None
-    answer = subprocess.run(["bash", "-c", f"{line[1]} -sf"], capture_output=True, text=True, timeout=60)
+    answer = subprocess.run(
+        ["bash", "-c", f"{line[1]} -sf"], capture_output=True, text=True, timeout=limit(60)
+    )
     assert answer.returncode == 0, answer.stderr
     assert '"chat.completion"' in answer.stdout
 

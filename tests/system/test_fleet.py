@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from sqlalchemy import select, update
 from tests.support.fleet import Stack, ask, echo, say, stack, until
+from tests.support.patience import limit
 from tests.support.postgres import empty_database, postgres_url
 from tests.support.processes import gone
 
@@ -169,7 +170,7 @@ async def test_a_hung_engine_is_replaced(tmp_path: Path, way: str) -> None:
         if way == "stopped":
             os.kill(pid, signal.SIGSTOP)
         with pytest.raises(Unavailable):
-            await asyncio.wait_for(hanging, 60)
+            await asyncio.wait_for(hanging, limit(60))
         assert await say(it, model, "back") == "back"
         assert it.pids(model) != {pid}
 

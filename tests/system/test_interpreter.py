@@ -17,6 +17,7 @@ import pytest
 from tests.support import environment
 from tests.support.fleet import until
 from tests.support.interpreter import Json, done, execute, failure, host, sessions, stdout
+from tests.support.patience import limit
 from tests.support.processes import gone, running
 from tests.support.server import Server, running_server
 
@@ -80,14 +81,14 @@ async def test_sessions_outlive_the_api_workers(server: Server) -> None:
     for pid in workers:
         os.kill(pid, signal.SIGKILL)
     await gone(workers)
-    with httpx.Client(base_url=server.url, headers=server.client.headers, timeout=30) as client:
+    with httpx.Client(base_url=server.url, headers=server.client.headers, timeout=limit(30)) as client:
         answer = await asyncio.to_thread(tried, client, id)
     assert answer["data"]["outputs"] == [{"type": "stdout", "data": "42\n"}]
 
 
 def tried(client: httpx.Client, id: str) -> Json:
     """As the official clients do it: a connection that breaks is tried again."""
-    give_up_at = time.monotonic() + 60
+    give_up_at = time.monotonic() + limit(60)
     while True:
         try:
             return execute(client, "print(x + 1)", id)
@@ -163,7 +164,7 @@ async def test_what_keeps_the_interpreter_from_working_is_said() -> None:
 
 def told(server: Server, code: str, text: str, should_retry: str) -> httpx.Response:
     """What it answers, once it has got so far: until then it says that it is being prepared."""
-    give_up_at = time.monotonic() + 60
+    give_up_at = time.monotonic() + limit(60)
     while True:
         response = server.client.post("/v1/tci/execute", json={"language": "python", "code": "1"})
         error = response.json()["error"]
@@ -183,7 +184,7 @@ async def test_a_host_without_sessions_leaves(tmp_path: Path) -> None:
         async with database.begin() as session:
             at = now()
             session.add(Node(id="n", address="", state="ready", memory_budget_bytes=0, seen_at=at))
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(limit(60)):
             await sandboxhost.run(settings, "n", idle_s=0.5)
         assert await rows.hosts(database, 0.0) == []
     left = [it for it in psutil.Process().children(recursive=True) if it not in others]

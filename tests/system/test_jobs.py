@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 
 import psutil
 from tests.support.fleet import until
+from tests.support.patience import limit
 from tests.support.processes import gone, running
 from tests.support.server import Server, running_server, started
 
@@ -37,7 +38,7 @@ async def is_scheduled(database: Database) -> bool:
 
 
 async def ended(database: Database, id: str) -> JobRow:
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(limit(60)):
         while True:
             async with database.read() as session:
                 row = await session.get(JobRow, id)
@@ -72,5 +73,5 @@ async def test_a_job_worker_is_there_only_for_work_and_no_end_of_the_server_lose
                 assert (await ended(database, accepted)).status == "completed"
                 again = [it.pid for it in psutil.Process(process.pid).children(recursive=True)]
                 process.terminate()
-                assert process.wait(60) == 0
+                assert process.wait(limit(60)) == 0
                 await gone(again)

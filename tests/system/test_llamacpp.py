@@ -16,6 +16,7 @@ import aiohttp
 import pytest
 import pytest_asyncio
 from tests.support.engines import Running, chat, collect, completion, running, text_of
+from tests.support.patience import limit
 from tests.support.weights import QWEN, SMOLLM2, gguf, pulled
 
 from tutti.base.errors import ContextTooLong, InvalidRequest
@@ -464,7 +465,7 @@ async def test_progress_moves_with_the_tokens_and_ends_when_the_client_leaves() 
         assert before.busy == after.busy == 1
         assert before.mark != after.mark
         await batches.aclose()
-        until = time.monotonic() + 10
+        until = time.monotonic() + limit(10)
         while (await _progress(engine)).busy:
             assert time.monotonic() < until
             await asyncio.sleep(0.02)
@@ -513,7 +514,9 @@ async def test_a_file_that_is_no_model_ends_it_with_a_message(tmp_path: Path, co
         "--port",
         "1",
     ]
-    ended = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, timeout=60)
+    ended = await asyncio.to_thread(
+        subprocess.run, command, capture_output=True, text=True, timeout=limit(60)
+    )
     assert ended.returncode == 1
     assert "cannot load bad.gguf" in ended.stderr
 

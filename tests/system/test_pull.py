@@ -18,6 +18,7 @@ import msgspec
 import pytest
 from tests.support import weights
 from tests.support.hub import Fault, Hub, sha256
+from tests.support.patience import limit
 from tests.support.ports import free_port
 from typer.testing import CliRunner, Result
 
@@ -225,7 +226,7 @@ def test_two_processes_fetch_a_model_once(hub: Hub, tmp_path: Path) -> None:
     model, settings = entry(on_hub(hub, "big.txt", BIG)), settings_of(tmp_path, hub)
     children = [start_pull(model, settings) for _ in range(2)]
     for child in children:
-        _, errors = child.communicate(timeout=60)
+        _, errors = child.communicate(timeout=limit(60))
         assert child.returncode == 0, errors.decode()
     assert hub.sent("big.txt") == len(BIG)
     assert is_complete(model, settings.data_dir / "models" / folder_name(model))
@@ -425,7 +426,7 @@ def test_a_disk_that_fills_up_is_a_clear_error_and_the_room_is_given_back(hub: H
         resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, 1_000_000))
 
     child = start_pull(model, settings, preexec_fn=limit)
-    _, errors = child.communicate(timeout=60)
+    _, errors = child.communicate(timeout=limit(60))
     assert child.returncode == 1
     assert b"DiskFull: no room left for big.txt" in errors
     folder = settings.data_dir / "models" / folder_name(model)

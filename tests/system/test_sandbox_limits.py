@@ -5,6 +5,7 @@ import time
 from collections.abc import AsyncIterator
 
 import pytest
+from tests.support.patience import limit
 from tests.support.sandboxes import printed, started, text
 
 from tutti.sandboxes.session import InputFile, Session, SessionDied
@@ -64,7 +65,10 @@ async def test_memory_counts_after_the_execution_as_well(session: Session) -> No
         "  while True: kept.append(mmap.mmap(-1, 2**24)); kept[-1].write(bytes(2**24))\n"
         "threading.Thread(target=grow).start()"
     )
-    assert await asyncio.wait_for(session.ended(), 60) == "The session used more than its 256 MiB of memory."
+    assert (
+        await asyncio.wait_for(session.ended(), limit(60))
+        == "The session used more than its 256 MiB of memory."
+    )
 
 
 async def test_a_fork_bomb_stops_at_the_limit_and_the_session_goes_on(session: Session) -> None:
@@ -145,7 +149,7 @@ async def test_cpu_time_of_children_that_nobody_waits_for_counts(brief: Session)
 
 async def test_cpu_time_counts_after_the_execution_as_well(brief: Session) -> None:
     await brief.execute("import subprocess\nx = subprocess.Popen('while :; do :; done', shell=True)")
-    told = await asyncio.wait_for(brief.ended(), 60)
+    told = await asyncio.wait_for(brief.ended(), limit(60))
     assert told == "The code used more than its 1 s of CPU time. The session was ended."
 
 

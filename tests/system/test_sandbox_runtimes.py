@@ -8,6 +8,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from tests.support.patience import limit
 from tests.support.sandboxes import environment, printed, started
 
 from tutti.base.errors import CannotSandbox
@@ -57,7 +58,7 @@ async def test_shared_memory_counts(driver: Driver) -> None:
 async def test_what_a_killed_server_left_does_not_stay(driver: Driver, tmp_path: Path) -> None:
     argv = (sys.executable, "-m", "tests.system.test_sandbox_runtimes", driver.name, str(tmp_path / "pids"))
     server = await Child.start(argv, {**os.environ, "PYTHONPATH": str(Path.cwd())})
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(limit(60)):
         while not (tmp_path / "pids").exists():
             await asyncio.sleep(0.05)
     left = [psutil.Process(int(pid)) for pid in (tmp_path / "pids").read_text().split()]
@@ -67,7 +68,7 @@ async def test_what_a_killed_server_left_does_not_stay(driver: Driver, tmp_path:
     fresh = type(driver)() if isinstance(driver, Runsc) else Container(driver.name)
     async with started(fresh) as session:
         assert await printed(session, "print(1)") == "1\n"
-        _, alive = psutil.wait_procs(left, timeout=60)
+        _, alive = psutil.wait_procs(left, timeout=limit(60))
         assert not alive
 
 

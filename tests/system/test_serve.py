@@ -14,6 +14,7 @@ import asyncpg
 import httpx
 import psutil
 import pytest
+from tests.support.patience import limit
 from tests.support.postgres import drop_database, empty_database, postgres_url
 from tests.support.s3 import s3_server
 from tests.support.server import ECHO, Server, running_server
@@ -139,7 +140,7 @@ async def test_rows_are_in_postgresql_and_files_in_the_bucket(
 def test_two_workers_listen_on_the_one_port(server: Server) -> None:
     """The server is ready with the first; the second may still be on its way."""
     port = int(server.url.rpartition(":")[2])
-    give_up_at = time.monotonic() + 60
+    give_up_at = time.monotonic() + limit(60)
     while [ports_of(pid) for pid in server.workers()] != [[port], [port]]:
         assert time.monotonic() < give_up_at
         time.sleep(0.05)

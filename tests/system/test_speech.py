@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import pytest_asyncio
 from tests.support.engines import Running, running
+from tests.support.patience import limit
 from tests.support.weights import KOKORO, pulled
 
 from tutti.base.model import Model
@@ -214,7 +215,7 @@ async def test_many_at_once_all_get_their_own(hibari: Running) -> None:
 
 
 async def _idle(engine: Running) -> None:
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(limit(60)):
         while (await progress(engine))[0]:
             await asyncio.sleep(0.05)
 

@@ -16,6 +16,7 @@ import psutil
 import pytest
 import pytest_asyncio
 from tests.support.engines import Running, running
+from tests.support.patience import limit
 from tests.support.speech import SENTENCES, pause, spoken, wav, words, wrong_words
 from tests.support.weights import KOKORO, WHISPER, pulled
 
@@ -230,7 +231,7 @@ class Live:
             self.events.append((time.monotonic(), event))
 
     async def until(self, enough: Any, within_s: float = 60) -> None:
-        async with asyncio.timeout(within_s):
+        async with asyncio.timeout(limit(within_s)):
             while not enough([event for _, event in self.events]):
                 await asyncio.sleep(0.01)
 
@@ -316,7 +317,7 @@ async def test_who_sends_faster_than_it_listens_waits(whisper: Running, said: li
         late = asyncio.create_task(live.hear(said[0].samples))
         await asyncio.sleep(0.2)
         assert not late.done()
-        await asyncio.wait_for(late, 60)
+        await asyncio.wait_for(late, limit(60))
 
 
 async def test_a_session_ends_with_its_listener(whisper: Running, said: list[Said]) -> None:
@@ -331,7 +332,7 @@ async def test_a_session_ends_with_its_listener(whisper: Running, said: list[Sai
         await asyncio.sleep(0.05)
     else:
         raise AssertionError("still there")
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(limit(60)):
         while (await progress(whisper))["busy"]:
             await asyncio.sleep(0.05)
 

@@ -28,6 +28,7 @@ from tests.support.adapters import adapter
 from tests.support.engines import running
 from tests.support.hub import Fault, Hub
 from tests.support.numpy_llama import tiny, tokenizer
+from tests.support.patience import limit
 from tests.support.platform import api
 from tests.support.s3 import S3Server, s3_server
 from tests.support.server import Server, running_server
@@ -68,7 +69,7 @@ def upload(server: Server, **fields: Any) -> dict[str, Any]:
 
 
 def finished(server: Server, job_id: str, within_s: float = 60) -> dict[str, Any]:
-    give_up_at = time.monotonic() + within_s
+    give_up_at = time.monotonic() + limit(within_s)
     while True:
         job = server.client.get(f"/v1/jobs/{job_id}").json()
         if job["status"] in ("Complete", "Failed"):
@@ -164,7 +165,7 @@ def test_a_request_outlives_the_restart_for_another_adapter(server: Server) -> N
         next(lines)
         with asking(server, name["model_name"]) as another:
             events = [line for line in lines if line.startswith("data: ")]
-            assert another.communicate(timeout=60)[0] == "200\n"
+            assert another.communicate(timeout=limit(60))[0] == "200\n"
     assert events[-1] == "data: [DONE]"
     assert not any('"error"' in line for line in events)
     assert set(server.engines()) != before
@@ -197,7 +198,7 @@ def _job_worker(server: Server, but: set[int]) -> int:
 
 
 def _until(condition: Any, within_s: float = 60, pause_s: float = 0.02) -> None:
-    give_up_at = time.monotonic() + within_s
+    give_up_at = time.monotonic() + limit(within_s)
     while not condition():
         assert time.monotonic() < give_up_at
         time.sleep(pause_s)

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 
 import httpx
 import pytest
+from tests.support.patience import limit
 from tests.support.postgres import OwnServer
 from tests.support.server import Server, running_server
 from tests.support.uploads import LINES, announce, files, put, sha256, with_key
@@ -128,7 +129,7 @@ def asks_to_try_again(answer: httpx.Response) -> bool:
 async def is_whole(client: httpx.AsyncClient, file: dict[str, object], data: bytes) -> bool:
     path = f"/v1/files/{file['id']}"
     assert (await client.get(f"{path}/content")).content == data
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(limit(60)):
         while not (checked := (await client.get(path)).json())["Processed"]:
             await asyncio.sleep(0.05)
     assert checked["processing_status"] == "COMPLETED" and checked["LineCount"] == data.count(b"\n")
@@ -196,6 +197,7 @@ async def crashing(postgres: OwnServer, chance: random.Random) -> AsyncIterator[
         await task
 
 
+@pytest.mark.long
 async def test_whenever_the_database_crashes_every_upload_ends_whole(
     client: httpx.AsyncClient, postgres: OwnServer
 ) -> None:
@@ -215,7 +217,7 @@ async def test_whenever_the_database_crashes_every_upload_ends_whole(
             attempts.append(answer.status_code)
             await asyncio.sleep(0.1)
 
-    async with crashing(postgres, chance), asyncio.timeout(100):
+    async with crashing(postgres, chance), asyncio.timeout(limit(100)):
         await asyncio.gather(*(upload(*it) for it in begun))
     assert attempts, "no crash came in between"
     listed = await files(client)

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 import httpx
 import psutil
 import pytest
+from tests.support.patience import limit
 from tests.support.platform import api
 from tests.support.processes import gone
 from tests.support.s3 import s3_server
@@ -141,7 +142,7 @@ async def test_a_client_that_leaves_leaves_nothing(server: Server, client: httpx
     form = b'--b\r\ncontent-disposition: form-data; name="file"; filename="a.jsonl"\r\n\r\n'
     for method, url, head in (("PUT", location, b""), ("POST", f"{server.url}/v1/files/upload", form)):
         await leave_halfway(method, url, head)
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(limit(60)):
             while any(stored(server)):
                 await asyncio.sleep(0.05)
         assert await files(client) == []
@@ -194,7 +195,7 @@ async def test_a_worker_that_is_killed_leaves_nothing_that_is_listed(
 
 
 async def alive(client: httpx.AsyncClient) -> None:
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(limit(60)):
         while True:
             with suppress(httpx.TransportError):
                 if (await client.get("/livez")).status_code == 200:
@@ -213,7 +214,7 @@ async def test_parts_that_a_killed_worker_was_joining_can_be_joined_again(
             await client.post("/v1/files/multipart/complete", json=named)
 
     completing = asyncio.create_task(until_it_dies())
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(limit(60)):
         while not any("#" in path.name for path in stored(server)):  # it has begun to write
             await asyncio.sleep(0.005)
     os.kill(killed, signal.SIGKILL)

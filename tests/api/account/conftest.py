@@ -3,7 +3,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from tests.support.databases import database, kind, migrated
+from tests.support.databases import Kind, database, migrated
 from tests.support.http import asking
 from tests.support.platform import api
 
@@ -11,9 +11,15 @@ from tutti.base.model import Model, Pricing
 from tutti.base.settings import Settings
 from tutti.store.db import Database
 
-__all__ = ["database", "kind", "migrated"]
+__all__ = ["database", "migrated"]
 
 MODEL = Model(name="priced", type="chat", engine="echo", pricing=Pricing(input=2, output=10))
+
+
+@pytest.fixture
+def kind() -> Kind:
+    """The unit tests have seen both databases; a test whose SQL is its own asks for both."""
+    return "sqlite"
 
 
 @pytest.fixture

@@ -20,6 +20,8 @@ BROKEN = [
     ("limit", "0"), ("limit", "1001"), ("granularity", "week"), ("group_by", "model,secret"),
 ]  # fmt: skip
 
+both_databases = pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+
 
 def at(text: str) -> float:
     return datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp()
@@ -118,6 +120,7 @@ async def test_projects_are_those_of_the_callers_organisation(
     ]
 
 
+@both_databases
 async def test_projects_come_in_pages(client: httpx.AsyncClient, database: Database) -> None:
     for name in ("a", "b", "c"):
         await project_named(database, name)
@@ -203,6 +206,7 @@ async def test_usage_of_another_project_is_never_shown(
     assert body["data"] == []
 
 
+@both_databases
 async def test_windows_are_days_or_hours_in_utc(client: httpx.AsyncClient, database: Database) -> None:
     times = ["2026-03-05T00:00", "2026-03-05T23:59:59.999", "2026-03-06T00:00", "2026-03-06T00:59:59.6"]
     await add(database, *(used(created_at=at(time)) for time in times))
@@ -215,6 +219,7 @@ async def test_windows_are_days_or_hours_in_utc(client: httpx.AsyncClient, datab
     ]
 
 
+@both_databases
 async def test_a_month_has_exactly_its_days(client: httpx.AsyncClient, database: Database) -> None:
     times = ["2026-02-28T23:59:59.9", "2026-03-01T00:00", "2026-03-31T23:59:59.9", "2026-04-01T00:00"]
     await add(database, *(used(created_at=at(time)) for time in times))
@@ -237,6 +242,7 @@ async def test_a_range_may_be_given_instead_of_a_month(
     assert totals(await report(client, start=start, end=end), "requests") == [("2026-03-05", 1)]
 
 
+@both_databases
 async def test_usage_is_grouped_as_asked(client: httpx.AsyncClient, database: Database) -> None:
     await add(
         database,
@@ -262,6 +268,7 @@ async def test_usage_is_grouped_as_asked(client: httpx.AsyncClient, database: Da
     assert totals(await report(client, model="gone"), "model", "requests") == [("2026-03-05", "gone", 1)]
 
 
+@both_databases
 async def test_windows_come_in_pages(client: httpx.AsyncClient, database: Database) -> None:
     days: Sequence[str] = [f"2026-03-{day:02}" for day in (1, 2, 15, 31)]
     await add(database, *(used(created_at=at(day)) for day in days))

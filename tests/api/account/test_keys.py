@@ -4,10 +4,10 @@ import asyncio
 import json
 
 import httpx
-import pytest
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
+from tests.support.budget import examples
 from typer.testing import CliRunner
 
 from tutti.base.settings import Settings
@@ -16,12 +16,6 @@ from tutti.http.keys import create_key, server_secret
 from tutti.store.db import Database
 
 PATHS = ["/v1/models", "/v1/whoami", "/v3/whoami", "/v1/projects", "/v1/billing/usage", "/v1/nothing"]
-
-
-@pytest.fixture
-def kind() -> str:
-    """The unit tests have seen both databases."""
-    return "sqlite"
 
 
 def bearer(secret: str) -> dict[str, str]:
@@ -56,7 +50,7 @@ async def test_probes_and_descriptions_need_no_key(client: httpx.AsyncClient) ->
 
 
 @hypothesis_settings(
-    max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=examples(25), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(st.binary(max_size=200).filter(lambda value: not set(value) & set(b"\r\n")))
 async def test_no_header_breaks_the_server(client: httpx.AsyncClient, value: bytes) -> None:

@@ -19,6 +19,7 @@ from tests.api.audio.conftest import (
     talking,
 )
 from tests.support.engines import until_telling
+from tests.support.patience import limit
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
@@ -209,10 +210,10 @@ async def test_a_silent_client_is_dropped(hasty_url):
 async def test_a_client_that_reads_nothing_is_dropped(hasty_url):
     """What it does not read fills the buffers on the way, some megabytes."""
     deaf = {"additional_headers": AUTHORIZED, "max_queue": 1, "ping_interval": None, "close_timeout": 0.1}
-    connection = await connect(hasty_url.replace("http", "ws") + asking(), **deaf, open_timeout=60)
+    connection = await connect(hasty_url.replace("http", "ws") + asking(), **deaf, open_timeout=limit(60))
     text = json.dumps({"type": "input_text_buffer.append", "text": "word " * 380 + "end.\n"})
     with pytest.raises(ConnectionClosed):
-        async with asyncio.timeout(90):
+        async with asyncio.timeout(limit(90)):
             while True:
                 await connection.send(text)
                 await asyncio.sleep(0.1)

@@ -10,6 +10,7 @@ import pytest
 from aiohttp import web
 from tests.api.audio.conftest import LISTENER
 from tests.support.http import answered_by
+from tests.support.patience import limit
 from tests.support.whole import whole
 
 
@@ -62,7 +63,7 @@ async def _batch(client: Any, lines: list[Any]) -> list[Any]:
     file = await client.post("/v1/files/upload", data=form, files={"file": ("a.jsonl", content)})
     made = {"input_file_id": file.json()["id"], "endpoint": "/v1/audio/transcriptions"}
     batch = (await client.post("/v1/batches", json=made)).json()
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(limit(60)):
         while batch["status"] not in ("COMPLETED", "FAILED"):
             await asyncio.sleep(0.1)
             batch = (await client.get(f"/v1/batches/{batch['id']}")).json()

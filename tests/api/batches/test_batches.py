@@ -12,6 +12,7 @@ import pytest
 from tests.api.batches.conftest import CHAT, CHATS, METERED, SHARING, Client, chat, client_of
 from tests.support.engines import Running, until_telling
 from tests.support.fleet import until
+from tests.support.patience import limit
 from tests.support.platform import job_worker
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -192,13 +193,13 @@ async def test_a_batch_that_waits_too_long_behind_others_expires(client: Client)
 
 
 async def _until_done(client: Client, id: str, count: int) -> None:
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(limit(60)):
         while (await client.batch(id, "/openai"))["request_counts"]["completed"] < count:
             await asyncio.sleep(0.05)
 
 
 async def _until_in_progress(client: Client, id: str) -> None:
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(limit(60)):
         while (await client.batch(id))["status"] == "VALIDATING":
             await asyncio.sleep(0.02)
 

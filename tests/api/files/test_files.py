@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 import httpx
 import pytest
 from sqlalchemy import select, update
+from tests.support.patience import limit
 from tests.support.uploads import LINES, announce, files, upload
 
 from tutti.base.clock import now
@@ -232,7 +233,7 @@ async def swept(platform: Platform) -> None:
         id = await enqueue(session, KIND, Args(), project_id="")
     worker = Worker(platform.database, [file_sweep(platform, Inside(None))], Pace())
     task = asyncio.create_task(worker.run())
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(limit(60)):
         while True:
             async with platform.database.read() as session:
                 row = await session.get(JobRow, id)
@@ -253,7 +254,7 @@ async def test_the_sweep_forgets_what_was_given_up(
     fresh = (await announce(client)).headers["x-together-file-id"]
     body = {"file_name": "a.jsonl", "file_size": 5, "num_parts": 1, "purpose": "eval"}
     begun = (await client.post("/v1/files/multipart/initiate", json=body)).json()
-    async with httpx.AsyncClient(verify=False, timeout=60) as anybody:
+    async with httpx.AsyncClient(verify=False, timeout=limit(60)) as anybody:
         await anybody.put(begun["parts"][0]["URL"], content=b"12345")
     async with database.begin() as session:
         mine = File.project_id == project

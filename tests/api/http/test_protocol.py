@@ -7,6 +7,7 @@ from typing import Any
 import uvicorn
 from fastapi import FastAPI, Response
 from tests.support.http import serve
+from tests.support.patience import limit
 from uvicorn.server import ServerState
 
 from tutti.app.protocol import Protocol
@@ -53,7 +54,7 @@ async def writes(path: str, method: str = "GET", connection: str = "close") -> l
     asked = f"{method} {path} HTTP/1.1\r\nhost: x\r\nconnection: {connection}\r\n\r\n"
     protocol.data_received(asked.encode())
     if connection == "close":
-        await asyncio.wait_for(wire.closed.wait(), 10)
+        await asyncio.wait_for(wire.closed.wait(), limit(10))
     else:
         while not wire.writes:
             await asyncio.sleep(0)

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.api.http.conftest import asking
+from tests.support.budget import examples
 from yarl import URL
 
 from tutti.base.errors import InvalidRequest
@@ -241,13 +242,13 @@ JSON = st.recursive(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(JSON)
 def test_every_proper_json_value_passes_the_check(value):
     check(json.dumps(value).encode())
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(st.binary(max_size=64))
 def test_the_check_only_ever_raises_invalid_request(body):
     try:

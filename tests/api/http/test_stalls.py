@@ -13,6 +13,7 @@ import pytest
 import uvicorn
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
+from tests.support.patience import limit
 
 from tutti.app.api import Server
 from tutti.app.sockets import OPTIONS
@@ -84,14 +85,14 @@ async def test_a_request_that_stops_on_its_way_is_ended(connect, app):
 async def _stop(connect, app, sent, told):
     reader, writer = await connect()
     writer.write(sent)
-    answer = await asyncio.wait_for(reader.read(), 60)
+    answer = await asyncio.wait_for(reader.read(), limit(60))
     if told is None:
         assert answer == b""
     else:
         assert answer.startswith(b"HTTP/1.1 408 ")
         assert told in json.loads(answer.partition(b"\r\n\r\n")[2])["error"]["message"]
     if told == "body":
-        await asyncio.wait_for(app.left.wait(), 60)
+        await asyncio.wait_for(app.left.wait(), limit(60))
     writer.close()
 
 
@@ -100,7 +101,7 @@ async def test_an_empty_line_does_not_keep_a_connection(connect):
     writer.write(POST + b"\r\n" + b"x" * 20)
     await reader.readuntil(b"\r\n\r\n20")
     writer.write(b"\r\n")
-    assert (await asyncio.wait_for(reader.read(), 60)).startswith(b"HTTP/1.1 408 ")
+    assert (await asyncio.wait_for(reader.read(), limit(60))).startswith(b"HTTP/1.1 408 ")
     writer.close()
 
 
@@ -110,7 +111,7 @@ async def test_a_slow_body_that_moves_is_read_to_its_end(connect):
     for _ in range(20):
         await asyncio.sleep(PATIENCE_S / 8)
         writer.write(b"x")
-    assert (await asyncio.wait_for(reader.read(), 60)).endswith(b"\r\n\r\n20")
+    assert (await asyncio.wait_for(reader.read(), limit(60))).endswith(b"\r\n\r\n20")
     writer.close()
 
 
@@ -127,7 +128,7 @@ async def test_a_client_that_waits_for_us_has_not_stalled(connect, app):
     await asyncio.wait_for(asking.readuntil(b"100 Continue\r\n\r\n"), 60)
     asker.write(b"x" * size)
     for reader in (full, asking):
-        assert (await asyncio.wait_for(reader.read(), 60)).endswith(b"\r\n\r\n1000000")
+        assert (await asyncio.wait_for(reader.read(), limit(60))).endswith(b"\r\n\r\n1000000")
     for _, writer in sockets:
         writer.close()
 
@@ -152,7 +153,7 @@ asyncio.run(main())
 
 def test_a_loop_that_stands_still_is_ended_and_says_where_it_stood(tmp_path: Path, caplog):
     done = subprocess.run(
-        [sys.executable, "-c", STANDS, str(tmp_path)], stdout=subprocess.PIPE, timeout=100, check=False
+        [sys.executable, "-c", STANDS, str(tmp_path)], stdout=subprocess.PIPE, timeout=limit(100), check=False
     )
     assert (done.returncode, done.stdout) == (1, b"it still moved\n")
     tell_of_ended(tmp_path)

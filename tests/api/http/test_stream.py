@@ -14,8 +14,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
+from tests.support.budget import examples
 from tests.support.fleet import until
 from tests.support.http import serve
+from tests.support.patience import limit
 
 from tutti.base.errors import RateLimited, TuttiError, Unavailable
 from tutti.http import errors
@@ -37,7 +39,7 @@ class Script:
     async def frames(self) -> AsyncGenerator[bytes, None]:
         self.begun.set()
         try:
-            async with asyncio.timeout(60):
+            async with asyncio.timeout(limit(60)):
                 for step in self.steps:
                     if isinstance(step, bytes):
                         yield step
@@ -162,11 +164,11 @@ async def test_the_generator_is_closed_at_once_when_the_client_leaves(steps):
     async with serve(application(script, 60, 60)) as url:
         reader, writer = await asyncio.open_connection("127.0.0.1", int(url.rsplit(":", 1)[1]))
         writer.write(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
-        await asyncio.wait_for(script.begun.wait(), 20)
+        await asyncio.wait_for(script.begun.wait(), limit(20))
         await asyncio.sleep(0.1)  # until it is held up
         assert not script.closed.is_set()
         writer.transport.abort()
-        await asyncio.wait_for(script.closed.wait(), 20)  # all else takes longer
+        await asyncio.wait_for(script.closed.wait(), limit(20))  # all else takes longer
         await until(lambda: script.cleaned)
         del reader
 
@@ -193,9 +195,9 @@ async def test_other_work_is_cancelled_when_the_client_leaves():
     async with serve(app) as url:
         _, writer = await asyncio.open_connection("127.0.0.1", int(url.rsplit(":", 1)[1]))
         writer.write(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
-        await asyncio.wait_for(begun.wait(), 20)
+        await asyncio.wait_for(begun.wait(), limit(20))
         writer.transport.abort()
-        await asyncio.wait_for(cancelled.wait(), 20)
+        await asyncio.wait_for(cancelled.wait(), limit(20))
 
 
 STEPS = st.lists(
@@ -225,12 +227,12 @@ async def run(script: Script, leave_after: int | None) -> list[dict]:
         return {"type": "http.disconnect"}
 
     response = event_stream(script.frames(), early_headers_s=0.001, keep_alive_s=0.001)
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(limit(60)):
         await response({"type": "http"}, receive, send)
     return sent
 
 
-@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(100), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(steps=STEPS, leave_after=st.one_of(st.none(), st.integers(0, 6)))
 def test_whatever_happens_the_answer_is_well_formed_and_the_generator_closed(steps, leave_after):
     script = Script(steps)

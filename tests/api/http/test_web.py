@@ -8,6 +8,7 @@ import zlib
 
 import pytest
 from tests.api.http.conftest import asking
+from tests.support.patience import limit
 
 
 @pytest.fixture
@@ -30,7 +31,7 @@ async def raw(http, sent: bytes) -> bytes:
     """All that the server says until it closes."""
     reader, writer = await asyncio.open_connection(http._base_url.host, http._base_url.port)
     writer.write(sent)
-    answer = await asyncio.wait_for(reader.read(), 60)
+    answer = await asyncio.wait_for(reader.read(), limit(60))
     writer.close()
     return answer
 

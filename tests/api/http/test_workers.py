@@ -7,6 +7,7 @@ import httpx
 import psutil
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
+from tests.support.patience import limit
 from tests.support.server import ECHO, Server, running_server
 
 from tutti.base.model import Model
@@ -24,7 +25,7 @@ def server() -> Iterator[Server]:
 
 def wait_for_both(server: Server) -> None:
     """One worker is enough for a server to be ready."""
-    give_up_at = time.monotonic() + 60
+    give_up_at = time.monotonic() + limit(60)
     while len([pid for pid in server.workers() if _listens(pid)]) < 2:
         assert time.monotonic() < give_up_at, server.output
         time.sleep(0.05)
@@ -59,7 +60,7 @@ def test_both_workers_answer_and_the_metrics_are_those_of_both(server):
             f"{server.url}/v1/chat/completions",
             json=chat("echo"),
             headers={"authorization": "Bearer any"},
-            timeout=60,
+            timeout=limit(60),
         )
         assert response.status_code == 200
     after = metrics(server)
@@ -97,6 +98,6 @@ def test_a_stream_whose_model_is_loading_is_kept_alive(server):
 
 def test_the_documents_need_no_key(server):
     for path in ("/openapi.json", "/asyncapi.json"):
-        response = httpx.get(server.url + path, timeout=60)
+        response = httpx.get(server.url + path, timeout=limit(60))
         assert response.status_code == 200
         assert response.json()["info"]["version"]

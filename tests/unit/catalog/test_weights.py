@@ -6,6 +6,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.support import weights
+from tests.support.budget import examples
 
 from tutti.serving.gguf import BadGguf, read_gguf
 from tutti.serving.weights import BadWeights, check_weights, is_data, is_safe_name
@@ -91,7 +92,9 @@ def test_a_false_header_is_refused(tmp_path: Path, data: bytes) -> None:
         read_gguf(written(tmp_path, data))
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=examples(100), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(at=st.integers(0, 250), value=st.binary(min_size=1, max_size=9), end=st.integers(0, len(GOOD)))
 def test_a_damaged_file_is_read_or_refused_and_nothing_else(
     tmp_path: Path, at: int, value: bytes, end: int

@@ -13,6 +13,7 @@ import msgspec
 import pytest
 import pytest_asyncio
 from tests.support.engines import Running, chat, collect, completion, model, running, text_of
+from tests.support.patience import limit
 
 from tutti.base.errors import ContextTooLong, Unavailable
 from tutti.engines.base import ChatCall, Constraint, Delta, Place, Refusal, Sampling
@@ -250,7 +251,7 @@ async def test_a_client_that_leaves_ends_its_generation_at_once(echo: Running) -
     while (await progress(echo))[0] == 0:
         await asyncio.sleep(0.01)
     waiting.cancel()
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(limit(30)):
         while (await progress(echo))[0] > 0:
             await asyncio.sleep(0.01)
 
@@ -269,7 +270,7 @@ async def started(options: Mapping[str, Any], text: str, **fields: Any) -> tuple
             async for batch in ECHO.text.chat(echo.upstream, chat(text, stream=True, **fields)):
                 words += [delta.text for delta in batch if delta.text]
         except Unavailable:
-            await asyncio.wait_for(echo.process.wait(), 30)
+            await asyncio.wait_for(echo.process.wait(), limit(30))
         return words, echo.process.returncode
 
 

@@ -3,6 +3,7 @@
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.support.budget import examples
 
 from tutti.base.errors import InvalidRequest
 from tutti.features.models.upload_sources import parse_source
@@ -35,7 +36,7 @@ async def test_a_malformed_url_is_a_400_that_names_the_field(url):
     assert uploaded.value.param == "model_source"
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(st.text() | ALMOST)
 def test_whatever_is_said_to_be_a_url_raises_nothing_else(text):
     for read in (Fetcher().check, lambda url: parse_source(url, "https://hub.example", Fetcher())):

@@ -10,6 +10,7 @@ from itertools import takewhile
 from pathlib import Path
 
 import psutil
+import pytest
 from sqlalchemy import delete
 from tests.support.jobs import events, finished, put, row, until, worker_processes, working
 from tests.support.postgres import OwnServer
@@ -133,6 +134,7 @@ async def test_workers_outlive_a_database_that_goes_away() -> None:
     await database.close()
 
 
+@pytest.mark.long
 async def test_memory_stays_flat(tmp_path: Path) -> None:
     database = await Database.open(f"sqlite:///{tmp_path}/tutti.db")
     await migrate(database)

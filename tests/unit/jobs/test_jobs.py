@@ -17,6 +17,7 @@ from tests.support.jobs import (
     until,
     working,
 )
+from tests.support.patience import limit
 from tests.unit.jobs.conftest import hurry
 
 from tutti.base.clock import now
@@ -167,7 +168,7 @@ async def test_cancelling_what_has_ended_changes_nothing(database: Database) -> 
 async def test_a_cancelled_job_that_waits_for_another_attempt_ends(database: Database) -> None:
     id = await put(database, raises="transient")
     async with working(database, Pace(backoff_s=100)):
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(limit(30)):
             while (await row(database, id)).attempt != 1 or (await row(database, id)).status != "queued":
                 await asyncio.sleep(0.02)
         await take_back(database, id)
@@ -204,7 +205,7 @@ async def test_what_this_version_cannot_run_fails(database: Database) -> None:
 
 async def finished_quietly(database: Database, id: str) -> str:
     """Of jobs whose `ended` is not called or cannot tell."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(limit(30)):
         while (status := (await row(database, id)).status) in ("queued", "running"):
             await asyncio.sleep(0.02)
     return status
@@ -232,7 +233,7 @@ async def test_a_lost_lease_refuses_every_write(database: Database) -> None:
 
 async def test_a_worker_without_work_leaves(database: Database) -> None:
     id = await put(database, step_s=0.5)
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(limit(30)):
         await Worker(database, kinds(), Pace(lease_s=1)).run(idle_s=0.3)
     assert (await row(database, id)).status == "completed"
 
@@ -241,7 +242,8 @@ async def test_scheduled_maintenance_comes_again(database: Database) -> None:
     await put(database, id="every-work", project_id="", run_at=now() - 5)
     async with working(database, LONG, schedule={"work": 0.2}):
         await until(database, "every-work", "ended", 3)
-        async with asyncio.timeout(20):  # the next run may have begun, and is as fresh as this once it ends
+        # The next run may have begun, and is as fresh as this once it ends.
+        async with asyncio.timeout(limit(20)):
             while not is_fresh(await row(database, "every-work")):
                 await asyncio.sleep(0.02)
 

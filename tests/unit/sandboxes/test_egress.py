@@ -12,6 +12,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
+from tests.support.patience import limit
 
 from tutti.base.internet import Address
 from tutti.sandboxes.egress import Bounds, Egress, Refused, is_public_web, parse
@@ -81,7 +82,7 @@ async def exchange(path: Path, said: bytes) -> bytes:
     reader, writer = await asyncio.open_unix_connection(path)
     writer.write(said)
     try:
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(limit(60)):
             return await reader.read()
     finally:
         writer.close()
@@ -221,7 +222,7 @@ async def test_closing_ends_open_connections_and_removes_the_socket(tmp_path: Pa
     while not egress._open:
         await asyncio.sleep(0.01)
     await egress.close()
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(limit(30)):
         assert await reader.read() == b""
     writer.close()
     assert not path.exists()

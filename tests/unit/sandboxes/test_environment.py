@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
+from tests.support.patience import limit
 from tests.support.weights import wheel
 
 from tutti.process.child import Child
@@ -72,7 +73,7 @@ async def hanging_index() -> AsyncIterator[dict[str, str]]:
 
 
 async def until_being_made(folder: Path) -> None:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(limit(30)):
         while not folder.exists():
             await asyncio.sleep(0.02)
 

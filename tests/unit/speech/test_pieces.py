@@ -3,6 +3,7 @@
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.support.budget import examples
 
 from tutti.workers.http import Refused
 from tutti.workers.speech.pieces import MOST_CHARACTERS, pieces, pronounced
@@ -27,7 +28,7 @@ def test_a_sentence_without_end_is_cut_between_words() -> None:
     assert " ".join(found).split() == LONG.split()
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(st.text(max_size=2000))
 def test_nothing_that_is_seen_gets_lost(text: str) -> None:
     found = list(pieces(text))

@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from sqlalchemy import select, text
+from tests.support.budget import examples
 from tests.support.clock import Clock
 
 from tutti.base.address import is_loopback
@@ -252,7 +253,7 @@ async def test_the_scheme_may_be_in_any_case(database: Database) -> None:
 
 
 @hypothesis_settings(
-    max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=examples(50), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(
     st.one_of(

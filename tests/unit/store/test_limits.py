@@ -5,6 +5,7 @@ import asyncio
 import pytest
 from sqlalchemy import event, select
 from tests.support.clock import Clock
+from tests.support.patience import limit
 
 from tutti.base.errors import RateLimited
 from tutti.http.context import Caller
@@ -166,7 +167,7 @@ async def test_what_was_counted_is_flushed_in_the_background(database: Database,
     await limits.start()
     await limits.admit(caller(requests=5))
     limits.spent("key-1", 7)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(limit(10)):
         while (await rows(database)) != [("key-1", MINUTE, 1, 7)]:
             await asyncio.sleep(0.05)
     await limits.close()

@@ -81,7 +81,8 @@ def run(folder: Path, text: str, *options: str, **environment: str) -> tuple[int
     """The exit status, what was printed, and its last line."""
     (folder / "test_it.py").write_text(TIMES + text)
     (folder / "pytest.ini").write_text("[pytest]\n")
-    plugins = ("tests.support.patience", "tests.support.again", "xdist", "pytest_timeout", "no:cacheprovider")
+    ours = (f"tests.support.{it}" for it in ("patience", "again", "schedule"))
+    plugins = ("xdist", "pytest_timeout", *ours, "no:cacheprovider")
     argv = [sys.executable, "-m", "pytest", "-q", *(f"-p{it}" for it in plugins), *options]
     variables = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTHONPATH": str(REPOSITORY), **environment}
     done = subprocess.run(
@@ -125,9 +126,10 @@ def test_what_does_not_pass_the_second_time_fails_the_run(tmp_path: Path) -> Non
 
 
 def test_a_test_that_ended_its_worker_is_run_again(tmp_path: Path) -> None:
-    status, output, last = run(tmp_path, CRASH, "-n", "2")
+    status, output, last = run(tmp_path, CRASH, "-n", "2", "--dist", "loadfile")
     assert status == 0, output
     assert re.match(r"2 passed, 1 rerun in ", last), output
+    assert len(runs(tmp_path / "crash")) == 2
     assert "test_it.py::test_crash_once 0.00 s, alone" in output
 
 

@@ -3,6 +3,7 @@
 import asyncio
 
 import pytest
+from tests.support.patience import limit
 
 from tutti.workers.transcribe.inbox import Gone, Inbox
 from tutti.workers.transcribe.messages import Append, Clear, Commit
@@ -22,14 +23,14 @@ async def test_who_sends_faster_than_it_is_worked_on_waits() -> None:
     await asyncio.sleep(0.05)
     assert not late.done()
     inbox.handled(await inbox.get())
-    await asyncio.wait_for(late, 10)
+    await asyncio.wait_for(late, limit(10))
     assert await inbox.get() == Append(b"y")
 
 
 async def test_a_commit_does_not_wait() -> None:
     inbox = Inbox(1)
     await inbox.put(Append(b"xx"))
-    await asyncio.wait_for(inbox.put(Commit()), 10)
+    await asyncio.wait_for(inbox.put(Commit()), limit(10))
 
 
 async def test_clear_forgets_the_sound_that_was_sent_before_it() -> None:

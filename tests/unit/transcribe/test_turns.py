@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.support.budget import examples
 
 from tutti.workers.transcribe.turns import Limits, Turn, Turns
 from tutti.workers.transcribe.voice import FRAME
@@ -96,7 +97,7 @@ LIMITS_OF_ANY_KIND = st.builds(
 )
 
 
-@settings(max_examples=200)
+@settings(max_examples=examples(100))
 @given(LIMITS_OF_ANY_KIND, st.lists(st.tuples(st.floats(0, 1), st.integers(1, 60)), max_size=30))
 def test_turns_never_overlap_and_nothing_needed_is_forgotten(
     limits: Limits, runs: list[tuple[float, int]]
