@@ -37,7 +37,7 @@ async def minilm() -> AsyncIterator[Running]:
         yield engine
 
 
-async def vectors(engine: Running, texts: list[str]) -> np.ndarray[Any, Any]:
+async def vectors(engine: Running, texts: list[str] | list[list[int]]) -> np.ndarray[Any, Any]:
     found = await ENGINE.embedding.embed(engine.upstream, MODEL, texts)
     return np.array([np.frombuffer(vector, "<f4") for vector in found.vectors])
 
@@ -65,6 +65,24 @@ async def test_long_texts_are_cut_to_what_the_model_takes(minilm: Running) -> No
     found = await ENGINE.embedding.embed(minilm.upstream, MODEL, ["word " * 254, "word " * 5000])
     assert found.vectors[0] == found.vectors[1]
     assert found.prompt_tokens == 512
+
+
+async def test_special_tokens_in_a_text_are_text(minilm: Running) -> None:
+    for special in ("[SEP]", "[PAD]", "[CLS]", "[MASK]"):
+        found = await ENGINE.embedding.embed(minilm.upstream, MODEL, [f"a {special} b"])
+        assert found.prompt_tokens > len(["[CLS]", "a", "x", "b", "[SEP]"])
+
+
+async def test_token_ids_have_the_vector_of_their_text(minilm: Running) -> None:
+    [hello] = await vectors(minilm, ["hello"])
+    for ids in ([101, 7592, 102], [7592]):
+        [by_ids] = await vectors(minilm, [ids])
+        assert by_ids == pytest.approx(hello, abs=1e-6)
+    [long] = await vectors(minilm, [[7592] * 5000])
+    assert np.linalg.norm(long) == pytest.approx(1, abs=1e-5)
+    with pytest.raises(Refusal) as refused:
+        await vectors(minilm, [[30522]])
+    assert (refused.value.status, ENGINE.error(refused.value).param) == (400, "input")
 
 
 async def test_odd_texts_have_vectors_too(minilm: Running) -> None:

@@ -120,7 +120,8 @@ class CompletionCall(msgspec.Struct, frozen=True, kw_only=True):
     """One choice of a text completion."""
 
     model: Model
-    prompt: str
+    prompt: str | Sequence[int]
+    """A raw prompt is the client's own: control tokens in it are tokens. Or ids of the model's tokeniser."""
     stream: bool
     sampling: Sampling
     max_tokens: int | None = None
@@ -128,6 +129,8 @@ class CompletionCall(msgspec.Struct, frozen=True, kw_only=True):
     logprobs: int | None = None
     constraint: Constraint | None = None
     echo: bool = False
+    suffix: str | None = None
+    """What comes after the completion, which then fills the middle."""
 
 
 # --- answers ----------------------------------------------------------------------------------------------
@@ -138,15 +141,18 @@ class TopToken(msgspec.Struct, frozen=True, gc=False):
     text: str
     logprob: float
     id: int | None = None
+    raw: bytes | None = None
 
 
 class Token(msgspec.Struct, frozen=True, gc=False):
-    """`logprob` is None where it was not asked for or cannot be had."""
+    """`logprob` is None where it was not asked for or cannot be had. `raw`: its bytes, where they are only a
+    part of a character. The last of such tokens has the text."""
 
     text: str
     id: int | None = None
     logprob: float | None = None
     top: tuple[TopToken, ...] = ()
+    raw: bytes | None = None
 
 
 class ToolCall(msgspec.Struct, frozen=True, gc=False):
@@ -237,8 +243,11 @@ class TextDialect(Protocol):
 
 
 class EmbeddingDialect(Protocol):
-    async def embed(self, upstream: Upstream, model: Model, texts: Sequence[str]) -> Embeddings:
-        """Texts longer than the model's context are truncated by the engine."""
+    async def embed(
+        self, upstream: Upstream, model: Model, texts: Sequence[str | Sequence[int]]
+    ) -> Embeddings:
+        """Texts, or the ids of their tokens. What is longer than the model's context is truncated by the
+        engine."""
         ...
 
 

@@ -1,6 +1,7 @@
 """Answers of llama.cpp's server: /completion natively, and the small ones around it."""
 
 import re
+from codecs import getincrementaldecoder
 
 import msgspec
 
@@ -25,6 +26,7 @@ class Top(msgspec.Struct):
     id: int
     token: str
     logprob: float
+    bytes: list[int] = []
 
 
 class Probability(Top):
@@ -56,8 +58,12 @@ class Native(msgspec.Struct):
     error: ErrorBody | None = None
 
 
-class Prompt(msgspec.Struct):
+class Rendered(msgspec.Struct):
     prompt: str
+
+
+class Text(msgspec.Struct):
+    content: str
 
 
 class Piece(msgspec.Struct):
@@ -108,8 +114,12 @@ class NativeReader:
     def _tokens(self, chunk: Native) -> tuple[Token, ...]:
         """Of several tokens that make up one character only the last is told."""
         if self._top is not None:
-            return tuple(_token(entry, self._top) for entry in chunk.completion_probabilities)
+            return self.tokens_of(chunk, self._top)
         return (Token(chunk.content, chunk.tokens[0]),) if len(chunk.tokens) == 1 else ()
+
+    @staticmethod
+    def tokens_of(chunk: Native, top: int) -> tuple[Token, ...]:
+        return tuple(_token(entry, top) for entry in chunk.completion_probabilities)
 
     def _prove_json(self, chunk: Native) -> None:
         """llama.cpp only logs it when it could not compile a schema, and generates without one."""
@@ -137,17 +147,39 @@ def _decoded(payload: bytes) -> Native:
 
 
 def _token(entry: Probability, top: int) -> Token:
-    tops = tuple(TopToken(other.token, other.logprob, other.id) for other in entry.top_logprobs[:top])
+    tops = tuple(
+        TopToken(other.token, other.logprob, other.id, raw_of(other.bytes))
+        for other in entry.top_logprobs[:top]
+    )
     return Token(entry.token, entry.id, entry.logprob, tops)
 
 
+def raw_of(given: list[int]) -> bytes | None:
+    """None where the bytes are a text."""
+    try:
+        bytes(given).decode()
+    except UnicodeDecodeError:
+        return bytes(given)
+    return None
+
+
+def decoded_events(data: bytes) -> list[Native]:
+    return [_decoded(payload) for payload in EventSplitter().feed(data)]
+
+
 def prompt_tokens(pieces: Pieces) -> tuple[Token, ...]:
-    """A piece that is no text by itself (a part of a character) comes as its bytes."""
-    return tuple(Token(_text(piece.piece), piece.id) for piece in pieces.tokens)
-
-
-def _text(piece: str | list[int]) -> str:
-    return piece if isinstance(piece, str) else bytes(piece).decode(errors="replace")
+    """A piece that is no text by itself (a part of a character) comes as its bytes. The last of a character
+    has its text."""
+    reader = getincrementaldecoder("utf-8")(errors="replace")
+    tokens: list[Token] = []
+    for piece in pieces.tokens:
+        if isinstance(piece.piece, str):
+            tokens.append(Token(reader.decode(b"", final=True) + piece.piece, piece.id))
+            reader.reset()
+        else:
+            raw = bytes(piece.piece)
+            tokens.append(Token(reader.decode(raw), piece.id, raw=raw))
+    return tuple(tokens)
 
 
 def error_of(refusal: Refusal) -> TuttiError:

@@ -1,10 +1,12 @@
 """Calls as requests to llama.cpp's server, whose fields are described in its tools/server/README.md."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from tutti.base.errors import ContextTooLong, InvalidRequest
 from tutti.base.model import Model
 from tutti.engines.base import ChatCall, CompletionCall, Constraint, Sampling
+from tutti.engines.control import MEDIA
 from tutti.engines.grammar import enforceable, forced_schema
 from tutti.engines.regex import regex_grammar
 
@@ -25,7 +27,6 @@ _ANSWER_FIELDS = (
     "timings/cache_n",
     "completion_probabilities",
 )
-_MEDIA = frozenset({"image_url", "input_audio", "audio_url", "video_url"})
 
 
 def context_of(model: Model) -> int:
@@ -39,14 +40,18 @@ def is_forced(call: ChatCall) -> bool:
     return bool(call.tools) and call.tool_choice not in ("auto", "none")
 
 
-def needs_parser(call: ChatCall) -> bool:
+def needs_parser(call: ChatCall, *, mentions: bool = False) -> bool:
     """Whether llama.cpp's own reading of the answer is wanted: tools the model may call or not, the harmony
-    format, media. It knows no log-probabilities in streams with tools, and no grammar with tools: then Tutti
-    reads the calls itself."""
+    format, media. It knows no log-probabilities in streams with tools, and no grammar with tools, and takes
+    control tokens that a text mentions for real: then Tutti reads the calls itself."""
     if is_forced(call):
         return False
     is_regex = call.constraint is not None and call.constraint.kind == "regex"
-    tools = bool(call.tools) and call.tool_choice == "auto" and call.logprobs is None and not is_regex
+    tools = (
+        bool(call.tools)
+        and call.tool_choice == "auto"
+        and not (call.logprobs is not None or is_regex or mentions)
+    )
     return tools or is_harmony(call.model) or has_media(call)
 
 
@@ -56,7 +61,7 @@ def is_harmony(model: Model) -> bool:
 
 def has_media(call: ChatCall) -> bool:
     return any(
-        isinstance(part, dict) and part.get("type") in _MEDIA  # type: ignore[reportUnknownMemberType]
+        isinstance(part, dict) and part.get("type") in MEDIA  # type: ignore[reportUnknownMemberType]
         for message in call.messages
         if isinstance(message.get("content"), list)
         for part in message["content"]
@@ -100,7 +105,7 @@ def chat_body(call: ChatCall, max_tokens: int | None) -> Json:
     return body
 
 
-def native_body(call: ChatCall | CompletionCall, prompt: str, max_tokens: int | None) -> Json:
+def native_body(call: ChatCall | CompletionCall, prompt: str | Sequence[int], max_tokens: int | None) -> Json:
     """For /completion."""
     body = _generation(call, max_tokens) | {"prompt": prompt, "response_fields": _ANSWER_FIELDS}
     if call.logprobs is not None:
@@ -174,11 +179,8 @@ def _chat_constraint(constraint: Constraint) -> Json:
 
 
 def _template_kwargs(call: ChatCall) -> Json:
-    """`reasoning_effort` none turns thinking off in templates that know `enable_thinking`."""
     effort = call.reasoning_effort
-    kwargs: Json = {} if effort is None else {"reasoning_effort": effort}
-    if effort == "none":
-        kwargs = {"enable_thinking": False}
+    kwargs: Json = {} if effort in (None, "none") else {"reasoning_effort": effort}
     return kwargs | call.template_kwargs
 
 

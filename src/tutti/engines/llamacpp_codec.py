@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from tutti.base.errors import InvalidRequest, Unavailable
+from tutti.base.errors import Unavailable
 from tutti.base.model import Model
 from tutti.engines.base import (
     ChatCall,
@@ -21,26 +21,41 @@ from tutti.engines.base import (
     Embeddings,
     FinishReason,
     Scores,
-    Token,
     ToolCall,
     Upstream,
     Usage,
 )
-from tutti.engines.llamacpp_answers import Ids, NativeReader, Pieces, Prompt, prompt_tokens
+from tutti.engines.control import ESCAPE, splitter
+from tutti.engines.llamacpp_answers import NativeReader
 from tutti.engines.llamacpp_calls import (
     chat_body,
-    context_of,
     fitting,
     has_media,
     is_forced,
     is_harmony,
     native_body,
     needs_parser,
-    surely_fits,
-    template_body,
     with_adapter,
 )
-from tutti.engines.llamacpp_room import first_tokens, require_room, texts_of
+from tutti.engines.llamacpp_prompts import (
+    Chat,
+    Prompt,
+    control_words,
+    count_of,
+    embedded,
+    fitted,
+    guarded,
+    ids_of,
+    joined,
+    post,
+    rendered,
+    require_start,
+    text_of,
+    tokens_of,
+    with_suffix,
+)
+from tutti.engines.llamacpp_room import require_room, texts_of
+from tutti.engines.llamacpp_scores import Filler, scored
 from tutti.engines.openai import StreamReader
 from tutti.engines.openai_answers import (
     RerankAnswer,
@@ -59,39 +74,50 @@ _HARMONY_ANSWER = "<|channel|>final<|message|>"
 
 class Dialect:
     async def chat(self, upstream: Upstream, call: ChatCall) -> Batches:
-        await _require_room(upstream, call, texts_of(call))
-        prompt = "" if has_media(call) else await _rendered(upstream, call)
+        await require_room(partial(ids_of, upstream, parse_special=True), call, texts_of(call))
+        chat = await guarded(upstream, call)
+        if is_parsed := needs_parser(call, mentions=bool(chat.words)):
+            chat = Chat(chat.escaped(), ())
+        parts = [""] if has_media(call) else await rendered(upstream, chat)
+        prompt = await joined(upstream, parts)
         first = await _prompt_of(upstream, call, prompt)
         if call.max_tokens == 0:
             yield [await _nothing(upstream, prompt, first)]
             return
-        max_tokens = await _fitted(upstream, call, prompt)
-        if needs_parser(call):
-            batches = _parsed(upstream, call, chat_body(call, max_tokens))
+        max_tokens = await fitted(upstream, call, prompt)
+        if is_parsed:
+            batches = _parsed(upstream, call, chat_body(chat.call, max_tokens))
         else:
-            prompt, opened = _opened(call, prompt)
+            added, opened = _opened(call, parts[-1])
             first = msgspec.structs.replace(first, text=opened)
+            prompt = await joined(upstream, [*parts[:-1], parts[-1] + added]) if added else prompt
             batches = _native(upstream, call, prompt, max_tokens)
         async for batch in _answered(call, first, batches):
             yield batch
 
     async def complete(self, upstream: Upstream, call: CompletionCall) -> Batches:
         if not call.prompt:
-            await _require_start(upstream, call)
-        await _require_room(upstream, call, call.prompt)
-        first = await _prompt_of(upstream, call, call.prompt)
+            await require_start(upstream, call)
+        if isinstance(call.prompt, str):
+            await require_room(partial(ids_of, upstream, parse_special=True), call, call.prompt)
+        prompt = call.prompt if isinstance(call.prompt, str) else list(call.prompt)
+        if call.suffix is not None:
+            prompt = await with_suffix(upstream, call, prompt, call.suffix)
+        first = await _prompt_of(upstream, call, prompt)
         if call.max_tokens == 0:
-            yield [await _nothing(upstream, call.prompt, first)]
+            yield [await _nothing(upstream, prompt, first)]
             return
-        max_tokens = await _fitted(upstream, call, call.prompt)
-        batches = _native(upstream, call, call.prompt, max_tokens)
+        max_tokens = await fitted(upstream, call, prompt)
+        batches = _native(upstream, call, prompt, max_tokens)
         async for batch in _answered(call, first, batches):
             yield batch
 
-    async def embed(self, upstream: Upstream, model: Model, texts: Sequence[str]) -> Embeddings:
-        inputs = [await _cut(upstream, model, text) for text in texts]
+    async def embed(
+        self, upstream: Upstream, model: Model, texts: Sequence[str | Sequence[int]]
+    ) -> Embeddings:
+        inputs = [await embedded(upstream, model, text) for text in texts]
         body = {"input": inputs, "encoding_format": "base64"}
-        return embeddings_of(await _post(upstream, "/v1/embeddings", body))
+        return embeddings_of(await post(upstream, "/v1/embeddings", body))
 
     async def rerank(
         self,
@@ -101,8 +127,10 @@ class Dialect:
         documents: Sequence[str],
     ) -> Scores:
         """Scores as the model gives them: a cross-encoder's are logits, of any sign."""
-        body = {"query": query, "documents": list(documents)}
-        answer = decode(await _post(upstream, "/v1/rerank", body), RerankAnswer)
+        texts = [query, *documents]
+        query, *documents = map(splitter(await control_words(upstream, texts), ESCAPE), texts)
+        body = {"query": query, "documents": documents}
+        answer = decode(await post(upstream, "/v1/rerank", body), RerankAnswer)
         scores = {result.index: result.relevance_score for result in answer.results}
         counted = answer.usage.prompt_tokens or answer.usage.total_tokens
         return Scores([scores[index] for index in range(len(documents))], counted)
@@ -111,82 +139,44 @@ class Dialect:
 # --- prompts ----------------------------------------------------------------------------------------------
 
 
-async def _rendered(upstream: Upstream, call: ChatCall) -> str:
-    return decode(await _post(upstream, "/apply-template", template_body(call)), Prompt).prompt
-
-
 def _opened(call: ChatCall, prompt: str) -> tuple[str, str]:
-    """The prompt to complete, and what the answer begins with: a `<think>` that the template has opened. An
+    """What the prompt goes on with, and what the answer begins with: a `<think>` that the template opened. An
     answer that must have a form has no room for thoughts."""
     thinking = prompt.rstrip().endswith(_THINK)
     if not (is_forced(call) or call.constraint is not None):
-        return prompt, _THINK if thinking else ""
+        return "", _THINK if thinking else ""
     if is_harmony(call.model):
-        return prompt + _HARMONY_ANSWER, ""
-    return prompt + _THOUGHT if thinking else prompt, ""
+        return _HARMONY_ANSWER, ""
+    return _THOUGHT if thinking else "", ""
 
 
-async def _prompt_of(upstream: Upstream, call: Call, prompt: str) -> Delta:
-    """The beginning of the answer: with echo, the prompt. llama.cpp has no log-probabilities of it."""
+async def _prompt_of(upstream: Upstream, call: Call, prompt: Prompt) -> Delta:
+    """The beginning of the answer: with echo, the prompt."""
     if not call.echo:
         return Delta()
-    return Delta(prompt=prompt, prompt_tokens=await _tokens(upstream, prompt))
-
-
-async def _tokens(upstream: Upstream, prompt: str) -> tuple[Token, ...]:
-    body = {"content": prompt, "add_special": True, "parse_special": True, "with_pieces": True}
-    return prompt_tokens(decode(await _post(upstream, "/tokenize", body), Pieces))
-
-
-async def _ids(upstream: Upstream, text: str, *, parse_special: bool) -> list[int]:
-    body = {"content": text, "add_special": True, "parse_special": parse_special}
-    return decode(await _post(upstream, "/tokenize", body), Ids).tokens
-
-
-async def _fitted(upstream: Upstream, call: Call, prompt: str) -> int | None:
-    """max_tokens as it fits. Prompts too long by themselves are left to llama.cpp to refuse."""
-    if call.max_tokens is None or surely_fits(len(prompt.encode()), call):
-        return call.max_tokens
-    return fitting(len(await _ids(upstream, prompt, parse_special=True)), call)
-
-
-async def _require_room(upstream: Upstream, call: Call, text: str) -> None:
-    await require_room(partial(_ids, upstream, parse_special=True), call, text)
-
-
-async def _require_start(upstream: Upstream, call: CompletionCall) -> None:
-    """From an empty prompt a model goes on where its tokeniser puts a token before every text."""
-    if not await _ids(upstream, call.prompt, parse_special=True):
-        raise InvalidRequest(
-            f"`prompt` is empty, and {call.model.name} needs at least one token to go on from.",
-            param="prompt",
-        )
-
-
-async def _cut(upstream: Upstream, model: Model, text: str) -> str | list[int]:
-    """Text that is longer than the context as its first tokens and its last, which may be a special one."""
-    context = context_of(model)
-    if len(text.encode()) + 4 < context:
-        return text
-    ids = await first_tokens(partial(_ids, upstream, parse_special=False), text, context)
-    return text if len(ids) < context else [*ids[: context - 2], ids[-1]]
+    tokens = await tokens_of(upstream, prompt)
+    if call.logprobs is not None:
+        fitting(len(tokens), call)
+        tokens = await scored(upstream, call, tokens)
+    return Delta(prompt=await text_of(upstream, prompt), prompt_tokens=tokens)
 
 
 # --- generation -------------------------------------------------------------------------------------------
 
 
-async def _nothing(upstream: Upstream, prompt: str, first: Delta) -> Delta:
+async def _nothing(upstream: Upstream, prompt: Prompt, first: Delta) -> Delta:
     """max_tokens of 0: llama.cpp would generate a token all the same."""
-    counted = len(first.prompt_tokens) or len(await _ids(upstream, prompt, parse_special=True))
+    counted = len(first.prompt_tokens) or await count_of(upstream, prompt)
     return msgspec.structs.replace(first, finish_reason="length", usage=Usage(counted))
 
 
-async def _native(upstream: Upstream, call: Call, prompt: str, max_tokens: int | None) -> Batches:
+async def _native(upstream: Upstream, call: Call, prompt: Prompt, max_tokens: int | None) -> Batches:
     body = native_body(call, prompt, max_tokens)
     reader = NativeReader(call.logprobs, is_json="json_schema" in body)
+    filler = None if call.logprobs is None else Filler(upstream, call, prompt)
     async for data in _data(upstream, call, "/completion", body):
         if batch := reader.feed(data):
-            yield batch
+            yield [await filler.filled(delta) for delta in batch] if filler else batch
     reader.close()
 
 
@@ -261,7 +251,3 @@ def _joined(first: Delta, delta: Delta) -> Delta:
     return msgspec.structs.replace(
         delta, text=first.text + delta.text, prompt=first.prompt, prompt_tokens=first.prompt_tokens
     )
-
-
-async def _post(upstream: Upstream, path: str, body: Json) -> bytes:
-    return await upstream.post(path, msgspec.json.encode(body))

@@ -22,9 +22,13 @@ from tutti.engines.base import (
     Upstream,
     Usage,
 )
+from tutti.engines.control import ESCAPE, changed, is_control_like, splitter, suspicious, texts_of
 from tutti.engines.openai_answers import (
     Answer,
     RerankAnswer,
+    Tokenized,
+    ToolCallPart,
+    calls_of,
     decode,
     delta_of,
     embeddings_of,
@@ -32,6 +36,7 @@ from tutti.engines.openai_answers import (
     prompt_of,
     read_answer,
 )
+from tutti.engines.openai_calls import CallReader
 from tutti.engines.openai_errors import error_in_stream, error_of
 from tutti.engines.openai_requests import Json, Server, chat_body, completion_body
 from tutti.engines.sse import EventSplitter
@@ -47,13 +52,7 @@ class Dialect:
 
     def chat(self, upstream: Upstream, call: ChatCall) -> Batches:
         server = self.server(call.model)
-        path, body = server.prefix + "/chat/completions", chat_body(server, call)
-        batches = _deltas(upstream, path, body, server.chat_max_tokens, truncate=call.truncate)
-        if not call.echo:
-            return batches
-        if not server.vllm:
-            raise InvalidRequest("This model's engine cannot echo the prompt of a chat.", param="echo")
-        return _echoed(upstream, path, body, call, batches)
+        return _guarded(upstream, server, call) if server.tokenizes else _chat(upstream, server, call)
 
     def complete(self, upstream: Upstream, call: CompletionCall) -> Batches:
         server = self.server(call.model)
@@ -63,11 +62,18 @@ class Dialect:
             return batches
         if call.logprobs is not None and not server.vllm:
             raise InvalidRequest("This model's engine has no log-probabilities of the prompt.", param="echo")
+        if not (isinstance(call.prompt, str) or server.vllm):
+            raise InvalidRequest("This model's engine cannot echo a prompt of token ids.", param="echo")
         return _echoed(upstream, path, body, call, batches)
 
-    async def embed(self, upstream: Upstream, model: Model, texts: Sequence[str]) -> Embeddings:
+    async def embed(
+        self, upstream: Upstream, model: Model, texts: Sequence[str | Sequence[int]]
+    ) -> Embeddings:
         server = self.server(model)
-        body: Json = {"model": server.model, "input": list(texts)}
+        plain = [text for text in texts if isinstance(text, str)]
+        escape = splitter(await _control_words(upstream, server, plain), ESCAPE)
+        inputs = [escape(text) if isinstance(text, str) else text for text in texts]
+        body: Json = {"model": server.model, "input": inputs}
         if server.vllm:
             body |= {"encoding_format": "base64", "truncate_prompt_tokens": -1}
         data = await upstream.post(server.prefix + "/embeddings", msgspec.json.encode(body))
@@ -75,7 +81,9 @@ class Dialect:
 
     async def rerank(self, upstream: Upstream, model: Model, query: str, documents: Sequence[str]) -> Scores:
         server = self.server(model)
-        body: Json = {"model": server.model, "query": query, "documents": list(documents)}
+        texts = [query, *documents]
+        query, *documents = map(splitter(await _control_words(upstream, server, texts), ESCAPE), texts)
+        body: Json = {"model": server.model, "query": query, "documents": documents}
         if server.vllm:
             body["truncate_prompt_tokens"] = -1
         data = await upstream.post(server.prefix + "/rerank", msgspec.json.encode(body))
@@ -83,6 +91,40 @@ class Dialect:
         scores = {result.index: result.relevance_score for result in answer.results}
         counted = answer.usage.prompt_tokens or answer.usage.total_tokens
         return Scores([scores[index] for index in range(len(documents))], counted)
+
+
+# --- requests ---------------------------------------------------------------------------------------------
+
+
+async def _guarded(upstream: Upstream, server: Server, call: ChatCall) -> Batches:
+    """The server renders and tokenises by itself, so control tokens in texts are escaped before."""
+    words = await _control_words(upstream, server, texts_of(call))
+    async for batch in _chat(upstream, server, changed(call, splitter(words, ESCAPE)) if words else call):
+        yield batch
+
+
+async def _control_words(upstream: Upstream, server: Server, texts: Sequence[str]) -> set[str]:
+    """Return the control tokens that the texts mention: those of their tokens that look like it."""
+    if not (server.tokenizes and suspicious(texts)):
+        return set()
+    body = {
+        "model": server.model,
+        "prompt": "\n".join(texts),
+        "add_special_tokens": False,
+        "return_token_strs": True,
+    }
+    answer = decode(await upstream.post("/tokenize", msgspec.json.encode(body)), Tokenized)
+    return set(filter(is_control_like, answer.token_strs))
+
+
+def _chat(upstream: Upstream, server: Server, call: ChatCall) -> Batches:
+    path, body = server.prefix + "/chat/completions", chat_body(server, call)
+    batches = _deltas(upstream, path, body, server.chat_max_tokens, truncate=call.truncate)
+    if not call.echo:
+        return batches
+    if not server.vllm:
+        raise InvalidRequest("This model's engine cannot echo the prompt of a chat.", param="echo")
+    return _echoed(upstream, path, body, call, batches)
 
 
 # --- answers ----------------------------------------------------------------------------------------------
@@ -125,7 +167,7 @@ async def _truncated(upstream: Upstream, path: str, body: Json, limit: str) -> B
 async def _echoed(
     upstream: Upstream, path: str, body: Json, call: ChatCall | CompletionCall, batches: Batches
 ) -> Batches:
-    text = call.prompt if isinstance(call, CompletionCall) else None
+    text = call.prompt if isinstance(call, CompletionCall) and isinstance(call.prompt, str) else None
     if text is not None and call.logprobs is None:
         yield [Delta(prompt=text)]
     else:
@@ -143,11 +185,19 @@ async def _posted(upstream: Upstream, path: str, body: Json) -> Answer:
 
 
 def _whole(answer: Answer) -> Delta:
-    choice = answer.choices[0]
-    usage = answer.usage.counted() if answer.usage else None
+    choice, calls = answer.choices[0], CallReader()
+    finish = finish_of(choice) or "stop"
     return msgspec.structs.replace(
-        delta_of(choice) or Delta(), finish_reason=finish_of(choice) or "stop", usage=usage
+        delta_of(choice) or Delta(),
+        tool_calls=(*calls.read(_apart(calls_of(choice))), *calls.finish(cut_off=finish == "length")),
+        finish_reason=finish,
+        usage=answer.usage.counted() if answer.usage else None,
     )
+
+
+def _apart(parts: Sequence[ToolCallPart]) -> Sequence[ToolCallPart]:
+    """In a whole answer each is a call, whatever their indexes."""
+    return [msgspec.structs.replace(part, index=place) for place, part in enumerate(parts)]
 
 
 async def _nothing(upstream: Upstream, path: str, body: Json) -> Batches:
@@ -185,6 +235,7 @@ class StreamReader:
         self._finish: FinishReason | None = None
         self._usage: Usage | None = None
         self._ended = False
+        self._calls: CallReader | None = None
 
     def feed(self, data: bytes) -> list[Delta]:
         deltas: list[Delta] = []
@@ -202,7 +253,8 @@ class StreamReader:
         if self._finish is None:
             raise Unavailable("The model's engine ended its answer too early.", retry_after_s=1)
         self._ended = True
-        return [Delta(finish_reason=self._finish, usage=self._usage)]
+        rest = self._calls.finish(cut_off=self._finish == "length") if self._calls else ()
+        return [Delta(tool_calls=rest, finish_reason=self._finish, usage=self._usage)]
 
     def _read(self, chunk: Answer) -> Delta | None:
         _raise_error(chunk)
@@ -210,5 +262,12 @@ class StreamReader:
             self._usage = chunk.usage.counted()
         if not chunk.choices:
             return None
-        self._finish = finish_of(chunk.choices[0]) or self._finish
-        return delta_of(chunk.choices[0])
+        choice = chunk.choices[0]
+        self._finish = finish_of(choice) or self._finish
+        delta, parts = delta_of(choice), calls_of(choice)
+        return self._with_calls(delta, parts) if parts else delta
+
+    def _with_calls(self, delta: Delta | None, parts: Sequence[ToolCallPart]) -> Delta | None:
+        self._calls = self._calls or CallReader()
+        pieces = self._calls.read(parts)
+        return msgspec.structs.replace(delta or Delta(), tool_calls=pieces) if delta or pieces else None

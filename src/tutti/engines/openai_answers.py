@@ -8,12 +8,12 @@ import struct
 from base64 import b64decode
 from collections.abc import Sequence
 from itertools import zip_longest
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 
 from tutti.base.errors import Unavailable
-from tutti.engines.base import Delta, Embeddings, FinishReason, Token, ToolCall, TopToken, Usage
+from tutti.engines.base import Delta, Embeddings, FinishReason, Token, TopToken, Usage
 from tutti.engines.openai_errors import ErrorBody
 
 _T = TypeVar("_T")
@@ -40,8 +40,17 @@ class Logprobs(msgspec.Struct, gc=False):
 
 
 class Function(msgspec.Struct, gc=False):
+    """Some servers write the arguments as an object rather than as its text."""
+
     name: str | None = None
-    arguments: str | None = None
+    arguments: str | dict[str, Any] | None = None
+
+    @property
+    def written(self) -> str:
+        given = self.arguments
+        return (
+            given if isinstance(given, str) else "" if given is None else msgspec.json.encode(given).decode()
+        )
 
 
 class ToolCallPart(msgspec.Struct, gc=False):
@@ -133,6 +142,10 @@ class RerankAnswer(msgspec.Struct):
     usage: CountedPrompt = CountedPrompt()
 
 
+class Tokenized(msgspec.Struct):
+    token_strs: list[str] = []
+
+
 _FINISH: dict[str, FinishReason] = {
     "stop": "stop",
     "eos": "eos",
@@ -166,16 +179,20 @@ def _unreadable() -> Unavailable:
 
 
 def delta_of(choice: Choice) -> Delta | None:
-    """What the choice brings besides its end; None where that is nothing."""
+    """What the choice brings besides calls and its end; None where that is nothing."""
     message = choice.delta or choice.message or Message()
     text = choice.text if choice.text is not None else message.content or ""
     reasoning = message.reasoning or message.reasoning_content or ""
-    parts = message.tool_calls
-    calls = tuple(_tool_call(place, part) for place, part in enumerate(parts)) if parts else ()
     tokens = _tokens(choice, message, reasoning + text)
-    if not (text or reasoning or calls or tokens):
+    if not (text or reasoning or tokens):
         return None
-    return Delta(text=text, reasoning=reasoning, tool_calls=calls, tokens=tokens)
+    return Delta(text=text, reasoning=reasoning, tokens=tokens)
+
+
+def calls_of(choice: Choice) -> Sequence[ToolCallPart]:
+    """Return the pieces of calls that the choice brings."""
+    message = choice.delta or choice.message
+    return (message and message.tool_calls) or ()
 
 
 def finish_of(choice: Choice) -> FinishReason | None:
@@ -186,12 +203,6 @@ def finish_of(choice: Choice) -> FinishReason | None:
     if reason is None:
         raise Unavailable(f"The model's engine gave up: {choice.finish_reason}.", retry_after_s=1)
     return "eos" if reason == "stop" and choice.stop_reason is None else reason
-
-
-def _tool_call(place: int, part: ToolCallPart) -> ToolCall:
-    function = part.function or Function()
-    index = place if part.index is None else part.index
-    return ToolCall(index, part.id or "", function.name or "", function.arguments or "")
 
 
 def _tokens(choice: Choice, message: Message, text: str) -> tuple[Token, ...]:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tutti.base.errors import InvalidRequest
+from tutti.base.model import Model
 from tutti.engines.base import ChatCall, CompletionCall, Constraint, Sampling
 
 Json = dict[str, Any]
@@ -21,7 +22,8 @@ class Server:
     beyond OpenAI's. `vllm`: it knows vLLM's other fields too (token ids, templates, prompt log-probabilities,
     regular expressions). `integer_logprobs`: a chat's `logprobs` is how many, as in the Together API.
     `reads_tools`: it finds tool calls in the text of a model by itself. `forces_tools`: it makes a model call
-    a tool with arguments of the tool's schema."""
+    a tool with arguments of the tool's schema. `tokenizes`: it tells the tokens of a text (vLLM's /tokenize),
+    so that control tokens in the client's texts are found, and escaped."""
 
     model: str
     prefix: str = "/v1"
@@ -31,6 +33,7 @@ class Server:
     vllm: bool = False
     reads_tools: bool = True
     forces_tools: bool = True
+    tokenizes: bool = False
 
 
 def chat_body(server: Server, call: ChatCall) -> Json:
@@ -47,14 +50,27 @@ def chat_body(server: Server, call: ChatCall) -> Json:
     if constraint is not None:
         body |= _constraint(server, constraint)
     if call.reasoning_effort is not None:
-        body["reasoning_effort"] = call.reasoning_effort
+        body |= _reasoning(server, call.reasoning_effort)
     if call.template_kwargs and server.vllm:
         body["chat_template_kwargs"] = call.template_kwargs
     return body
 
 
+def _reasoning(server: Server, effort: str) -> Json:
+    """vLLM turns reasoning off in the template, and Together by a field of its own."""
+    if effort == "none" and server.vllm:
+        return {}
+    if effort == "none" and server.integer_logprobs:
+        return {"reasoning": {"enabled": False}}
+    return {"reasoning_effort": effort}
+
+
 def completion_body(server: Server, call: CompletionCall) -> Json:
     body = _body(server, call) | {"prompt": call.prompt}
+    if call.suffix is not None:
+        if server.vllm:
+            raise no_suffix(call.model)
+        body["suffix"] = call.suffix
     if call.max_tokens is not None:
         body["max_tokens"] = call.max_tokens
     if call.logprobs is not None:
@@ -64,6 +80,13 @@ def completion_body(server: Server, call: CompletionCall) -> Json:
             raise _unconstrained("a completion")
         body |= _constraint(server, call.constraint)
     return body
+
+
+def no_suffix(model: Model) -> InvalidRequest:
+    return InvalidRequest(
+        f"{model.name} cannot fill in the middle: leave `suffix` out, or ask a model that can.",
+        param="suffix",
+    )
 
 
 def _body(server: Server, call: ChatCall | CompletionCall) -> Json:

@@ -55,7 +55,12 @@ class _Work(msgspec.Struct):
 
 
 class Dialect:
-    async def embed(self, upstream: Upstream, model: Model, texts: Sequence[str]) -> Embeddings:  # noqa: ARG002
+    async def embed(
+        self,
+        upstream: Upstream,
+        model: Model,  # noqa: ARG002 - the protocol's arguments
+        texts: Sequence[str | Sequence[int]],
+    ) -> Embeddings:
         body = {"input": list(texts), "encoding_format": "base64"}
         return embeddings_of(await upstream.post("/v1/embeddings", msgspec.json.encode(body)))
 

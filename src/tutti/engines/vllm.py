@@ -45,7 +45,14 @@ def server_of(model: Model) -> Server:
     the arguments to their schema."""
     reads_tools = "tool_call_parser" in model.options
     served = str(model.options.get("lora_module", model.name))
-    return Server(served, sampling=VLLM_SAMPLING, vllm=True, reads_tools=reads_tools, forces_tools=False)
+    return Server(
+        served,
+        sampling=VLLM_SAMPLING,
+        vllm=True,
+        reads_tools=reads_tools,
+        forces_tools=False,
+        tokenizes=True,
+    )
 
 
 class _Options(Options, frozen=True):

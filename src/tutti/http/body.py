@@ -57,7 +57,7 @@ def check(body: bytes) -> Any:
         raise _too_deep() from exc
     except (msgspec.MsgspecError, UnicodeDecodeError) as exc:
         raise InvalidRequest(f"The body is not valid JSON: {exc}.") from exc
-    if body.count(b"[") + body.count(b"{") > MAX_DEPTH and _is_deeper(value, MAX_DEPTH):
+    if body.count(b"[") + body.count(b"{") > MAX_DEPTH and is_deeper(value, MAX_DEPTH):
         raise _too_deep()
     return value
 
@@ -66,7 +66,7 @@ def _too_deep() -> InvalidRequest:
     return InvalidRequest(f"The body is nested more than {MAX_DEPTH} levels deep.")
 
 
-def _is_deeper(value: Any, levels: int) -> bool:
+def is_deeper(value: Any, levels: int) -> bool:
     """In one go for each level: a body may have a million objects. msgspec makes these types only."""
     level: list[Any] = [value] if _is_container(value) else []
     for _ in range(levels):

@@ -20,7 +20,7 @@ from typing import Any
 import msgspec
 import numpy as np
 from aiohttp import web
-from tokenizers import Encoding, Tokenizer
+from tokenizers import Tokenizer
 
 from tutti.workers import http, onnx
 from tutti.workers.bert import GRAPH_FILE
@@ -32,7 +32,7 @@ _BATCH_TOKENS = 4096  # padding included: the memory of the largest batch is kep
 
 
 class EmbeddingsRequest(msgspec.Struct):
-    input: str | list[str]
+    input: str | list[str | list[int]]
     encoding_format: str = "float"
 
 
@@ -48,17 +48,20 @@ class Embedder:
         self._session = onnx.session(_graph(folder), threads)
         self._tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
         self._tokenizer.no_padding()
-        self._tokenizer.enable_truncation(_max_tokens(folder))
+        self._tokenizer.encode_special_tokens = True  # where a text mentions them, they are text
+        self._max_tokens = _max_tokens(folder)
+        self._tokenizer.enable_truncation(self._max_tokens)
+        self._ends = self._tokenizer.encode("").ids
         self._thread = ThreadPoolExecutor(1, "embedder")
         self.busy = 0
         self.done = 0
 
-    async def embed(self, texts: Sequence[str]) -> tuple[Vectors, int]:
-        """A row for each text, and the tokens of all of them."""
+    async def embed(self, texts: Sequence[str | list[int]]) -> tuple[Vectors, int]:
+        """A row for each text (or the ids of its tokens), and the tokens of all of them."""
         loop = asyncio.get_running_loop()
         self.busy += 1
         try:
-            encodings = await loop.run_in_executor(self._thread, self._tokenizer.encode_batch, list(texts))
+            encodings = await loop.run_in_executor(self._thread, self._encoded, texts)
             rows: list[Vectors] = [np.empty(0, np.float32)] * len(texts)
             for batch in _batches([len(encoding) for encoding in encodings]):
                 found = await loop.run_in_executor(self._thread, self._run, [encodings[i] for i in batch])
@@ -68,11 +71,24 @@ class Embedder:
         finally:
             self.busy -= 1
 
-    def _run(self, encodings: Sequence[Encoding]) -> Vectors:
+    def _encoded(self, texts: Sequence[str | list[int]]) -> list[list[int]]:
+        encoded = iter(self._tokenizer.encode_batch([text for text in texts if isinstance(text, str)]))
+        return [next(encoded).ids if isinstance(text, str) else self._whole(text) for text in texts]
+
+    def _whole(self, ids: list[int]) -> list[int]:
+        """With the tokens that begin and end every text, if they are not there yet; cut as texts are."""
+        if unknown := [token for token in ids if token >= self._tokenizer.get_vocab_size()]:
+            raise http.Refused(f"There is no token {unknown[0]} in this model's tokenizer.", "input")
+        begin, end = self._ends[:1], self._ends[1:]
+        if ids[:1] == begin and ids[-1:] == end:
+            ids = ids[1:-1]
+        return [*begin, *ids[: self._max_tokens - len(self._ends)], *end]
+
+    def _run(self, encodings: Sequence[list[int]]) -> Vectors:
         ids = np.zeros((len(encodings), max(len(encoding) for encoding in encodings)), np.int64)
         mask = np.zeros_like(ids)
         for row, encoding in enumerate(encodings):
-            ids[row, : len(encoding)] = encoding.ids
+            ids[row, : len(encoding)] = encoding
             mask[row, : len(encoding)] = 1
         found = self._session.run(["embedding"], {"input_ids": ids, "attention_mask": mask})[0]
         self.done += 1
@@ -120,7 +136,7 @@ def _max_tokens(folder: Path) -> int:
 def application(embedder: Embedder) -> web.Application:
     async def embeddings(request: web.Request) -> web.Response:
         wanted = msgspec.json.decode(await request.read(), type=EmbeddingsRequest)
-        texts = [wanted.input] if isinstance(wanted.input, str) else wanted.input
+        texts: list[str | list[int]] = [wanted.input] if isinstance(wanted.input, str) else wanted.input
         vectors, tokens = await embedder.embed(texts) if texts else (np.empty((0, 0), np.float32), 0)
         data = [
             {"object": "embedding", "index": index, "embedding": _written(row, wanted.encoding_format)}

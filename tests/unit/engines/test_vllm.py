@@ -1,9 +1,11 @@
 """vLLM's command line, and what its metrics say."""
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from tests.support.engines import Canned, chat, collect, model
 
 from tutti.base.model import Model, ModelFile
@@ -151,3 +153,31 @@ def test_adapters_with_entries_of_their_own_are_asked_for_by_their_modules() -> 
     assert "--max-loras 2" in line(vllm(), adapters=adapters, gpus=(0,))
     assert "--max-loras 4" in line(vllm(), adapters=adapters * 5, gpus=(0,))
     assert server_of(adapters[0].model).model == "model-1"
+
+
+class _Tokenizer:
+    """vLLM, as far as it tells tokens and keeps what it was asked."""
+
+    adapter = -1
+
+    def __init__(self) -> None:
+        self.asked: list[dict[str, Any]] = []
+
+    async def post(self, path: str, body: bytes) -> bytes:
+        asked = msgspec.json.decode(body)
+        if path == "/tokenize":
+            return msgspec.json.encode({"token_strs": re.split(r"(<\|im_\w+\|>|\[INST\])", asked["prompt"])})
+        self.asked.append(asked)
+        if path.endswith("rerank"):
+            return b'{"results": [{"index": 0, "relevance_score": 1}]}'
+        return b'{"choices": [{"message": {"content": "ok"}, "finish_reason": "stop"}]}'
+
+
+async def test_control_tokens_in_texts_are_escaped() -> None:
+    upstream, call = _Tokenizer(), chat("a<|im_end|> <div> [INST]<|im_end|>", model=model("vllm"))
+    await collect(Vllm.text.chat(upstream, call))  # type: ignore[arg-type]
+    [said] = upstream.asked[0]["messages"]
+    assert said == {"role": "user", "content": "a<\u200b|im_end|> <div> [\u200bINST]<\u200b|im_end|>"}
+    await Vllm.rerank.rerank(upstream, model("vllm"), "<|im_start|>", ["b<|im_end|>"])  # type: ignore[arg-type]
+    assert upstream.asked[1]["query"] == "<\u200b|im_start|>"
+    assert upstream.asked[1]["documents"] == ["b<\u200b|im_end|>"]

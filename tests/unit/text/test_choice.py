@@ -29,8 +29,9 @@ def test_thoughts_and_calls_are_found_however_the_text_is_cut(cuts: list[int]) -
     pieces = read(both(), *deltas, END)
     assert "".join(piece.reasoning for piece in pieces) == "I add."
     assert "".join(piece.text for piece in pieces) == "So:\n"
-    (call,) = [call for piece in pieces for call in piece.tool_calls]
-    assert (call.name, call.arguments) == ("add", '{"a": 1}')
+    calls = [call for piece in pieces for call in piece.tool_calls]
+    assert [call.name for call in calls if call.name] == ["add"]
+    assert "".join(call.arguments for call in calls) == '{"a": 1}'
     assert [token for piece in pieces for token in piece.tokens] == tokens
     assert [piece.finish_reason for piece in pieces if piece.finish_reason] == ["tool_calls"]
     assert pieces[-1].usage == END.usage
@@ -51,10 +52,37 @@ def test_a_whole_answer_in_one_delta_is_split_too() -> None:
     assert pieces[-1].finish_reason == "tool_calls"
 
 
-def test_calls_cut_short_are_text_with_the_reason_length() -> None:
-    pieces = read(both(), Delta(text='{"name": "add", "argu', finish_reason="length"))
-    assert "".join(piece.text for piece in pieces) == '{"name": "add", "argu'
-    assert pieces[-1].finish_reason == "length"
+def test_a_call_cut_short_is_a_call_with_what_there_is_and_the_reason_length() -> None:
+    written = '<tool_call>{"name": "add", "arguments": {"a": 1'
+    for size in range(len("<tool"), len(written)):
+        pieces = read(both(), Delta(text=written[:size], finish_reason="length"))
+        assert "".join(piece.text for piece in pieces) == ""
+        calls = [call for piece in pieces for call in piece.tool_calls]
+        assert [call.name for call in calls if call.name] == (["add"] if '"add"' in written[:size] else [])
+        _, _, arguments = written[:size].partition('"arguments": ')
+        assert "".join(call.arguments for call in calls) == arguments
+        assert pieces[-1].finish_reason == "length"
+
+
+def test_json_cut_short_that_is_no_call_is_text() -> None:
+    for text in ('{"na', "a < b <to", '{"name": "Ann", "age": 4', "```json\n[1"):
+        pieces = read(both(), Delta(text=text, finish_reason="length"))
+        assert "".join(piece.text for piece in pieces) == text
+    forced = Choice(None, ToolParser(["add"], forced=True))
+    assert read(forced, Delta(text='{"na', finish_reason="length"))[-1].text == ""
+
+
+def test_a_whole_thought_without_its_beginning_is_a_thought() -> None:
+    (thought, said) = read(
+        Choice(Thinking(anywhere=True)), Delta(text="Hm.</think>\nYes", finish_reason="stop")
+    )
+    assert (thought.reasoning, said.text) == ("Hm.", "Yes")
+
+
+def test_a_whole_answer_that_begins_with_a_mention_is_no_thought() -> None:
+    text = "<think> is a tag."
+    pieces = read(Choice(Thinking(anywhere=False)), Delta(text=text, finish_reason="stop"))
+    assert "".join(piece.text for piece in pieces) == text
 
 
 def test_calls_of_the_engine_get_ids_and_the_reason_of_calls() -> None:

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from tutti.features.text.thinking import Thinking
 
 FRAGMENTS = st.sampled_from(
-    ["<think>", "</think>", "<thi", "nk>", "</", "think>", " ", "\n", "a", "<b>", "{"]
+    ["<think>", "</think>", "<thi", "nk>", "</", "think>", " ", "\n", "a", "<b>", "{", "`"]
 )
 TEXTS = st.lists(FRAGMENTS, max_size=12).map("".join)
 
@@ -48,6 +48,20 @@ def test_an_empty_thought_leaves_no_reasoning() -> None:
 def test_a_model_that_does_not_reason_may_write_the_tag_in_its_answer() -> None:
     assert split(["Use <think>x</think>"], anywhere=False) == ("", "Use <think>x</think>")
     assert split(["Use <think>x</think>y"], anywhere=True) == ("x", "Use y")
+
+
+def test_a_tag_that_is_only_mentioned_is_text() -> None:
+    said = "Write `<think>` and then `</think>`."
+    assert split(list(said), anywhere=True) == ("", said)
+    assert split(list("<think>I close it by `</think>`.</think>Done"), anywhere=True) == (
+        "I close it by `</think>`.",
+        "Done",
+    )
+
+
+def test_the_end_of_a_thought_that_never_began_is_left_out() -> None:
+    assert split(list("so </think>\n\nYes"), anywhere=True) == ("", "so \n\nYes")
+    assert split(["so </think>"], anywhere=False) == ("", "so </think>")
 
 
 def test_thoughts_are_streamed_as_they_come() -> None:

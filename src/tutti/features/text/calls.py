@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Sequence
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import msgspec
 
@@ -26,6 +26,9 @@ _MOST_CHOICES = 1024
 _OF_THE_TEMPLATE = ("messages", "tools", "add_generation_prompt", "bos_token", "eos_token")
 """What prompt templates get of the request and of the model."""
 
+_EFFORTS = {"minimal": "low", "xhigh": "high", "max": "high"}
+"""The nearest that models know."""
+
 _Call = TypeVar("_Call", ChatCall, CompletionCall)
 
 
@@ -46,7 +49,7 @@ def chat_calls(body: ChatCompletionRequest, model: Model, messages: Sequence[Jso
         tools=() if choice == "none" else tools,
         tool_choice="auto" if choice == "none" else choice,
         template_kwargs=kwargs,
-        reasoning_effort=body.reasoning_effort,
+        reasoning_effort=_EFFORTS.get(body.reasoning_effort or "", body.reasoning_effort),
         echo=bool(body.echo),
         truncate=body.context_length_exceeded_behavior == "truncate",
     )
@@ -69,14 +72,19 @@ def completion_calls(body: CompletionRequest, model: Model) -> list[CompletionCa
             logprobs=_logprobs(body),
             constraint=_constraint(body),
             echo=bool(body.echo),
+            suffix=body.suffix,
         )
         for prompt in prompts(body)
     ]
     return [_nth(call, index) for call in calls for index in range(body.n or 1)]
 
 
-def prompts(body: CompletionRequest) -> list[str]:
-    return [body.prompt] if isinstance(body.prompt, str) else body.prompt
+def prompts(body: CompletionRequest) -> Sequence[str | Sequence[int]]:
+    """Texts, or token ids of each text."""
+    given = body.prompt
+    if isinstance(given, str):
+        return [given]
+    return [cast(list[int], given)] if isinstance(given[0], int) else cast(list[str | list[int]], given)
 
 
 def offered_tools(body: ChatCompletionRequest) -> list[Json]:
@@ -196,6 +204,8 @@ def _pattern(pattern: str) -> str:
 def _template_kwargs(body: ChatCompletionRequest) -> Json:
     """Templates know the switch as `enable_thinking` (Qwen, GLM) or `thinking` (DeepSeek, Kimi)."""
     enabled = body.reasoning.enabled if body.reasoning else None
+    if body.reasoning_effort == "none":
+        enabled = False
     switch: Json = {} if enabled is None else {"enable_thinking": enabled, "thinking": enabled}
     given = body.chat_template_kwargs or {}
     for name in _OF_THE_TEMPLATE:

@@ -28,6 +28,8 @@ class Choice:
         self._legacy = legacy
         self._parallel = parallel
         self._called = False
+        self._begun = False
+        self._engine_calls = 0
         self._tokens: list[Token] = []
 
     def read(self, delta: Delta) -> Sequence[Delta]:
@@ -35,15 +37,28 @@ class Choice:
             self._thinking = None
         if delta.finish_reason is None and not (delta.tool_calls or self._thinking or self._tools):
             return (delta,)
+        if self._thinking and delta.finish_reason is not None and not self._begun:
+            delta = msgspec.structs.replace(
+                delta, text=self._thinking.mended(delta.text, cut_off=delta.finish_reason == "length")
+            )
+        self._begun = True
         pieces = self._pieces(delta)
         if delta.finish_reason is not None:
-            pieces += self._rest()
+            pieces += self._rest(cut_off=delta.finish_reason == "length")
         return self._dressed(delta, pieces)
 
     def _pieces(self, delta: Delta) -> list[Delta]:
         pieces = [Delta(reasoning=delta.reasoning)] if delta.reasoning else []
         pieces += self._split(delta.text) if delta.text else []
-        return pieces + self._calls(delta.tool_calls)
+        return pieces + self._calls(self._of_engine(delta.tool_calls))
+
+    def _of_engine(self, calls: Sequence[ToolCall]) -> Sequence[ToolCall]:
+        """Behind those found in the text."""
+        if not calls:
+            return calls
+        before = self._tools.count if self._tools else 0
+        self._engine_calls = max(self._engine_calls, calls[-1].index + 1)
+        return [_moved(call, before) for call in calls] if before else calls
 
     def _split(self, text: str) -> list[Delta]:
         if not self._thinking:
@@ -56,16 +71,20 @@ class Choice:
     def _content(self, text: str) -> list[Delta]:
         return self._parsed(self._tools.feed(text)) if self._tools else [Delta(text=text)]
 
-    def _rest(self) -> list[Delta]:
+    def _rest(self, *, cut_off: bool) -> list[Delta]:
         pieces: list[Delta] = []
         for kind, passage in self._thinking.finish() if self._thinking else ():
             pieces += [Delta(reasoning=passage)] if kind == "reasoning" else self._content(passage)
-        return pieces + (self._parsed(self._tools.finish()) if self._tools else [])
+        return pieces + (self._parsed(self._tools.finish(cut_off=cut_off)) if self._tools else [])
 
     def _parsed(self, found: Sequence[str | ToolCall]) -> list[Delta]:
         pieces: list[Delta] = []
         for piece in found:
-            pieces += [Delta(text=piece)] if isinstance(piece, str) else self._calls((piece,))
+            pieces += (
+                [Delta(text=piece)]
+                if isinstance(piece, str)
+                else self._calls([_moved(piece, self._engine_calls)])
+            )
         return pieces
 
     def _calls(self, calls: Sequence[ToolCall]) -> list[Delta]:
@@ -101,6 +120,10 @@ class Choice:
         if self._called and reason in ("stop", "eos", "tool_calls"):
             return "function_call" if self._legacy else "tool_calls"
         return reason
+
+
+def _moved(call: ToolCall, by: int) -> ToolCall:
+    return msgspec.structs.replace(call, index=call.index + by) if by else call
 
 
 def _with_id(call: ToolCall) -> ToolCall:

@@ -4,8 +4,8 @@ request takes turns with small ones."""
 import base64
 import math
 import struct
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from typing import Any, TypeVar
+from collections.abc import Awaitable, Callable, Iterator, Sequence, Sized
+from typing import Any, TypeVar, cast
 
 import msgspec
 from fastapi import APIRouter, Request, Response
@@ -14,6 +14,7 @@ from tutti.base.errors import InternalError, InvalidRequest
 from tutti.base.model import Model, ModelType
 from tutti.engines.base import EmbeddingDialect, Refusal, RerankDialect
 from tutti.features.metered import Tally, metered
+from tutti.features.text.openai_only import require_openai
 from tutti.features.text.retrieval_schemas import (
     EmbeddingsRequest,
     EmbeddingsResponse,
@@ -32,6 +33,7 @@ _BATCH_CHARS = 1 << 20
 """An engine counts the tokens of a whole batch, which takes memory."""
 
 _Answer = TypeVar("_Answer")
+_Text = TypeVar("_Text", bound=Sized)
 _Json = dict[str, Any]
 
 
@@ -47,6 +49,7 @@ def router(platform: Platform) -> APIRouter:
     )
     async def embeddings(request: Request, body: EmbeddingsRequest) -> Response:
         """Generate vector embeddings for one or more text inputs."""
+        require_openai(request, "input", body.input)
         model = await _model(platform, request, body.model, "make embeddings", "embedding")
         with metered(platform.meter, who := caller(request), model, "embeddings") as tally:
             return _json(await while_connected(request, _embed(platform, who, body, model, tally)))
@@ -78,15 +81,12 @@ def _json(body: _Json) -> Response:
 async def _embed(
     platform: Platform, who: Caller, body: EmbeddingsRequest, model: Model, tally: Tally
 ) -> _Json:
-    given = [body.input] if isinstance(body.input, str) else body.input
-    texts = [shortened(text, model) for text in given]
-
-    async def embed(lease: Lease, batch: Sequence[str]) -> Sequence[bytes]:
+    async def embed(lease: Lease, batch: Sequence[str | Sequence[int]]) -> Sequence[bytes]:
         answer = await _embedding(lease, body.model).embed(lease.upstream, model, batch)
         tally.prompt_tokens += answer.prompt_tokens
         return [_shorten(vector, body.dimensions, body.model, model) for vector in answer.vectors]
 
-    vectors = await _batched(platform, who, model, texts, embed)
+    vectors = await _batched(platform, who, model, _inputs(body, model), embed)
     return {
         "object": "list",
         "model": body.model,
@@ -96,6 +96,17 @@ async def _embed(
         ],
         "usage": {"prompt_tokens": tally.prompt_tokens, "total_tokens": tally.prompt_tokens},
     }
+
+
+def _inputs(body: EmbeddingsRequest, model: Model) -> Sequence[str | list[int]]:
+    """Texts, or token ids of each text."""
+    given = body.input
+    if isinstance(given, str):
+        return [shortened(given, model)]
+    if isinstance(given[0], int):
+        return [cast(list[int], given)]
+    texts = cast(list[str | list[int]], given)
+    return [shortened(text, model) if isinstance(text, str) else text for text in texts]
 
 
 def _embedding(lease: Lease, name: str) -> EmbeddingDialect:
@@ -189,8 +200,8 @@ async def _batched(
     platform: Platform,
     who: Caller,
     model: Model,
-    texts: Sequence[str],
-    work: Callable[[Lease, Sequence[str]], Awaitable[Sequence[_Answer]]],
+    texts: Sequence[_Text],
+    work: Callable[[Lease, Sequence[_Text]], Awaitable[Sequence[_Answer]]],
 ) -> list[_Answer]:
     answers: list[_Answer] = []
     for batch in _batches(texts):
@@ -205,8 +216,8 @@ async def _batched(
     return answers
 
 
-def _batches(texts: Sequence[str]) -> Iterator[Sequence[str]]:
-    batch: list[str] = []
+def _batches(texts: Sequence[_Text]) -> Iterator[Sequence[_Text]]:
+    batch: list[_Text] = []
     size = 0
     for text in texts:
         if batch and (len(batch) == BATCH or size + len(text) > _BATCH_CHARS):

@@ -3,9 +3,10 @@
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
+from pydantic.json_schema import SkipJsonSchema
 
 from tutti.features.text.responses import UsageData
-from tutti.features.text.schemas import Body, Count, JsonObject, at_most
+from tutti.features.text.schemas import Body, Count, JsonObject, TokenIds, at_most, texts_or_tokens
 
 
 def _objects_or_strings(value: Any) -> str:
@@ -20,9 +21,14 @@ _Objects = Annotated[list[JsonObject], Field(min_length=1)]
 
 class EmbeddingsRequest(Body):
     model: str = Field(description="The name of the embedding model to use.")
-    input: Annotated[str | _Strings, at_most(_MOST_TEXTS)] = Field(
-        description="A string, or strings, providing the text for the model to embed."
-    )
+    input: Annotated[
+        Annotated[str, Tag("string")]
+        | Annotated[_Strings, Tag("list")]
+        | SkipJsonSchema[Annotated[TokenIds, Tag("tokens")]]
+        | SkipJsonSchema[Annotated[list[TokenIds], Tag("token_lists")]],
+        Discriminator(texts_or_tokens),
+        at_most(_MOST_TEXTS),
+    ] = Field(description="A string, or strings, providing the text for the model to embed.")
     encoding_format: Literal["float", "base64"] | None = Field(
         None, description="`base64` is the little-endian float32 bytes, a third of the size."
     )

@@ -34,9 +34,10 @@ def require_room(
         _require_few(size, f"`{param}` have", param, context)
 
 
-def require_room_for_prompts(prompts: Sequence[str], model: Model) -> None:
+def require_room_for_prompts(prompts: Sequence[str | Sequence[int]], model: Model) -> None:
     for prompt in prompts:
-        _require_few(len(prompt.encode()), "the prompt has", "prompt", model.context_length)
+        size = len(prompt.encode() if isinstance(prompt, str) else prompt)
+        _require_few(size, "the prompt has", "prompt", model.context_length)
 
 
 def shortened(text: str, model: Model) -> str:

@@ -16,6 +16,7 @@ from tutti.features.text.choice import Choice
 from tutti.features.text.chunks import Frames
 from tutti.features.text.delivery import Work, Write, stream, whole
 from tutti.features.text.messages import plain
+from tutti.features.text.openai_only import require_known_effort, require_openai, require_text_prompts
 from tutti.features.text.responses import ChatCompletionResponse, CompletionResponse
 from tutti.features.text.safety import Guard, find_model
 from tutti.features.text.schemas import ChatCompletionRequest, CompletionRequest, Generation
@@ -24,6 +25,7 @@ from tutti.features.text.shapes import Form
 from tutti.features.text.tally import Tally
 from tutti.features.text.thinking import Thinking
 from tutti.features.text.toolparse import ToolParser
+from tutti.features.text.unheeded import warnings_of
 from tutti.http.context import caller, family
 from tutti.http.route import BodyRoute
 from tutti.http.stream import event_stream, while_connected
@@ -73,6 +75,7 @@ async def _respond(
 
 async def _chat_work(platform: Platform, request: Request, body: ChatCompletionRequest) -> Work:
     model = await _model(platform, request, body)
+    require_known_effort(request, body.reasoning_effort)
     messages = plain(body.messages)
     media.require_support(messages, model)
     calls = chat_calls(body, model, messages)
@@ -83,13 +86,15 @@ async def _chat_work(platform: Platform, request: Request, body: ChatCompletionR
         choice=partial(_choice, calls[0], legacy, body.parallel_tool_calls is not False),
         form=_form(request, body, calls, new_id("chatcmpl"), legacy),
         tally=Tally(platform.meter, caller(request), "chat-completions", calls, len(calls)),
-        warnings=_warnings(body, model),
+        warnings=warnings_of(body, model),
         guard=await _guard(platform, request, body, messages, "messages"),
         embed=partial(media.embed, fetcher=platform.fetcher) if media.has_any(messages) else None,
     )
 
 
 async def _completion_work(platform: Platform, request: Request, body: CompletionRequest) -> Work:
+    require_openai(request, "prompt", body.prompt)
+    require_text_prompts(body)
     model = await _model(platform, request, body)
     calls = completion_calls(body, model)
     conversation = [{"role": "user", "content": prompt} for prompt in prompts(body)]
@@ -123,7 +128,8 @@ async def _guard(
 def _choice(call: ChatCall, legacy: bool, parallel: bool) -> Choice:
     thinking = Thinking(anywhere="reasoning" in call.model.capabilities)
     names = [tool["function"]["name"] for tool in call.tools]
-    return Choice(thinking, ToolParser(names) if names else None, legacy=legacy, parallel=parallel)
+    tools = ToolParser(names, forced=call.tool_choice not in ("auto", "none")) if names else None
+    return Choice(thinking, tools, legacy=legacy, parallel=parallel)
 
 
 def _form(
@@ -145,10 +151,3 @@ def _form(
         include_usage=bool(body.stream_options and body.stream_options.include_usage),
         choices_per_prompt=body.n or 1,
     )
-
-
-def _warnings(body: ChatCompletionRequest, model: Model) -> list[str]:
-    asked = body.reasoning_effort is not None or (body.reasoning and body.reasoning.enabled)
-    if asked and "reasoning" not in model.capabilities:
-        return [f"{model.name} does not reason; reasoning options have no effect."]
-    return []

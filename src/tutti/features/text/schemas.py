@@ -18,7 +18,10 @@ from pydantic import (
     Tag,
     model_validator,
 )
+from pydantic.json_schema import SkipJsonSchema
 from typing_extensions import TypeAliasType
+
+from tutti.http.body import MAX_DEPTH, is_deeper
 
 _INT32_MAX = 2**31 - 1
 _INT64_MAX = 2**63 - 1
@@ -46,6 +49,14 @@ def at_most(most: int) -> BeforeValidator:
     return BeforeValidator(check)
 
 
+def texts_or_tokens(value: Any) -> str:
+    """Which member of a union a prompt or an input is meant for. OpenAI's also takes token ids."""
+    if not isinstance(value, list):
+        return "string"
+    first = cast(list[Any], value)[0] if value else None
+    return "tokens" if isinstance(first, int) else "token_lists" if isinstance(first, list) else "list"
+
+
 def _object_or_string(value: Any) -> str:
     return "object" if isinstance(value, dict) else "string"
 
@@ -56,11 +67,13 @@ def _arguments(text: str) -> str:
     if not text.strip():
         return "{}"
     try:
-        msgspec.json.decode(text, type=dict[str, Any])
+        arguments = msgspec.json.decode(text, type=dict[str, Any])
     except (msgspec.DecodeError, RecursionError) as exc:
         raise ValueError(
             f"a call's arguments are the text of a JSON object: repair it, or leave the call out ({exc})"
         ) from exc
+    if is_deeper(arguments, MAX_DEPTH):
+        raise ValueError(f"a call's arguments are nested more than {MAX_DEPTH} levels deep")
     return text
 
 
@@ -70,6 +83,7 @@ Seed = Annotated[Whole, Field(ge=-_INT64_MAX, le=_INT64_MAX)]
 JsonObject = dict[str, JsonValue]
 DEPRECATED: dict[str, JsonValue] = {"deprecated": True}
 """Only in the schema: Pydantic's own mark warns at every access."""
+TokenIds = Annotated[list[Annotated[int, Field(ge=0, le=_INT32_MAX)]], Field(min_length=1)]
 ShortText = Annotated[str, Field(max_length=1024)]
 _MOST_MESSAGES = 8192
 
@@ -342,13 +356,20 @@ class ChatCompletionRequest(Generation):
     ) = Field(None, json_schema_extra=DEPRECATED)
     compliance: Literal["hipaa"] | None = None
     chat_template_kwargs: JsonObject | None = Field(None, description="Passed to the prompt template.")
-    reasoning_effort: Literal["low", "medium", "high"] | None = None
+    reasoning_effort: (
+        Literal["low", "medium", "high"] | SkipJsonSchema[Literal["none", "minimal", "xhigh", "max"]] | None
+    ) = None
     reasoning: Reasoning | None = None
 
 
 class CompletionRequest(Generation):
     prompt: Annotated[
         Annotated[str, Tag("string")]
-        | Annotated[list[str], Field(min_length=1, max_length=128), Tag("list")],
-        Discriminator(_list_or_string),
+        | Annotated[list[str], Field(min_length=1, max_length=128), Tag("list")]
+        | SkipJsonSchema[Annotated[TokenIds, Tag("tokens")]]
+        | SkipJsonSchema[Annotated[list[TokenIds], Field(max_length=128), Tag("token_lists")]],
+        Discriminator(texts_or_tokens),
     ] = Field(description="What to complete; several prompts give their choices in order.")
+    suffix: str | None = Field(
+        None, description="What comes after the completion, for models that fill in the middle."
+    )

@@ -142,16 +142,16 @@ def content(tokens: Sequence[Token]) -> dict[str, Any]:
 
 
 def _content_item(token: Token) -> dict[str, Any]:
-    alternatives = [_scored(it.text, it.logprob) for it in token.top]
-    return {**_scored(token.text, token.logprob), "top_logprobs": alternatives}
+    alternatives = [_scored(it.text, it.logprob, it.raw) for it in token.top]
+    return {**_scored(token.text, token.logprob, token.raw), "top_logprobs": alternatives}
 
 
-def _scored(text: str, logprob: float | None) -> dict[str, Any]:
+def _scored(text: str, logprob: float | None, raw: bytes | None) -> dict[str, Any]:
     least = -9999.0  # openai's value for what is too unlikely to be known
     return {
         "token": text,
         "logprob": least if logprob is None else logprob,
-        "bytes": list(text.encode()),
+        "bytes": list(text.encode() if raw is None else raw),
     }
 
 

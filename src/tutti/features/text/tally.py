@@ -141,6 +141,8 @@ class Tally:
 def _estimated_tokens(call: Call) -> int:
     """Of a prompt, by the length of its texts and tools. Media count nothing."""
     if isinstance(call, CompletionCall):
+        if not isinstance(call.prompt, str):
+            return len(call.prompt)
         size = len(call.prompt.encode())
     else:
         size = len(msgspec.json.encode([*call.tools, *map(_texts, call.messages)]))

@@ -1,9 +1,15 @@
-"""Takes `<think>...</think>` out of streamed text. How the text was cut into pieces makes no difference."""
+"""Takes `<think>...</think>` out of streamed text. How the text was cut into pieces makes no difference.
 
+A tag in quotes or backticks is only mentioned. One that ends a thought which never began is left out.
+"""
+
+import re
 from typing import Literal, NamedTuple
 
 _OPEN = "<think>"
 _CLOSE = "</think>"
+_TAG = re.compile(r"(?<![`\"'])</?think>")
+_QUOTES = ("`", '"', "'")
 
 
 class Passage(NamedTuple):
@@ -24,11 +30,21 @@ class Thinking:
         self._within = False
         self._started = False
         self._trim = False
+        self._last = " "
 
     @property
     def idle(self) -> bool:
         """Whether all that follows is content, unchanged."""
         return self._started and not (self._anywhere or self._within or self._trim or self._held)
+
+    def mended(self, text: str, *, cut_off: bool) -> str:
+        """Return an answer that came whole, with the beginning of a thought that lacks it. Of a model that
+        does not think, a beginning without an end is only a mention. In a stream it is too late for both."""
+        first = _TAG.search(text)
+        if self._anywhere and first and first[0] == _CLOSE:
+            return _OPEN + text
+        self._started = not (self._anywhere or cut_off or _CLOSE in text)
+        return text
 
     def feed(self, text: str) -> list[Passage]:
         self._held += text
@@ -65,32 +81,53 @@ class Thinking:
         return True
 
     def _answer(self, passages: list[Passage]) -> bool:
-        before, tag, after = self._held.partition(_OPEN) if self._anywhere else (self._held, "", "")
-        kept = 0 if tag or not self._anywhere else _overlap(before, _OPEN)
-        _add(passages, "content", before[: len(before) - kept])
-        self._held = before[len(before) - kept :]
-        if tag:
-            self._open(tag + after)
+        tag = self._next_tag() if self._anywhere else None
+        end = tag.start() if tag else len(self._held) - self._unfinished_tag()
+        self._pass(passages, "content", end)
+        if tag and tag[0] == _OPEN:
+            self._open(self._held)
+        elif tag:
+            self._held = self._held[len(_CLOSE) :]
         return bool(tag)
 
+    def _next_tag(self) -> re.Match[str] | None:
+        """The next that is no mention. Of one at the very beginning the text before tells."""
+        tag = _TAG.search(self._held)
+        return _TAG.search(self._held, 1) if tag and not tag.start() and self._last in _QUOTES else tag
+
+    def _unfinished_tag(self) -> int:
+        return max(_overlap(self._held, _OPEN), _overlap(self._held, _CLOSE)) if self._anywhere else 0
+
     def _think(self, passages: list[Passage]) -> bool:
-        before, tag, after = self._held.partition(_CLOSE)
-        thought = before if tag else before[: len(before) - _overlap(before, _CLOSE)]
-        thought = thought.rstrip()
-        _add(passages, "reasoning", thought)
-        self._held = after if tag else before[len(thought) :]
-        if tag:
+        end, closes = self._next_closer()
+        self._pass(passages, "reasoning", len(self._held[:end].rstrip()))
+        if closes:
+            self._held = self._held.lstrip()[len(_CLOSE) :]
             self._within, self._trim = False, True
-        return bool(tag)
+        return closes
+
+    def _next_closer(self) -> tuple[int, bool]:
+        """Where the thought ends; or how much of it is certain, where it takes more text to tell."""
+        place = self._held.find(_CLOSE)
+        while place >= 0:
+            before = self._held[place - 1] if place else self._last
+            after = self._held[place + len(_CLOSE) : place + len(_CLOSE) + 1]
+            if before not in _QUOTES or (after and after != before):
+                return place, True
+            if not after:
+                return place, False
+            place = self._held.find(_CLOSE, place + len(_CLOSE))
+        return len(self._held) - _overlap(self._held, _CLOSE), False
+
+    def _pass(self, passages: list[Passage], kind: Literal["content", "reasoning"], size: int) -> None:
+        if size:
+            passages.append(Passage(kind, self._held[:size]))
+            self._last = self._held[size - 1]
+            self._held = self._held[size:]
 
     def _open(self, text: str) -> None:
         self._held = text[len(_OPEN) :]
         self._within, self._trim, self._started = True, True, True
-
-
-def _add(passages: list[Passage], kind: Literal["content", "reasoning"], text: str) -> None:
-    if text:
-        passages.append(Passage(kind, text))
 
 
 def _overlap(text: str, tag: str) -> int:

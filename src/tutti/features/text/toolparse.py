@@ -4,7 +4,8 @@ Models write a call as a JSON object with a name and its arguments, or as a list
 beginning of the text or of a line, in a ```json fence, between tags (Hermes, Qwen), or after a marker (Llama,
 Mistral); or they tag the name and the arguments each (Qwen2.5 Coder). Only calls of functions that were
 offered count; everything else passes through unchanged, held back only for as long as it may become a call.
-How the text was cut into pieces makes no difference.
+The arguments of a call are passed on as they are written; of one in a form that tells too late that it is
+one, at its end. How the text was cut into pieces makes no difference.
 """
 
 import json
@@ -14,6 +15,7 @@ from typing import Any, cast
 
 from tutti.base.ids import new_id
 from tutti.engines.base import ToolCall
+from tutti.features.text.jsoncopy import JsonCopy, JsonEnd
 
 _CLOSERS = {
     "<tool_call>": "</tool_call>",
@@ -38,7 +40,14 @@ _NAMED_BEGINNING = re.compile(r"\s*[\w.-]*(?:\[[\w\]\[]*)?\s*")
 _JSON_BEGINS = re.compile(r"\{|\[(?!T)")  # but no [TOOL_CALLS]
 _LINE_OF_JSON = re.compile(rf"\n(?={_JSON_BEGINS.pattern})")
 _NAME_END = "</name><arguments>"
-_STRUCTURE = re.compile(r'["\\{}\[\]]')
+_NOT_SCHEMA = r'\{\s*(?:\}|"(?!(?:type|properties|description|\$schema)")[^"\\]*")'
+_HEAD = re.compile(
+    r'\s*(?P<list>\[\s*)?\{\s*(?P<nested>"type"\s*:\s*"function"\s*,\s*"function"\s*:\s*\{\s*)?'
+    rf'"name"\s*:\s*"(?P<name>[^"\\]*)"\s*,\s*(?:"arguments"\s*:\s*(?=\{{)|"parameters"\s*:\s*(?={_NOT_SCHEMA}))'
+)
+"""A call whose arguments begin. What has a schema for parameters is a function as it was offered."""
+_NAME_BEGINS = re.compile(r'\s*(?:\[\s*)?\{\s*"name"\s*:')
+_LEAST_CUT_OPENER = 4
 
 
 class _Undecided(Exception):
@@ -49,11 +58,24 @@ class _NoCall(Exception):
     """What was held back is text."""
 
 
+class _Cut(Exception):
+    """It was becoming a call when max_tokens ended it."""
+
+
 class ToolParser:
-    def __init__(self, names: Collection[str]) -> None:
+    """`forced`: the text is a call and nothing else."""
+
+    def __init__(self, names: Collection[str], *, forced: bool = False) -> None:
         self._names = frozenset(names)
+        self._forced = forced
         self._held = ""
         self._final = False
+        self._cut_off = False
+        self._arguments: JsonCopy | None = None
+        """Of the call that is being passed on."""
+        self._tail: JsonCopy | None = None
+        """What follows these in the call's object, which is left out."""
+        self._in_list = False
         self._json_end = JsonEnd()
         self._closer: str | None = None
         """What ends the block of calls that we are in; None outside of one."""
@@ -67,16 +89,44 @@ class ToolParser:
         self._held += text
         return list(self._read())
 
-    def finish(self) -> list[str | ToolCall]:
-        self._final = True
+    def finish(self, *, cut_off: bool = False) -> list[str | ToolCall]:
+        """`cut_off`: max_tokens ended the text. What has become of a call by then is no text."""
+        self._final, self._cut_off = True, cut_off
+        if cut_off and (begun := _unfinished_opener(self._held)) >= _LEAST_CUT_OPENER:
+            self._held = self._held[:-begun]
         return list(self._read())
 
     def _read(self) -> Iterator[str | ToolCall]:
         try:
             while self._held:
-                yield from self._read_text() if self._closer is None else self._read_block(self._closer)
+                if self._arguments or self._tail:
+                    yield from self._read_call()
+                else:
+                    yield from self._read_text() if self._closer is None else self._read_block(self._closer)
         except _Undecided:
             return
+        except _Cut:
+            yield from self._cut_call()
+
+    def _read_call(self) -> Iterator[ToolCall]:
+        if self._arguments:
+            copied, end = self._arguments.copy(self._held)
+            yield ToolCall(index=self.count - 1, arguments=copied)
+            if self._arguments.ended:
+                self._arguments = None
+        else:
+            assert self._tail is not None, "nothing of a call is left"
+            _, end = self._tail.copy(self._held)
+            if self._tail.ended:
+                self._tail = None
+        self._cut(end)
+
+    def _cut_call(self) -> Iterator[ToolCall]:
+        """The name is told if it was written wholly. Arguments had not begun."""
+        begun = _FIRST_NAME.search(self._held)
+        if begun and begun["name"] in self._names:
+            yield self._call(begun["name"], "")
+        self._cut(len(self._held))
 
     def _read_text(self) -> Iterator[str | ToolCall]:
         start, opener = self._next_opener()
@@ -104,6 +154,10 @@ class ToolParser:
             self._closer = None
             return
         rest = self._held.lstrip(" \t\r\n,;")
+        if self._in_list and rest.startswith("]"):
+            self._in_list = False
+            self._cut(len(self._held) - len(rest) + 1)
+            return
         try:
             if rest[:1] not in ("{", "["):
                 raise _Undecided if not (rest or self._final) else _NoCall
@@ -152,9 +206,13 @@ class ToolParser:
             name, start = self._tagged_name(start)
         if name is None:
             self._judge_beginning(start)
+            if head := _HEAD.match(self._held, start):
+                return [self._begun(head["name"], head.end(), closers=2 if head["nested"] else 1, head=head)]
+        elif self._held[start : start + 1] == "{":
+            return [self._begun(name, start, closers=0)]
         end = self._json_end.find(self._held, start)
         if end is None:
-            raise _NoCall if self._final else _Undecided
+            raise self._unfinished(start, opener)
         found = list(_calls(_parse(self._held[start:end]), name))
         if not found or any(function not in self._names for function, _ in found):
             raise _NoCall
@@ -164,6 +222,24 @@ class ToolParser:
     def _call(self, name: str, arguments: str) -> ToolCall:
         self.count += 1
         return ToolCall(index=self.count - 1, id=new_call_id(), name=name, arguments=arguments)
+
+    def _begun(
+        self, name: str, arguments: int, *, closers: int, head: re.Match[str] | None = None
+    ) -> ToolCall:
+        """`arguments`: where they begin. `closers`: braces that end the call's object after them."""
+        if name not in self._names:
+            raise _NoCall
+        self._in_list = self._in_list or bool(head and head["list"])
+        self._cut(arguments)
+        self._arguments = JsonCopy()
+        self._tail = JsonCopy(closers) if closers else None
+        return self._call(name, "")
+
+    def _unfinished(self, start: int, opener: str) -> Exception:
+        if not self._final:
+            return _Undecided()
+        is_call = self._forced or opener not in ("", "```") or _NAME_BEGINS.match(self._held, start)
+        return _Cut() if self._cut_off and is_call else _NoCall()
 
     def _after_json_tag(self, start: int) -> int:
         """Past the `json` of a fence, if it is there."""
@@ -179,8 +255,8 @@ class ToolParser:
                 raise _NoCall
             return named["name"], named.end()
         beginning = _NAMED_BEGINNING.match(self._held, start)
-        if beginning and beginning.end() == len(self._held) and not self._final:
-            raise _Undecided
+        if beginning and beginning.end() == len(self._held):
+            raise self._unfinished(start, "[TOOL_CALLS]")
         return None, start
 
     def _tagged_name(self, start: int) -> tuple[str, int]:
@@ -188,10 +264,10 @@ class ToolParser:
         before, brace, _ = self._held[start:].partition("{")
         written = "".join(before.split())
         names = [name for name in self._names if f"{name}{_NAME_END}".startswith(written)]
-        if not names or (self._final and not brace):
+        if not names:
             raise _NoCall
         if not brace:
-            raise _Undecided
+            raise self._unfinished(start, "<name>")
         if not written.endswith(_NAME_END):
             raise _NoCall
         return names[0], start + len(before)
@@ -208,39 +284,6 @@ class ToolParser:
         named = _FIRST_NAME.match(self._held, start)
         if not plausible or (named and named["name"] not in self._names):
             raise _NoCall
-
-
-class JsonEnd:
-    """Finds the end of a JSON object or list that is still being written, looking at every character once."""
-
-    def __init__(self) -> None:
-        self._start = self._position = -1
-        self._depth = 0
-        self._in_string = False
-
-    def find(self, text: str, start: int) -> int | None:
-        """`text` is what it was at the last call, and more; another `start` begins anew."""
-        if start != self._start:
-            self._start = self._position = start
-            self._depth, self._in_string = 0, False
-        position = self._position
-        while mark := _STRUCTURE.search(text, position):
-            position = mark.end()
-            if mark[0] == "\\":
-                if position == len(text):
-                    position -= 1
-                    break
-                position += 1
-            elif mark[0] == '"':
-                self._in_string = not self._in_string
-            elif not self._in_string:
-                self._depth += 1 if mark[0] in "{[" else -1
-                if self._depth <= 0:
-                    return position
-        else:
-            position = len(text)
-        self._position = position
-        return None
 
 
 def new_call_id() -> str:
