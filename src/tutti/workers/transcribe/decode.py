@@ -12,6 +12,7 @@ from pathlib import Path
 
 import av
 import av.error
+import numpy as np
 from av.audio.resampler import AudioResampler
 from av.container import InputContainer
 
@@ -85,7 +86,7 @@ def _resampled(frames: Iterable[av.AudioFrame]) -> Iterator[Samples]:
 
 
 def _rows(block: av.AudioFrame) -> Samples:
-    return block.to_ndarray().reshape(-1, block.layout.nb_channels).T
+    return np.asarray(block.to_ndarray(), np.float32).reshape(-1, block.layout.nb_channels).T
 
 
 def _check(frame: av.AudioFrame) -> None:
