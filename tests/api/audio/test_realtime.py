@@ -193,6 +193,17 @@ async def test_sample_rates(url, name, rate):
         assert (await completed(talk))["transcript"] == "echo of 200 ms"
 
 
+@pytest.mark.parametrize(("path", "rate"), [("/openai/v1/realtime", 24_000), (PATH, 16_000)])
+async def test_without_a_format_it_is_what_the_clients_send(url, path, rate):
+    async with talking(url, f"{path}?model={LISTENER.name}") as talk:
+        await talk.next()
+        sound = {"format": {"type": "audio/pcm", "rate": rate}}
+        await talk.send("session.update", session={"audio": {"input": sound}})
+        assert (await talk.next())["session"]["audio"]["input"]["format"]["rate"] == rate
+        await say(talk, 200, 500, rate)
+        assert (await completed(talk))["transcript"] == "echo of 200 ms"
+
+
 async def test_echo(url):
     async with talking(url, asking()) as talk:
         await talk.next()

@@ -36,7 +36,7 @@ from tutti.features.audio.realtime_session import Session
 from tutti.features.audio.service import language_of, leased, listener
 from tutti.features.audio.socket import Places, Socket, both, session
 from tutti.features.metered import metered
-from tutti.http.context import caller
+from tutti.http.context import caller, family
 from tutti.serving.dispatch import Lease
 from tutti.serving.platform import Platform
 
@@ -47,7 +47,7 @@ async def listen(platform: Platform, websocket: WebSocket, places: Places) -> No
     who = caller(websocket)
     async with session(websocket, platform.settings.socket_idle_s) as socket:
         with places.taken(socket):
-            asked = await _asked(platform, dict(websocket.query_params), who.project_id)
+            asked = await _asked(platform, _query(websocket), who.project_id)
             call = asked.call
             websocket.scope["state"]["model"] = call.model.name
             await socket.send(_told("session.created", asked.created()))
@@ -58,6 +58,12 @@ async def listen(platform: Platform, websocket: WebSocket, places: Places) -> No
                             leased(platform, call.model, who.project_id, live=True)
                         )
                     await _held(socket, lease, asked)
+
+
+def _query(websocket: WebSocket) -> dict[str, str]:
+    """openai's clients name no format, and send 24 kHz."""
+    default = {"input_audio_format": "pcm16" if family(websocket) == "openai" else "pcm_s16le_16000"}
+    return default | {name: value for name, value in websocket.query_params.items() if value}
 
 
 async def _asked(platform: Platform, query: Mapping[str, str], project_id: str) -> Session:

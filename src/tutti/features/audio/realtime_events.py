@@ -50,7 +50,7 @@ class Query(msgspec.Struct, kw_only=True):
     """Besides these, those of Detection, whose type is called turn_detection."""
 
     model: str
-    input_audio_format: str = "pcm_s16le_16000"
+    input_audio_format: str
     turn_detection: Annotated[
         str, msgspec.Meta(pattern="^(server_vad|none)$", description="server_vad or none")
     ] = "server_vad"
