@@ -9,7 +9,9 @@ import jsonschema_rs
 from hypothesis import strategies as st
 from llguidance import LLMatcher
 
+from tutti.engines.base import Constraint
 from tutti.workers.grammar.compile import vocabulary
+from tutti.workers.grammar.make import Make, Part, made
 
 _STEPS = 400
 _WORDS = ["a", "b", "ab", "x-1", 'a "b"', "c\\d", "é", "tab\t", "", "日本"]
@@ -52,10 +54,13 @@ def _next(bits: int, chance: random.Random, *, closing: bool) -> int:
 
 # --- patterns ---------------------------------------------------------------------------------------------
 
-_ATOMS = st.sampled_from(
-    ["a", "b", "é", "日", " ", "/", '"', r"\\", r"\"", r"\t", r"\n", "\t", r"\.", ".", r"\d", r"\w", r"\s", r"\D", r"\W",
-     r"\S", "[a-c]", '["x]', r"[^a\d]", r"[^\W]", r"[\\/]", r"[\]\[]", r"\x22", r"\u00e9", r"[^\"]", "-", "{".replace("{", r"\{")]
-)  # fmt: skip
+_ATOMS = st.one_of(
+    st.sampled_from(
+        [" ", "\t", "a", "b", "é", "日", "/", '"', "-", ".", "[a-c]", '["x]', r"\\", r"\"", r"\."]
+    ),
+    st.sampled_from([r"\t", r"\n", r"\d", r"\w", r"\s", r"\D", r"\W", r"\S", r"[^a\d]", r"[^\W]", r"[\\/]"]),
+    st.sampled_from([r"[\]\[]", r"\x22", r"\u00e9", r"[^\"]"]),
+)
 _COUNTS = st.sampled_from(["", "", "", "*", "+", "?", "{2}", "{0,2}", "{1,}", "*?", "{3}?"])
 
 
@@ -194,3 +199,23 @@ def keeps(schema: dict[str, Any], text: str) -> str:
     value = json.loads(text, parse_float=lambda it: max(-1e308, min(1e308, float(it))))
     found = next(jsonschema_rs.validator_for(schema).iter_errors(value), None)
     return "" if found is None else found.message
+
+
+# --- constraints as engines get them ----------------------------------------------------------------------
+
+
+def regex(pattern: str) -> Constraint:
+    grammar = made(Make(1024, pattern=pattern, param="response_format.pattern")).grammar
+    return Constraint(kind="regex", pattern=pattern, grammar=grammar)
+
+
+def json_schema(schema: Any, **fields: Any) -> Constraint:
+    found = made(Make(1024, [Part("response_format", schema, **fields)]))
+    return Constraint(kind="json_schema", schema=found.schema, grammar=found.grammar)
+
+
+def call_of(*tools: Any) -> Constraint:
+    functions = [tool["function"] for tool in tools]
+    parts = [Part("tools", function.get("parameters", {}), function["name"]) for function in functions]
+    found = made(Make(1024, parts))
+    return Constraint(kind="json_schema", schema=found.schema, grammar=found.grammar, calls=True)

@@ -6,8 +6,8 @@ from typing import Any
 
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
-
 from tests.support.grammars import keeps, patterns, schemas, written
+
 from tutti.workers.grammar.make import Make, Part, made
 from tutti.workers.grammar.refused import Refused
 

@@ -2,16 +2,23 @@ from typing import Any
 
 import pytest
 
-from tutti.base.errors import InvalidRequest
-from tutti.engines.grammar import enforceable, forced_schema
+from tutti.workers.grammar.make import Made, Make, Part, made
+from tutti.workers.grammar.refused import Refused
 
+INTEGER = {"type": "integer"}
 NODE = {"type": "object", "properties": {"next": {"$ref": "#/$defs/Node"}, "any": True}}
 TREE = {"$ref": "#/$defs/Node", "$defs": {"Node": NODE}}
 
 
-def _tool(name: str, parameters: dict[str, Any] | None = None) -> dict[str, Any]:
-    function = {"name": name} if parameters is None else {"name": name, "parameters": parameters}
-    return {"type": "function", "function": function}
+def _made(schema: Any, *, strict: bool = True, tokens: int = 1024) -> Made:
+    return made(Make(tokens, [Part("response_format", schema, strict=strict)]))
+
+
+def _refused(schema: Any, **fields: Any) -> Refused:
+    with pytest.raises(Refused) as refused:
+        _made(schema, **fields)
+    assert refused.value.param == "response_format"
+    return refused.value
 
 
 @pytest.mark.parametrize(
@@ -22,69 +29,132 @@ def _tool(name: str, parameters: dict[str, Any] | None = None) -> dict[str, Any]
         {"anyOf": [{"type": "integer"}, {"enum": ["a", 1]}]},
         {"type": "array", "prefixItems": [{"const": 1}], "items": {"type": "number"}},
         {"type": "object", "properties": {"type": {"type": "string"}, "pattern": {"type": "string"}}},
-        {"type": "object", "properties": {"a": {"$ref": "#/properties/b"}, "b": {"type": "null"}}},
         TREE,
     ],
 )
 def test_a_sound_schema_is_passed_on(schema: dict[str, Any]) -> None:
-    given = enforceable(schema)
-    assert {key: value for key, value in given.items() if key != "x-guidance"} == schema
+    assert _made(schema).schema == schema
+
+
+@pytest.mark.parametrize(
+    ("schema", "path"),
+    [
+        ({"type": "text"}, ""),
+        ({"type": ["string", 1]}, ""),
+        ({"properties": {"a": {"type": "str"}}}, "/properties/a"),
+        ({"anyOf": [INTEGER, "string"]}, "/anyOf/1"),
+        ({"$ref": "#/$defs/Missing"}, ""),
+        ({"$ref": "http://127.0.0.1/schema"}, ""),
+        ({"items": {"$ref": 5}}, "/items"),
+        ({"items": {"pattern": "(a"}}, "/items/pattern"),
+        ({"patternProperties": {"(?=a)": {}}}, "/patternProperties"),
+        ({"type": "integer", "minimum": 5, "maximum": 3}, ""),
+        ({"properties": {"a": {"anyOf": []}}}, "/properties/a"),
+        ({"type": "integer", "minimum": 2**60}, ""),
+        ({"minLength": -1}, ""),
+        ({"type": "array", "minItems": 2**31 - 1}, ""),
+        ({"properties": {"a": {"minLength": 2**31 - 1}}}, "/properties/a"),
+    ],
+)
+def test_what_is_wrong_is_refused_with_its_place(schema: dict[str, Any], path: str) -> None:
+    assert _refused(schema, strict=False).path == path
 
 
 @pytest.mark.parametrize(
     "schema",
     [
-        {"type": "text"},
-        {"type": ["string", 1]},
-        {"properties": {"a": {"type": "str"}}},
-        {"anyOf": [{"type": "integer"}, "string"]},
-        {"$ref": "#/$defs/Missing"},
-        {"$ref": "http://127.0.0.1/schema"},
-        {"items": {"$ref": 5}},
-        {"pattern": "(a"},
-        {"patternProperties": {"(?=a)": {}}},
-        {"type": "integer", "minimum": 5, "maximum": 3},
-        {"enum": []},
-        {"properties": {"a": {"anyOf": []}}},
-        {"oneOf": []},
-        {"type": []},
-        {"anyOf": [{"type": "integer"}] * 6000},
+        {"type": "integer", "enum": ["x", "y"]},
+        {"allOf": [{"type": "string"}, INTEGER]},
+        {"patternProperties": {"^x-": {"type": "boolean"}, "-id$": INTEGER}, "additionalProperties": False},
+        {"$ref": "#"},
+        {"properties": {"a": {"$ref": "#"}}, "required": ["a"]},
+        {"type": "array", "items": {"$ref": "#"}, "minItems": 1},
+        {"type": "string", "pattern": "^a", "const": "b"},
+        False,
     ],
 )
-def test_a_schema_that_would_not_be_enforced_is_the_callers_mistake(schema: dict[str, Any]) -> None:
-    with pytest.raises(InvalidRequest):
-        enforceable(schema)
+def test_what_nothing_can_match_is_refused(schema: Any) -> None:
+    _refused(schema, strict=False)
 
 
-def test_odd_values_of_known_keywords_are_no_crash() -> None:
-    for key in ("minimum", "pattern", "items", "properties", "anyOf", "$defs", "patternProperties", "type"):
-        for value in (None, 1, "x", [1], {"a": 1}, True):
-            schema = {key: value, "maximum": 5, "type": "integer"} if key != "type" else {key: value}
-            try:
-                enforceable(schema)
-            except InvalidRequest:
-                continue
+@pytest.mark.parametrize(
+    ("schema", "keyword"),
+    [
+        ({"properties": {"a": {"uniqueItems": True}}}, "uniqueItems at /properties/a"),
+        ({"contains": INTEGER}, "contains at /"),
+        ({"propertyNames": {"pattern": "^a"}}, "propertyNames at /"),
+        ({"not": INTEGER}, "not at /"),
+        ({"if": INTEGER, "then": True}, "if at /"),
+        ({"$dynamicRef": "#x"}, "$dynamicRef at /"),
+        ({"unevaluatedProperties": False}, "unevaluatedProperties at /"),
+        ({"type": "string", "format": "uri"}, "format 'uri' at /"),
+        ({"type": "object", "minProperties": 3}, "minProperties at /"),
+        ({"oneOf": [INTEGER, {"type": "number"}]}, "oneOf"),
+    ],
+)
+def test_what_no_grammar_says_is_refused_if_strict_and_told_if_not(
+    schema: dict[str, Any], keyword: str
+) -> None:
+    assert keyword.partition(" at ")[0] in _refused(schema).reason
+    assert _made(schema, strict=False).left_out[0].startswith(keyword)
 
 
-def test_required_allows_any_tool_and_a_name_only_that_one() -> None:
-    tools = [_tool("f", {"type": "object", "properties": {"x": {"type": "string"}}}), _tool("g")]
-    names = [call["properties"]["name"] for call in forced_schema(tools, "required")["anyOf"]]
-    assert names == [{"const": "f"}, {"const": "g"}]
-    named = forced_schema(tools, {"name": "g"})
-    assert [call["properties"]["name"] for call in named["anyOf"]] == [{"const": "g"}]
-    with pytest.raises(InvalidRequest) as refused:
-        forced_schema(tools, {"name": "h"})
-    assert refused.value.param == "tool_choice"
+def test_what_means_nothing_is_no_reason_to_refuse() -> None:
+    schema = {
+        "type": "array",
+        "uniqueItems": False,
+        "title": "T",
+        "x-order": 3,
+        "$schema": "s",
+        "examples": [1],
+    }
+    assert _made(schema).schema == {"type": "array", "title": "T"}
 
 
-def test_arguments_are_those_that_the_parameters_name() -> None:
-    schema = forced_schema([_tool("f", {"properties": {"x": {}}}), _tool("g")], "required")
-    assert schema["$defs"]["tool0"]["additionalProperties"] is False
-    assert schema["$defs"]["tool1"] == {"type": "object", "additionalProperties": False, "properties": {}}
+def test_a_type_that_is_only_hinted_at_is_meant() -> None:
+    assert _made({"properties": {"a": {"minimum": 3}}}).schema == {
+        "properties": {"a": {"minimum": 3, "type": "number"}},
+        "type": "object",
+    }
 
 
-def test_references_within_parameters_still_lead_somewhere() -> None:
-    schema = forced_schema([_tool("g"), _tool("f", TREE)], "required")
-    parameters = schema["$defs"]["tool1"]
-    assert parameters["$ref"] == "#/$defs/tool1/$defs/Node"
-    assert parameters["$defs"]["Node"]["properties"]["next"]["$ref"] == "#/$defs/tool1/$defs/Node"
+def test_bounds_that_no_answer_reaches_are_left_out() -> None:
+    endless = 2**31 - 1
+    schema = {"items": {"type": "string", "maxLength": endless}, "type": "array", "maxItems": endless}
+    assert _made(schema).schema == {"items": {"type": "string"}, "type": "array"}
+    assert _made({"type": "array", "maxItems": 1000}).schema == {"type": "array", "maxItems": 1000}
+
+
+def test_bounds_that_cost_too_much_are_refused() -> None:
+    lists = {f"p{number}": {"type": "array", "maxItems": 1000} for number in range(11)}
+    assert "maxItems" in _refused({"properties": lists}).reason
+
+
+def test_references_are_read_wherever_they_lead() -> None:
+    given = {"properties": {"a": {"$ref": "#/properties/b~1c"}, "b/c": {"type": "null"}, "d": {"$ref": "#"}}}
+    schema = _made(given).schema
+    assert schema["properties"]["a"] == {"$ref": "#/$defs/b_1c"}
+    assert schema["$defs"]["b_1c"] == {"type": "null"}
+
+
+def test_a_call_has_the_name_and_the_arguments_of_its_function() -> None:
+    parts = [
+        Part("tools.0.function.parameters", {"properties": {"x": {}}}, "f"),
+        Part("tools.1.function.parameters", {}, "g"),
+        Part("tools.2.function.parameters", TREE, "h"),
+    ]
+    calls = made(Make(1024, parts)).schema["anyOf"]
+    assert [call["properties"]["name"] for call in calls] == [{"const": "f"}, {"const": "g"}, {"const": "h"}]
+    arguments = [call["properties"]["arguments"] for call in calls]
+    assert arguments[0]["additionalProperties"] is arguments[1]["additionalProperties"] is False
+    assert arguments[2] == {"$ref": "#/$defs/Node"}
+
+
+def test_the_error_names_the_tool() -> None:
+    parts = [
+        Part("tools.0.function.parameters", {}, "f"),
+        Part("tools.1.function.parameters", {"type": "text"}, "g"),
+    ]
+    with pytest.raises(Refused) as refused:
+        made(Make(1024, parts))
+    assert refused.value.param == "tools.1.function.parameters"
