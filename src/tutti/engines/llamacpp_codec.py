@@ -32,7 +32,6 @@ from tutti.engines.llamacpp_calls import (
     context_of,
     fitting,
     has_media,
-    is_forced,
     is_harmony,
     native_body,
     needs_parser,
@@ -119,7 +118,7 @@ def _opened(call: ChatCall, prompt: str) -> tuple[str, str]:
     """The prompt to complete, and what the answer begins with: a `<think>` that the template has opened. An
     answer that must have a form has no room for thoughts."""
     thinking = prompt.rstrip().endswith(_THINK)
-    if not (is_forced(call) or call.constraint is not None):
+    if not (call.is_forced or call.constraint is not None):
         return prompt, _THINK if thinking else ""
     if is_harmony(call.model):
         return prompt + _HARMONY_ANSWER, ""
@@ -183,7 +182,9 @@ async def _nothing(upstream: Upstream, prompt: str, first: Delta) -> Delta:
 
 async def _native(upstream: Upstream, call: Call, prompt: str, max_tokens: int | None) -> Batches:
     body = native_body(call, prompt, max_tokens)
-    reader = NativeReader(call.logprobs, is_json="json_schema" in body)
+    reader = NativeReader(
+        call.logprobs, is_json=call.constraint is not None and call.constraint.kind != "regex"
+    )
     async for data in _data(upstream, call, "/completion", body):
         if batch := reader.feed(data):
             yield batch
