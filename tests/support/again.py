@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from tests.support.alone import Alone, Writer, run_alone
 
-ENOUGH = 10
+ENOUGH = 5
 """When so many have failed twice the run has failed, whatever the others do: they are not run again."""
 
 

@@ -95,7 +95,7 @@ class Running:
 async def until_telling(engine: Running, **told: int) -> None:
     """Returns when the echo engine says so of itself: `busy`, `sessions`. Work that takes a minute does not
     end by itself meanwhile."""
-    async with asyncio.timeout(limit(30)), aiohttp.ClientSession(engine.address) as session:
+    async with asyncio.timeout(limit(60)), aiohttp.ClientSession(engine.address) as session:
         while not told.items() <= (await _progress(session)).items():
             await asyncio.sleep(0.01)
 

@@ -92,7 +92,7 @@ async def say(stack: Stack, model: Model, text: str = "hello") -> str:
         return await ask(lease, text)
 
 
-async def until(condition: Callable[[], Any], within_s: float = 30.0) -> None:
+async def until(condition: Callable[[], Any], within_s: float = 60.0) -> None:
     """Until it is true; it may be a coroutine function."""
     give_up_at = time.monotonic() + limit(within_s)
     while True:

@@ -15,7 +15,7 @@ def running(pid: int) -> bool:
         return False
 
 
-async def gone(pids: Iterable[int], within_s: float = 30.0) -> None:
+async def gone(pids: Iterable[int], within_s: float = 60.0) -> None:
     """Returns when none of them runs; raises TimeoutError."""
     waiting = set(pids)
     async with asyncio.timeout(limit(within_s)):

@@ -10,14 +10,18 @@ from xdist.scheduler import LoadFileScheduling
 from xdist.workermanage import WorkerController
 
 LONGEST = (
+    "tests/system/test_faults.py",
     "tests/clients/test_seeds.py",
     "tests/system/test_llamacpp.py",
-    "tests/system/test_transcribe.py",
-    "tests/system/test_speech.py",
+    "tests/system/test_fields.py",
+    "tests/system/test_batches.py",
     "tests/system/test_fleet.py",
-    "tests/system/test_faults.py",
+    "tests/system/test_transcribe.py",
+    "tests/system/test_upload.py",
+    "tests/system/test_evaluations.py",
+    "tests/system/test_pull.py",
+    "tests/system/test_interpreter.py",
     "tests/contract/test_fuzz.py",
-    "tests/clients/test_files.py",
     "tests/clients/test_clients.py",
 )
 """Of the list of the slowest files that each run prints."""

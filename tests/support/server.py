@@ -62,7 +62,11 @@ class Server:
     def engines(self) -> list[int]:
         """Pids of the engine programs."""
         found = ((it.pid, argv_of(it)) for it in self.tree())
-        return [pid for pid, argv in found if argv[1:2] == ["-m"] and "tutti.workers" in argv[2]]
+        return [
+            pid
+            for pid, argv in found
+            if argv[1:2] == ["-m"] and "tutti.workers" in argv[2] and "--port" in argv
+        ]
 
     def stop(self, number: signal.Signals = signal.SIGTERM, within_s: float = _END_S) -> int:
         """The exit status."""

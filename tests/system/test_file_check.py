@@ -21,6 +21,7 @@ from tests.support.processes import gone
 from tests.support.server import Server, argv_of, running_server
 from tests.support.weights import QWEN, SMOLLM2, pulled
 from tests.unit.files.cases import CALL, TOOL, assistant, chat, lines, preference, system, table, text, user
+from tests.unit.files.test_rows import SWELLS
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
 from tutti.app.platform import open_database, open_platform
@@ -111,11 +112,13 @@ def test_other_purposes_have_their_own_checks(server: Server) -> None:
     evals = upload(server, b"a,b\n1,2\n", "eval", "data.csv")
     tokens = upload(server, table(input_ids=[[1, 2], [3]]), name="data.parquet")
     wrong = upload(server, b"no parquet", name="data.parquet")
+    swells = upload(server, SWELLS.read_bytes(), name="swells.parquet")
     (error,) = until(server, batch, "INVALID_FORMAT")["validation_report"]["errors"]
     assert (error["line"], error["param"]) == (2, "custom_id")
     assert until(server, evals, "COMPLETED")["validation_report"]["fields"] == ["a", "b"]
     assert until(server, tokens, "COMPLETED")["validation_report"]["token_counts"] == {"*": 3}
     assert "Parquet" in until(server, wrong, "INVALID_FORMAT")["validation_report"]["error"]
+    assert "Row 1 is too large" in until(server, swells, "INVALID_FORMAT")["validation_report"]["error"]
 
 
 def test_a_check_whose_worker_is_killed_is_done_by_another_and_nothing_is_left_over(server: Server) -> None:

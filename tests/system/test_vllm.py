@@ -21,6 +21,7 @@ import pytest_asyncio
 from msgspec import structs
 from tests.support.adapters import adapter, write
 from tests.support.engines import Running, chat, collect, completion, model, running, text_of
+from tests.support.grammars import call_of
 from tests.support.hub import Hub
 from tests.support.numpy_llama import tiny
 from tests.support.server import Server, running_server
@@ -160,7 +161,9 @@ async def test_a_pattern_is_kept(vllm: Running) -> None:
 
 
 async def forced(vllm: Running, which: Model, choice: str | Mapping[str, str]) -> Any:
-    call = ask(model=which, stream=True, tools=TOOLS, tool_choice=choice, max_tokens=100)
+    call = ask(
+        model=which, stream=True, tools=TOOLS, tool_choice=choice, constraint=call_of(*TOOLS), max_tokens=100
+    )
     return msgspec.json.decode(text_of(await say(vllm, call)))
 
 

@@ -23,7 +23,7 @@ WRITTEN = sorted({*REPOSITORY.glob("*.md"), *REPOSITORY.glob("docs/**/*.md")})
 _OPTION = re.compile(r'options(?:\.get\(|\[)\s*"(\w+)"|"(\w+)" in model\.options')
 _LINK = re.compile(r"\]\(([^)#\s]+)[^)]*\)")
 _VARIABLE = re.compile(r"\bTUTTI_([A-Z_]+)")
-_TESTS_ONLY = {"TEST_CACHE", "TEST_VLLM", "TEST_VLLM_PYTHON"}
+_TESTS_ONLY = {"TEST_CACHE", "TEST_LONG", "TEST_PATIENCE", "TEST_VLLM", "TEST_VLLM_PYTHON"}
 
 
 @pytest.mark.parametrize("name", pages())

@@ -8,6 +8,7 @@ from tutti.parts.engines import ENGINES
 from tutti.serving.catalog import Catalog
 from tutti.serving.dispatch import Dispatch
 from tutti.serving.fetch import Fetcher
+from tutti.serving.grammars import Grammars
 from tutti.serving.interpreter import Interpreter
 from tutti.serving.meter import Meter
 from tutti.serving.platform import Platform
@@ -47,5 +48,7 @@ async def open_platform(
         parts.push_async_callback(dispatch.close)
         interpreter = Interpreter(settings, database)
         parts.callback(interpreter.close)
+        grammars = Grammars()
+        parts.push_async_callback(grammars.close)
         blobs = Blobs.open(settings)
-        yield Platform(settings, database, blobs, catalog, dispatch, meter, Fetcher(), interpreter)
+        yield Platform(settings, database, blobs, catalog, dispatch, meter, Fetcher(), interpreter, grammars)

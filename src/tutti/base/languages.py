@@ -1,6 +1,7 @@
 """Codes of languages, by whichever of ISO 639 and BCP 47 a client writes them: en, eng, en_US, zh-Hans-CN."""
 
-from langcodes import LanguageTagError, standardize_tag
+from langcodes import standardize_tag
+from langcodes.tag_parser import LanguageTagError
 
 _MOST_CHARACTERS = 35
 FORM = "a code of ISO 639 or BCP 47 such as `en`, `eng` or `pt-BR`"

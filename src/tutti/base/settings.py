@@ -51,6 +51,11 @@ class Settings(BaseSettings):
         default_factory=dict[str, str],
         description="Names that stand for a model, wildcards allowed: {'meta-llama/*': 'Qwen/...'}.",
     )
+    voice_aliases: dict[str, str] = Field(
+        default_factory=dict[str, str],
+        description="Names that stand for a voice or a mix of them: {'nova': 'af_bella'}. Without one, each "
+        "of openai's names stands for some voice of the model.",
+    )
     catalog: Path | None = Field(None, description="A catalogue file of your own (TOML).")
     pull_on_use: bool = Field(True, description="Download a catalogue model when it is first asked for.")
     memory_budget_bytes: int = Field(

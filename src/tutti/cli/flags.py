@@ -9,7 +9,12 @@ from pydantic import ValidationError
 from tutti.base.settings import Settings
 from tutti.cli.output import note
 
-_NAMES = {"models": "--model", "aliases": "--alias", "memory_budget_bytes": "--memory-budget"}
+_NAMES = {
+    "models": "--model",
+    "aliases": "--alias",
+    "voice_aliases": "--voice-alias",
+    "memory_budget_bytes": "--memory-budget",
+}
 
 DataDir = Annotated[
     Path | None, typer.Option("--data-dir", help="As of `tutti serve` (TUTTI_DATA_DIR).", show_default=False)

@@ -17,6 +17,7 @@ from tutti.cli.flags import flag
 _HINTS = {
     "models": "May be given several times.",
     "aliases": "As 'name=model'; may be given several times.",
+    "voice_aliases": "As 'name=voice'; may be given several times.",
     "memory_budget_bytes": "Such as 8G or 500M.",
 }
 _PANELS: Sequence[tuple[str, str]] = (
@@ -50,14 +51,14 @@ def size(text: str) -> int:
 
 
 def alias(text: str) -> tuple[str, str]:
-    name, equals, model = text.rpartition("=")
-    if not (equals and name and model):
-        raise typer.BadParameter(f"{text!r} is not of the form name=model.")
-    return name, model
+    name, equals, meant = text.rpartition("=")
+    if not (equals and name and meant):
+        raise typer.BadParameter(f"{text!r} is not of the form name=meaning.")
+    return name, meant
 
 
 def _read(name: str, value: Any) -> Any:
-    if name == "aliases":
+    if name in ("aliases", "voice_aliases"):
         return dict(alias(text) for text in value)
     return size(value) if name == "memory_budget_bytes" else value
 
@@ -91,7 +92,7 @@ def _negative(name: str, field: FieldInfo) -> list[str]:
 
 
 def _type(name: str, field: FieldInfo) -> Any:
-    if name in ("models", "aliases"):
+    if name in ("models", "aliases", "voice_aliases"):
         return list[str] | None
     if name == "memory_budget_bytes":
         return str | None

@@ -135,6 +135,7 @@ class Update(msgspec.Struct, frozen=True, tag_field="type", tag="update"):
 
     turn_detection: TurnDetection | None
     prompt: str = ""
+    language: str | None = None
 
 
 RealtimeMessage = Append | Commit | Clear | Update

@@ -85,11 +85,15 @@ class Sampling(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Constraint(msgspec.Struct, frozen=True, kw_only=True):
-    """What the output must match. `schema` is a JSON Schema (json_schema), `pattern` a regular expression."""
+    """What the output must match. `schema` is a JSON Schema (json_schema), `pattern` a regular expression,
+    `grammar` what llama.cpp is given for either. `calls`: the text is a call of one of the tools,
+    `{"name": ..., "arguments": {...}}`, as the tool choice asks for."""
 
     kind: Literal["json_object", "json_schema", "regex"]
     schema: Json | None = None
     pattern: str | None = None
+    grammar: str = ""
+    calls: bool = False
 
 
 class ChatCall(msgspec.Struct, frozen=True, kw_only=True):
@@ -114,6 +118,11 @@ class ChatCall(msgspec.Struct, frozen=True, kw_only=True):
     echo: bool = False
     truncate: bool = False
     """context_length_exceeded_behavior: shorten max_tokens to what fits, instead of an error."""
+
+    @property
+    def is_forced(self) -> bool:
+        """It has to be answered with a call."""
+        return bool(self.tools) and self.tool_choice not in ("auto", "none")
 
 
 class CompletionCall(msgspec.Struct, frozen=True, kw_only=True):

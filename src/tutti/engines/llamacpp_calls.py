@@ -1,14 +1,15 @@
 """Calls as requests to llama.cpp's server, whose fields are described in its tools/server/README.md."""
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
+import msgspec
+
 from tutti.base.errors import ContextTooLong, InvalidRequest
 from tutti.base.model import Model
-from tutti.engines.base import ChatCall, CompletionCall, Constraint, Sampling
+from tutti.engines.base import ChatCall, CompletionCall, Sampling
 from tutti.engines.control import MEDIA
-from tutti.engines.grammar import enforceable, forced_schema
-from tutti.engines.regex import regex_grammar
 
 Json = dict[str, Any]
 
@@ -27,6 +28,11 @@ _ANSWER_FIELDS = (
     "timings/cache_n",
     "completion_probabilities",
 )
+_MOST_OF_TOOLS = 16 * 1024
+_NOT_PLAIN = re.compile(
+    r'"\$ref":"#"|"(?:pattern|patternProperties|allOf|not)":|"(?:min|max)(?:Items|Length|Properties)":[0-9.eE+]{3}'
+)
+"""In JSON without white space."""
 
 
 def context_of(model: Model) -> int:
@@ -36,23 +42,23 @@ def context_of(model: Model) -> int:
     return min(wanted, model.context_length or wanted)
 
 
-def is_forced(call: ChatCall) -> bool:
-    return bool(call.tools) and call.tool_choice not in ("auto", "none")
-
-
 def needs_parser(call: ChatCall, *, mentions: bool = False) -> bool:
-    """Whether llama.cpp's own reading of the answer is wanted: tools the model may call or not, the harmony
-    format, media. It knows no log-probabilities in streams with tools, and no grammar with tools, and takes
-    control tokens that a text mentions for real: then Tutti reads the calls itself."""
-    if is_forced(call):
+    """Tell whether llama.cpp's own reading of the answer is wanted: for tools that the model may call, the
+    harmony format, media. It has no log probabilities in streams with tools and no grammar with tools, takes
+    control tokens that a text mentions for real, and makes a parser of the tools' schemas at a cost without
+    bounds: then Tutti reads the calls itself."""
+    if has_media(call):
+        return True
+    if call.is_forced or call.constraint is not None:
         return False
-    is_regex = call.constraint is not None and call.constraint.kind == "regex"
-    tools = (
-        bool(call.tools)
-        and call.tool_choice == "auto"
-        and not (call.logprobs is not None or is_regex or mentions)
-    )
-    return tools or is_harmony(call.model) or has_media(call)
+    may_call = bool(call.tools) and call.tool_choice == "auto" and call.logprobs is None and not mentions
+    return (may_call and has_plain_schemas(call.tools)) or is_harmony(call.model)
+
+
+def has_plain_schemas(tools: Sequence[Json]) -> bool:
+    """Small ones, without what llama.cpp's own reader of schemas refuses or writes out at length."""
+    text = msgspec.json.encode(tools).decode()
+    return len(text) <= _MOST_OF_TOOLS and not _NOT_PLAIN.search(text)
 
 
 def is_harmony(model: Model) -> bool:
@@ -85,10 +91,10 @@ def with_adapter(body: Json, model: Model, adapter: int) -> Json:
 
 
 def template_body(call: ChatCall) -> Json:
-    """For /apply-template."""
+    """For /apply-template. Tools are shown to the model all the same, but no parser is made of them."""
     body: Json = {"messages": call.messages}
     if call.tools and call.tool_choice != "none":
-        body["tools"] = call.tools
+        body |= {"tools": call.tools, "tool_choice": "none"}
     if kwargs := _template_kwargs(call):
         body["chat_template_kwargs"] = kwargs
     return body
@@ -97,11 +103,13 @@ def template_body(call: ChatCall) -> Json:
 def chat_body(call: ChatCall, max_tokens: int | None) -> Json:
     """For /v1/chat/completions."""
     body = template_body(call) | _generation(call, max_tokens)
+    if call.tools and call.constraint is None:
+        body["tool_choice"] = "auto"
     body["stream_options"] = {"include_usage": True}
     if call.logprobs is not None:
         body |= {"logprobs": True, "top_logprobs": call.logprobs}
     if call.constraint is not None:
-        body |= _chat_constraint(call.constraint)
+        body["grammar"] = call.constraint.grammar
     return body
 
 
@@ -110,10 +118,8 @@ def native_body(call: ChatCall | CompletionCall, prompt: str | Sequence[int], ma
     body = _generation(call, max_tokens) | {"prompt": prompt, "response_fields": _ANSWER_FIELDS}
     if call.logprobs is not None:
         body["n_probs"] = max(1, call.logprobs)
-    if isinstance(call, ChatCall) and is_forced(call):
-        body["json_schema"] = forced_schema(call.tools, call.tool_choice)
-    elif call.constraint is not None:
-        body |= _constraint(call.constraint)
+    if call.constraint is not None:
+        body["grammar"] = call.constraint.grammar
     return body
 
 
@@ -162,20 +168,6 @@ def _token_id(token_id: int) -> int:
     if not 0 <= token_id <= _INT32_MAX:
         raise InvalidRequest(f"There is no token {token_id}.", param="logit_bias")
     return token_id
-
-
-def _constraint(constraint: Constraint) -> Json:
-    if constraint.kind == "regex":
-        return {"grammar": regex_grammar(constraint.pattern or "")}
-    schema = {"type": "object"} if constraint.kind == "json_object" else constraint.schema
-    return {"json_schema": enforceable(schema)}
-
-
-def _chat_constraint(constraint: Constraint) -> Json:
-    given = _constraint(constraint)
-    if "grammar" in given:
-        return given
-    return {"response_format": {"type": "json_schema", "json_schema": {"schema": given["json_schema"]}}}
 
 
 def _template_kwargs(call: ChatCall) -> Json:

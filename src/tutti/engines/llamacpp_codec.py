@@ -31,7 +31,6 @@ from tutti.engines.llamacpp_calls import (
     chat_body,
     fitting,
     has_media,
-    is_forced,
     is_harmony,
     native_body,
     needs_parser,
@@ -143,7 +142,7 @@ def _opened(call: ChatCall, prompt: str) -> tuple[str, str]:
     """What the prompt goes on with, and what the answer begins with: a `<think>` that the template opened. An
     answer that must have a form has no room for thoughts."""
     thinking = prompt.rstrip().endswith(_THINK)
-    if not (is_forced(call) or call.constraint is not None):
+    if not (call.is_forced or call.constraint is not None):
         return "", _THINK if thinking else ""
     if is_harmony(call.model):
         return _HARMONY_ANSWER, ""
@@ -172,7 +171,8 @@ async def _nothing(upstream: Upstream, prompt: Prompt, first: Delta) -> Delta:
 
 async def _native(upstream: Upstream, call: Call, prompt: Prompt, max_tokens: int | None) -> Batches:
     body = native_body(call, prompt, max_tokens)
-    reader = NativeReader(call.logprobs, is_json="json_schema" in body)
+    is_json = call.constraint is not None and call.constraint.kind != "regex"
+    reader = NativeReader(call.logprobs, is_json=is_json)
     filler = None if call.logprobs is None else Filler(upstream, call, prompt)
     async for data in _data(upstream, call, "/completion", body):
         if batch := reader.feed(data):

@@ -1,6 +1,6 @@
 """Calls as requests of the OpenAI dialect, with the fields that each server knows and no others."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -45,8 +45,8 @@ def chat_body(server: Server, call: ChatCall) -> Json:
     constraint = call.constraint
     if call.tools:
         body |= {"tools": call.tools, "tool_choice": _tool_choice(server, call.tool_choice)}
-        if body["tool_choice"] == "none" and call.tool_choice not in ("auto", "none"):
-            constraint = forced_call(call.tools, call.tool_choice)
+        if constraint is not None and constraint.calls and body["tool_choice"] != "none":
+            constraint = None
     if constraint is not None:
         body |= _constraint(server, constraint)
     if call.reasoning_effort is not None:
@@ -132,29 +132,3 @@ def _tool_choice(server: Server, choice: str | Mapping[str, str]) -> str | Json:
     if not (server.reads_tools if choice == "auto" else server.forces_tools):
         return "none"
     return choice if isinstance(choice, str) else {"type": "function", "function": {"name": choice["name"]}}
-
-
-def forced_call(tools: Sequence[Json], choice: str | Mapping[str, str]) -> Constraint:
-    """Text that is a call of one of the tools, `{"name": ..., "arguments": {...}}`, and nothing else. Their
-    definitions move to the top, where `#/$defs/...` looks for them."""
-    functions: list[Json] = [tool["function"] for tool in tools]
-    if not isinstance(choice, str):
-        functions = [function for function in functions if function["name"] == choice["name"]]
-    definitions: Json = {}
-    for function in functions:
-        definitions |= _parameters(function).get("$defs", {})
-    schema: Json = {"anyOf": [_call_schema(function) for function in functions]}
-    return Constraint(kind="json_schema", schema=schema | ({"$defs": definitions} if definitions else {}))
-
-
-def _parameters(function: Json) -> Json:
-    return function.get("parameters") or {"type": "object"}
-
-
-def _call_schema(function: Json) -> Json:
-    return {
-        "type": "object",
-        "properties": {"name": {"const": function["name"]}, "arguments": _parameters(function)},
-        "required": ["name", "arguments"],
-        "additionalProperties": False,
-    }

@@ -6,6 +6,7 @@ from tutti.base.settings import Settings
 from tutti.serving.catalog import Catalog
 from tutti.serving.dispatch import Dispatch
 from tutti.serving.fetch import Fetcher
+from tutti.serving.grammars import Grammars
 from tutti.serving.interpreter import Interpreter
 from tutti.serving.meter import Meter
 from tutti.store.blobs import Blobs
@@ -22,3 +23,4 @@ class Platform:
     meter: Meter
     fetcher: Fetcher
     interpreter: Interpreter
+    grammars: Grammars

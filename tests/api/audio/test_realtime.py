@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from tests.api.audio.conftest import CALLED, LISTENER, SPEECH, Talk, failures, talking
 from tests.support.engines import Running, until_telling
+from tests.support.platform import api
 from websockets.exceptions import ConnectionClosed
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -95,9 +96,110 @@ async def test_detection_can_be_set_by_query_and_by_message(url):
         assert (await completed(talk))["transcript"] == "Well, echo of 50 ms"
 
 
+GIVEN = {"threshold": 0.4, "silence_duration_ms": 40, "prefix_padding_ms": 90}
+HEARD = {"language": "deu", "prompt": "Well,", "model": LISTENER.name}
+IN_AUDIO = {
+    "type": "transcription",
+    "audio": {
+        "input": {
+            "format": {"type": "audio/pcm", "rate": 16_000},
+            "transcription": HEARD,
+            "noise_reduction": {"type": "near_field"},
+            "turn_detection": {"type": "server_vad", **GIVEN},
+        }
+    },
+}
+FLAT = {
+    "input_audio_format": "pcm_s16le_16000",
+    "input_audio_transcription": HEARD,
+    "turn_detection": {"type": "server_vad", **GIVEN},
+}
+
+
+@pytest.mark.parametrize(
+    ("kind", "change"),
+    [("session.update", IN_AUDIO), ("session.update", FLAT), ("transcription_session.update", FLAT)],
+)
+async def test_openais_clients_change_a_session_in_their_words(url, kind, change):
+    async with talking(url, asking()) as talk:
+        created = (await talk.next())["session"]
+        await talk.send(kind, session=change, event_id="mine")
+        updated = await talk.next()
+        assert updated["type"] == f"{kind}d" and updated["event_id"]
+        session = updated["session"]
+        assert (session["id"], session["type"]) == (created["id"], "transcription")
+        sound = session["audio"]["input"]
+        assert sound["transcription"] == {**HEARD, "language": "de"}
+        assert sound["format"] == {"type": "audio/pcm", "rate": 16_000}
+        assert GIVEN.items() <= sound["turn_detection"].items()
+        assert session["turn_detection"]["min_silence_duration_ms"] == 40
+        await say(talk, 50, 40)
+        assert (await completed(talk))["transcript"] == "Well, echo of 50 ms"
+        await talk.send(kind, session={"audio": {"input": {"turn_detection": None}}})
+        session = (await talk.until("updated"))[-1]["session"]
+        assert session["turn_detection"] is None
+        assert session["audio"]["input"]["transcription"]["prompt"] == "Well,"
+
+
+@pytest.mark.parametrize(
+    ("change", "param"),
+    [
+        ({"type": "realtime"}, "session.type"),
+        ({"include": ["item.input_audio_transcription.logprobs"]}, "session.include"),
+        ({"input_audio_format": "g711_ulaw"}, "session.audio.input.format"),
+        ({"input_audio_format": "pcm16"}, "session.audio.input.format"),
+        ({"audio": {"input": {"format": {"type": "audio/pcmu"}}}}, "session.audio.input.format"),
+        (
+            {"input_audio_transcription": {"model": "whisper-1"}},
+            "session.audio.input.transcription.model",
+        ),
+        ({"input_audio_transcription": {"language": "english"}}, "language"),
+        ({"turn_detection": {"type": "semantic_vad"}}, None),
+        ({"turn_detection": {"threshold": 2}}, None),
+        ({"turn_detection": {"silence_duration_ms": -1}}, None),
+        ({"prompt": "x" * 5000}, None),
+        ("none", None),
+    ],
+)
+async def test_what_cannot_change_is_told_and_nothing_changes(url, change, param):
+    async with talking(url, asking()) as talk:
+        await talk.next()
+        await talk.send("session.update", session=change)
+        failed = await talk.next()
+        assert (failed["type"], failed["error"]["param"]) == (FAILED, param)
+        assert failed["error"]["type"] == "invalid_request_error"
+        await talk.send("session.update", session={})
+        session = (await talk.next())["session"]
+        assert session["turn_detection"]["min_silence_duration_ms"] == 500
+        assert session["audio"]["input"]["transcription"]["language"] == "en"
+
+
+async def test_a_client_that_leaves_while_its_model_loads_is_noticed(tmp_path):
+    """Its place is free again: there is one only, and the model never comes."""
+    async with api(tmp_path, [LISTENER], max_sockets=1, load_wait_s=600.0) as url, asyncio.timeout(60):
+        async with talking(url, asking()) as talk:
+            assert (await talk.next())["type"] == "session.created"
+            await say(talk, 500)
+        while True:
+            async with talking(url, asking()) as talk:
+                if (await talk.next())["type"] == "session.created":
+                    return
+
+
 @pytest.mark.parametrize(("name", "rate"), [("pcm_s16le_8000", 8_000), ("pcm16", 24_000)])
 async def test_sample_rates(url, name, rate):
     async with talking(url, asking(input_audio_format=name)) as talk:
+        await say(talk, 200, 500, rate)
+        assert (await completed(talk))["transcript"] == "echo of 200 ms"
+
+
+@pytest.mark.parametrize(("path", "rate"), [("/openai/v1/realtime", 24_000), (PATH, 16_000)])
+async def test_without_a_format_it_is_what_the_clients_send(url, path, rate):
+    async with talking(url, f"{path}?model={LISTENER.name}") as talk:
+        await talk.next()
+        sound = {"format": {"type": "audio/pcm", "rate": rate}}
+        await talk.send("session.update", session={"audio": {"input": sound}})
+        assert (await talk.next())["session"]["audio"]["input"]["format"]["rate"] == rate
         await say(talk, 200, 500, rate)
         assert (await completed(talk))["transcript"] == "echo of 200 ms"
 

@@ -153,6 +153,13 @@ async def test_the_models_first_voice_is_the_default(client):
     assert with_default.content != (await spoken(client, voice="bella")).content
 
 
+@pytest.mark.parametrize("name", ["alloy", "nova", "onyx", "marin"])
+async def test_openais_names_of_voices_are_always_the_same_voice_of_the_model(client, name):
+    voices = [(await spoken(client, voice=voice)).content for voice in ("heart", "bella")]
+    for wanted in ({}, {"response_format": "wav"}):
+        assert (await spoken(client, voice=name, **wanted)).content in voices
+
+
 async def test_voices(client):
     listed = (await client.get("/v1/voices")).json()["data"]
     mine = {it["model"]: it["voices"] for it in listed}

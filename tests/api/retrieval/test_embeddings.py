@@ -105,7 +105,7 @@ async def test_an_unknown_model_is_not_found(client: httpx.AsyncClient) -> None:
 async def test_requests_are_metered_under_their_operation(client: httpx.AsyncClient) -> None:
     await embed(client, input="counted words")
     await client.post("/rerank", json={"model": "test/rerank", "query": "q", "documents": ["d"]})
-    async with asyncio.timeout(limit(30)):
+    async with asyncio.timeout(limit(60)):
         while not {"embeddings", "rerank"} <= (operations := await used(client)).keys():
             await asyncio.sleep(0.1)
     assert operations["embeddings"]["prompt_tokens"] > 0

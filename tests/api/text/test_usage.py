@@ -26,7 +26,7 @@ async def used(client: Client, operation: str) -> dict[str, Any]:
 
 
 async def until(client: Client, operation: str, reached: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
-    async with asyncio.timeout(limit(30)):
+    async with asyncio.timeout(limit(60)):
         while not reached(usage := await used(client, operation)):
             await asyncio.sleep(0.05)
     return usage

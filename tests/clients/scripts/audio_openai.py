@@ -20,6 +20,11 @@ def check_speech_formats() -> None:
     assert len(samples) > 1000 and not samples.startswith(b"RIFF")
 
 
+def check_speech_in_openais_voices() -> None:
+    for voice in ("alloy", "nova", "verse"):
+        assert client.audio.speech.create(model=SPEECH, input=TEXT, voice=voice).read()[:2] == b"\xff\xfb"
+
+
 def check_speech_as_it_comes() -> None:
     with client.audio.speech.with_streaming_response.create(
         model=SPEECH, input=TEXT, voice="heart", response_format="pcm", speed=1.0

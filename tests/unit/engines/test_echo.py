@@ -251,7 +251,7 @@ async def test_a_client_that_leaves_ends_its_generation_at_once(echo: Running) -
     while (await progress(echo))[0] == 0:
         await asyncio.sleep(0.01)
     waiting.cancel()
-    async with asyncio.timeout(limit(30)):
+    async with asyncio.timeout(limit(60)):
         while (await progress(echo))[0] > 0:
             await asyncio.sleep(0.01)
 

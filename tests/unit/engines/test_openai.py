@@ -145,26 +145,12 @@ def test_a_server_that_reads_no_tool_calls_is_not_asked_to() -> None:
 
 
 def test_where_a_server_cannot_force_a_tool_the_text_is_constrained_to_a_call() -> None:
-    server = Server("x", forces_tools=False)
-    parameters = {"$ref": "#/$defs/pair", "$defs": {"pair": {"type": "object"}}}
-    subtract = {"type": "function", "function": {"name": "subtract", "parameters": parameters}}
-
-    def schema(choice: Any) -> Any:
-        body = chat_body(server, chat(tools=[*TOOLS, subtract], tool_choice=choice))
-        assert body["tool_choice"] == "none"
-        return body["response_format"]["json_schema"]["schema"]
-
-    [call] = schema({"name": "subtract"})["anyOf"]
-    assert call == {
-        "type": "object",
-        "properties": {"name": {"const": "subtract"}, "arguments": parameters},
-        "required": ["name", "arguments"],
-        "additionalProperties": False,
-    }
-    assert schema("required")["$defs"] == {"pair": {"type": "object"}}
-    names = [one["properties"]["name"]["const"] for one in schema("required")["anyOf"]]
-    assert names == ["add", "subtract"]
-    assert "response_format" not in chat_body(server, chat(tools=TOOLS))
+    calls = Constraint(kind="json_schema", schema={"anyOf": []}, calls=True)
+    forced = chat(tools=TOOLS, tool_choice="required", constraint=calls)
+    body = chat_body(Server("x", forces_tools=False), forced)
+    assert body["tool_choice"] == "none"
+    assert body["response_format"]["json_schema"]["schema"] == calls.schema
+    assert "response_format" not in chat_body(PLAIN, forced)
 
 
 def test_constraints() -> None:

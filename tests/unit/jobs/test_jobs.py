@@ -168,7 +168,7 @@ async def test_cancelling_what_has_ended_changes_nothing(database: Database) -> 
 async def test_a_cancelled_job_that_waits_for_another_attempt_ends(database: Database) -> None:
     id = await put(database, raises="transient")
     async with working(database, Pace(backoff_s=100)):
-        async with asyncio.timeout(limit(30)):
+        async with asyncio.timeout(limit(60)):
             while (await row(database, id)).attempt != 1 or (await row(database, id)).status != "queued":
                 await asyncio.sleep(0.02)
         await take_back(database, id)
@@ -205,7 +205,7 @@ async def test_what_this_version_cannot_run_fails(database: Database) -> None:
 
 async def finished_quietly(database: Database, id: str) -> str:
     """Of jobs whose `ended` is not called or cannot tell."""
-    async with asyncio.timeout(limit(30)):
+    async with asyncio.timeout(limit(60)):
         while (status := (await row(database, id)).status) in ("queued", "running"):
             await asyncio.sleep(0.02)
     return status
@@ -233,7 +233,7 @@ async def test_a_lost_lease_refuses_every_write(database: Database) -> None:
 
 async def test_a_worker_without_work_leaves(database: Database) -> None:
     id = await put(database, step_s=0.5)
-    async with asyncio.timeout(limit(30)):
+    async with asyncio.timeout(limit(60)):
         await Worker(database, kinds(), Pace(lease_s=1)).run(idle_s=0.3)
     assert (await row(database, id)).status == "completed"
 
@@ -243,7 +243,7 @@ async def test_scheduled_maintenance_comes_again(database: Database) -> None:
     async with working(database, LONG, schedule={"work": 0.2}):
         await until(database, "every-work", "ended", 3)
         # The next run may have begun, and is as fresh as this once it ends.
-        async with asyncio.timeout(limit(20)):
+        async with asyncio.timeout(limit(60)):
             while not is_fresh(await row(database, "every-work")):
                 await asyncio.sleep(0.02)
 

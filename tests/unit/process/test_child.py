@@ -35,7 +35,7 @@ async def start(code: str, log: Path, grace_s: float = 5.0) -> Child:
 
 
 async def says(log: Path) -> str:
-    async with asyncio.timeout(limit(30)):
+    async with asyncio.timeout(limit(60)):
         while not log.read_text().endswith("\n"):
             await asyncio.sleep(0.01)
     return log.read_text()
@@ -94,7 +94,7 @@ async def test_kill_is_immediate_even_of_a_program_that_is_just_starting(tmp_pat
         while not children.read_text():
             pass  # what comes now is forked, and no program yet
         child.kill()
-        async with asyncio.timeout(limit(20)):
+        async with asyncio.timeout(limit(60)):
             await child.wait()
 
 
@@ -129,7 +129,7 @@ async def test_nothing_outlives_the_starter(tmp_path: Path, number: signal.Signa
         "asyncio.run(main())"
     )
     starter = subprocess.Popen([sys.executable, "-c", code])
-    async with asyncio.timeout(limit(30)):
+    async with asyncio.timeout(limit(60)):
         while not log.exists():
             await asyncio.sleep(0.01)
     pids = [int(word) for word in (await says(log)).split()]
@@ -154,7 +154,7 @@ async def test_supervisor_starts_a_killed_child_again_and_stops_all(tmp_path: Pa
         return started[-1]
 
     supervisor = Supervisor("sleeper", begin, 2, Pace(first_s=0.01, longest_s=0.05))
-    async with asyncio.timeout(limit(30)):
+    async with asyncio.timeout(limit(60)):
         while len(started) < 2:
             await asyncio.sleep(0.01)
         started[0].kill()

@@ -222,7 +222,7 @@ async def test_closing_ends_open_connections_and_removes_the_socket(tmp_path: Pa
     while not egress._open:
         await asyncio.sleep(0.01)
     await egress.close()
-    async with asyncio.timeout(limit(30)):
+    async with asyncio.timeout(limit(60)):
         assert await reader.read() == b""
     writer.close()
     assert not path.exists()

@@ -73,7 +73,7 @@ async def hanging_index() -> AsyncIterator[dict[str, str]]:
 
 
 async def until_being_made(folder: Path) -> None:
-    async with asyncio.timeout(limit(30)):
+    async with asyncio.timeout(limit(60)):
         while not folder.exists():
             await asyncio.sleep(0.02)
 

@@ -13,7 +13,7 @@ CHATTY = "import time\nfor n in range(10**9): print('line', n, 'x' * 1000, flush
 
 
 async def grown(log, size: int) -> None:
-    async with asyncio.timeout(limit(30)):
+    async with asyncio.timeout(limit(60)):
         while not (log.exists() and log.stat().st_size > size):
             await asyncio.sleep(0.02)
 

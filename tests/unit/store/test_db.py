@@ -87,7 +87,7 @@ async def test_a_cancelled_transaction_frees_its_lock(database: Database) -> Non
         await asyncio.sleep(number * 0.0003)
         task.cancel()
         await asyncio.wait([task])
-    async with asyncio.timeout(limit(20)):
+    async with asyncio.timeout(limit(60)):
         await write(1000)
     assert "1000" in await names(database)
 
@@ -96,7 +96,7 @@ async def test_readers_do_not_wait_for_a_writer(database: Database) -> None:
     async with database.begin() as session:
         session.add(organization("one"))
         await session.flush()
-        async with asyncio.timeout(limit(20)):
+        async with asyncio.timeout(limit(60)):
             assert await names(database) == set()
 
 

@@ -54,7 +54,7 @@ async def test_rows_are_written_in_the_background(database: Database) -> None:
     meter = Meter(database)
     await meter.start()
     meter.record(SERVED)
-    async with asyncio.timeout(limit(10)):
+    async with asyncio.timeout(limit(60)):
         while await count(database) != 1:
             await asyncio.sleep(0.02)
     await meter.close()
@@ -76,7 +76,7 @@ async def test_closing_right_after_a_full_batch_ends(database: Database) -> None
     await asyncio.sleep(0.01)
     for _ in range(FLUSH_ROWS):
         meter.record(SERVED)
-    async with asyncio.timeout(limit(10)):
+    async with asyncio.timeout(limit(60)):
         await meter.close()
     assert await count(database) == FLUSH_ROWS
 

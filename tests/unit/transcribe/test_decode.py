@@ -2,6 +2,7 @@
 
 import io
 import itertools
+import struct
 import wave
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import av
 import numpy as np
 import pytest
 
-from tutti.workers.transcribe.decode import BadAudio, TooLong, decoded
+from tutti.workers.transcribe.decode import READ, BadAudio, TooLong, decoded
 from tutti.workers.transcribe.inlet import Inlet
 from tutti.workers.transcribe.samples import RATE_HZ, Samples
 
@@ -22,6 +23,12 @@ FORMATS = [
     ("ogg", "ogg", "vorbis"),
     ("opus", "ogg", "libopus"),
     ("aac", "adts", "aac"),
+    ("mp4", "mp4", "aac"),
+    ("mkv", "matroska", "libopus"),
+    ("aiff", "aiff", "pcm_s16be"),
+    ("caf", "caf", "pcm_s16le"),
+    ("w64", "w64", "pcm_s16le"),
+    ("mpeg", "mpeg", "mp2"),
 ]
 
 
@@ -31,14 +38,17 @@ def tone(seconds: float, rate_hz: int = 48_000) -> np.ndarray:
     return (np.sin(2 * np.pi * 440 * time) * np.where(time < 1, 0.2, 0.4) * 32767).astype(np.int16)
 
 
-def encoded(container: str, codec: str, seconds: float = 2.5) -> bytes:
+def encoded(
+    container: str, codec: str, seconds: float = 2.5, layout: str = "stereo", rate_hz: int = 48_000
+) -> bytes:
     file = io.BytesIO()
     with av.open(file, "w", format=container) as output:
-        stream = output.add_stream(codec, rate=48_000, layout="stereo", options={"strict": "experimental"})
-        samples = np.repeat(tone(seconds), 2)[None]
-        frame = av.AudioFrame.from_ndarray(samples, format="s16", layout="stereo")
-        frame.sample_rate = 48_000
-        resampler = av.AudioResampler(stream.format, "stereo", 48_000, stream.frame_size or None)
+        stream = output.add_stream(codec, rate=rate_hz, layout=layout, options={"strict": "experimental"})
+        stream.bit_rate = 128_000
+        samples = np.repeat(tone(seconds, rate_hz), stream.channels)[None]
+        frame = av.AudioFrame.from_ndarray(samples, format="s16", layout=layout)
+        frame.sample_rate = rate_hz
+        resampler = av.AudioResampler(stream.format, layout, rate_hz, stream.frame_size or None)
         for piece in (frame, None):
             for ready in resampler.resample(piece):
                 output.mux(stream.encode(ready))
@@ -51,8 +61,14 @@ def heard(path: Path, data: bytes) -> Samples:
     return np.concatenate(list(decoded(path)))
 
 
+def test_the_list_is_of_these_formats() -> None:
+    assert set(READ.replace(" and ", ", ").split(", ")) == {ending for ending, _, _ in FORMATS}
+
+
 @pytest.mark.parametrize(("ending", "container", "codec"), FORMATS)
-def test_every_format_of_the_api_is_heard(ending: str, container: str, codec: str, tmp_path: Path) -> None:
+def test_every_format_that_is_listed_is_heard(
+    ending: str, container: str, codec: str, tmp_path: Path
+) -> None:
     found = heard(tmp_path / f"sound.{ending}", encoded(container, codec))
     assert found.dtype == np.float32
     assert len(found) / RATE_HZ == pytest.approx(2.5, abs=0.15)
@@ -136,3 +152,73 @@ def test_a_wave_file_of_nothing_is_refused(tmp_path: Path) -> None:
         file.setframerate(RATE_HZ)
     with pytest.raises(BadAudio):
         list(decoded(tmp_path / "empty.wav"))
+
+
+def waved(channels: np.ndarray, rate_hz: int = RATE_HZ) -> bytes:
+    """A wav file of rows of channels."""
+    data = (channels.T * 32767).astype("<i2").tobytes()
+    width = 2 * len(channels)
+    form = struct.pack("<IHHIIHH", 16, 1, len(channels), rate_hz, rate_hz * width & 0xFFFFFFFF, width, 16)
+    head = b"RIFF" + struct.pack("<I", 36 + len(data)) + b"WAVEfmt " + form
+    return head + b"data" + struct.pack("<I", len(data)) + data
+
+
+SOUND = tone(2, RATE_HZ) / 32767
+NOISE = np.random.default_rng(0).normal(0, 0.1, len(SOUND)).clip(-0.9, 0.9)
+NONE = np.zeros_like(SOUND)
+
+
+@pytest.mark.parametrize(
+    "channels",
+    [
+        [SOUND],
+        [SOUND, SOUND],
+        [SOUND, -SOUND],
+        [SOUND, -0.6 * SOUND],
+        [-0.7 * SOUND, SOUND],
+        [NONE, SOUND],
+        [SOUND, NONE],
+        [0.4 + SOUND / 2, 0.4 - SOUND / 2],
+        [NONE, SOUND, -SOUND],
+        [NONE, NONE, SOUND, NONE, NONE, NONE],
+        [SOUND / 2, -SOUND / 2, SOUND, NONE, SOUND / 4, -SOUND / 4],
+        [0.001 * SOUND, SOUND],
+        [SOUND + NOISE, -SOUND + NOISE],
+        [SOUND if n % 2 else -SOUND for n in range(64)],
+    ],
+)
+def test_what_is_on_any_channel_is_heard(channels: list[np.ndarray], tmp_path: Path) -> None:
+    found = heard(tmp_path / "sound.wav", waved(np.array(channels)))
+    assert len(found) == len(SOUND)
+    likeness = np.corrcoef(found, SOUND)[0, 1]
+    assert abs(likeness) > 0.8
+    assert np.std(found) > np.std(SOUND) / (2 * len(channels))
+
+
+def test_a_quiet_channel_that_goes_its_own_way_is_kept(tmp_path: Path) -> None:
+    other = np.roll(SOUND[::-1], 7) * np.linspace(0, 1, len(SOUND))
+    found = heard(tmp_path / "two.wav", waved(np.array([SOUND, other])))
+    assert np.corrcoef(found, SOUND + other)[0, 1] > 0.99
+
+
+@pytest.mark.parametrize(
+    ("channels", "rate_hz"), [(1, 2**31 - 1), (1, 1), (1, 7), (65, 16_000), (512, 16_000)]
+)
+def test_what_no_recording_is_takes_no_memory(channels: int, rate_hz: int, tmp_path: Path) -> None:
+    data = waved(np.zeros((channels, 4000), np.float32), rate_hz)
+    with pytest.raises(BadAudio, match="1000 to 768000 Hz and at most 64 channels"):
+        heard(tmp_path / "sound.wav", data)
+
+
+def test_a_format_that_changes_in_the_middle_is_heard_to_the_end(tmp_path: Path) -> None:
+    """Recordings that were joined: each brings its own rate and channels."""
+    one, two = (encoded("adts", "aac", layout=layout) for layout in ("stereo", "mono"))
+    assert len(heard(tmp_path / "joined.aac", one + two)) / RATE_HZ == pytest.approx(5, abs=0.2)
+
+
+@pytest.mark.parametrize(("container", "codec"), [("ac3", "ac3"), ("asf", "wmav2")])
+def test_a_file_of_another_format_is_told_which_are_read(container: str, codec: str, tmp_path: Path) -> None:
+    with pytest.raises(
+        BadAudio, match="read: wav, mp3, m4a, mp4, webm, mkv, flac, ogg, opus, aac, aiff, caf"
+    ):
+        heard(tmp_path / "speech", encoded(container, codec, rate_hz=44_100))

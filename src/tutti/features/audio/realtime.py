@@ -6,11 +6,9 @@ to it, and what it hears becomes events. Audio is taken as fast as the engine ha
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
-from contextlib import aclosing
-from types import MappingProxyType
+from contextlib import AsyncExitStack, aclosing
 from typing import Any, cast
 
-import msgspec
 from starlette.websockets import WebSocket
 
 from tutti.base.clock import now
@@ -21,69 +19,76 @@ from tutti.engines.audio import RealtimeCall, RealtimeEvent, RealtimeMessage
 from tutti.engines.base import RealtimeDialect, Refusal
 from tutti.features.audio.queries import read_query
 from tutti.features.audio.realtime_events import (
+    RATES_HZ,
     Append,
+    BetaUpdate,
     Clear,
     Commit,
     Detection,
     Echo,
     Event,
     Query,
+    SessionUpdate,
+    Update,
     Updated,
 )
+from tutti.features.audio.realtime_session import Session
 from tutti.features.audio.service import language_of, leased, listener
 from tutti.features.audio.socket import Places, Socket, both, session
 from tutti.features.metered import metered
-from tutti.http.context import caller
+from tutti.http.context import caller, family
 from tutti.serving.dispatch import Lease
 from tutti.serving.platform import Platform
 
 _ITEM = "conversation.item.input_audio_transcription"
-_RATES_HZ = MappingProxyType(
-    {
-        "pcm_s16le_16000": 16_000,
-        "pcm_s16le_8000": 8_000,
-        "pcm_s16le_24000": 24_000,
-        "pcm_s16le": 24_000,
-        "pcm_s16": 24_000,
-        "pcm16": 24_000,
-    }
-)
-"""By input_audio_format."""
 
 
 async def listen(platform: Platform, websocket: WebSocket, places: Places) -> None:
     who = caller(websocket)
     async with session(websocket, platform.settings.socket_idle_s) as socket:
         with places.taken(socket):
-            call = await _call(platform, dict(websocket.query_params), who.project_id)
+            asked = await _asked(platform, _query(websocket), who.project_id)
+            call = asked.call
             websocket.scope["state"]["model"] = call.model.name
-            await socket.send(_created(call))
+            await socket.send(_told("session.created", asked.created()))
             with metered(platform.meter, who, call.model, "realtime"):
-                async with leased(platform, call.model, who.project_id, live=True) as lease:
-                    await _held(socket, lease, call)
+                async with AsyncExitStack() as stack:
+                    async with socket.watched():
+                        lease = await stack.enter_async_context(
+                            leased(platform, call.model, who.project_id, live=True)
+                        )
+                    await _held(socket, lease, asked)
 
 
-async def _call(platform: Platform, query: Mapping[str, str], project_id: str) -> RealtimeCall:
+def _query(websocket: WebSocket) -> dict[str, str]:
+    """openai's clients name no format, and send 24 kHz."""
+    default = {"input_audio_format": "pcm16" if family(websocket) == "openai" else "pcm_s16le_16000"}
+    return default | {name: value for name, value in websocket.query_params.items() if value}
+
+
+async def _asked(platform: Platform, query: Mapping[str, str], project_id: str) -> Session:
     asked = read_query(query, Query)
     detection = read_query(query, Detection, type=asked.turn_detection)
-    rate_hz = _RATES_HZ.get(asked.input_audio_format)
+    rate_hz = RATES_HZ.get(asked.input_audio_format)
     if rate_hz is None:
-        message = f"Unsupported format {asked.input_audio_format[:64]}: use one of {', '.join(_RATES_HZ)}."
+        message = f"Unsupported format {asked.input_audio_format[:64]}: use one of {', '.join(RATES_HZ)}."
         raise InvalidRequest(message, param="input_audio_format")
     try:
         model = await listener(platform, asked.model, project_id)
     except InvalidRequest as error:
         raise NotFound(error.message, param="model") from error
-    return RealtimeCall(
+    call = RealtimeCall(
         model=model,
         language=language_of(asked.language),
         prompt=asked.prompt,
         sample_rate_hz=rate_hz,
         turn_detection=detection.meant(),
     )
+    return Session(asked.model, call)
 
 
-async def _held(socket: Socket, lease: Lease, call: RealtimeCall) -> None:
+async def _held(socket: Socket, lease: Lease, asked: Session) -> None:
+    call = asked.call
     dialect = lease.engine.realtime
     if dialect is None:
         raise NotFound(f"The engine of {call.model.name} cannot transcribe while it listens.", param="model")
@@ -92,20 +97,19 @@ async def _held(socket: Socket, lease: Lease, call: RealtimeCall) -> None:
         opened = await anext(events, None)
         if not isinstance(opened, audio.Opened):
             raise _broken()
-        ear = _Ear(socket, dialect, lease, opened.session, call)
+        ear = _Ear(socket, dialect, lease, opened.session, asked)
         await both(asyncio.create_task(ear.hear()), asyncio.create_task(ear.tell(events)))
 
 
 class _Ear:
     def __init__(
-        self, socket: Socket, dialect: RealtimeDialect, lease: Lease, name: str, call: RealtimeCall
+        self, socket: Socket, dialect: RealtimeDialect, lease: Lease, name: str, asked: Session
     ) -> None:
         self._socket = socket
         self._dialect = dialect
         self._lease = lease
         self._name = name
-        self._detection = call.turn_detection
-        self._prompt = call.prompt
+        self._asked = asked
         self._items = 1
 
     async def hear(self) -> None:
@@ -121,7 +125,7 @@ class _Ear:
                     await self._send(audio.Commit())
                 case Clear():
                     await self._send(audio.Clear())
-                case Updated():
+                case Updated() | SessionUpdate() | BetaUpdate():
                     await self._update(event)
                 case Echo():
                     await self._socket.send(_echoed(event, now() * 1000))
@@ -145,7 +149,8 @@ class _Ear:
                     raise _broken()
         raise _broken()
 
-    async def _send(self, message: RealtimeMessage) -> None:
+    async def _send(self, message: RealtimeMessage) -> bool:
+        """False where the engine refuses the message as the client's mistake, which is then told."""
         try:
             await self._dialect.send(self._lease.upstream, self._name, message)
         except Refusal as refusal:
@@ -155,17 +160,28 @@ class _Ear:
             if not isinstance(error, InvalidRequest):
                 raise error from refusal
             await self._socket.mistake(error)
+            return False
+        return True
 
-    async def _update(self, event: Updated) -> None:
-        given = event.session
-        if isinstance(given.turn_detection, Detection):
-            self._detection = given.turn_detection.meant()
-        elif given.turn_detection is None:
-            self._detection = None
-        self._prompt = self._prompt if given.prompt is None else given.prompt
-        await self._send(audio.Update(self._detection, self._prompt))
-        shown = {"turn_detection": _shown(self._detection)}
-        await self._socket.send({"type": "transcription_session.updated", "session": shown})
+    async def _update(self, event: Update) -> None:
+        try:
+            asked = self._asked.changed(event.session)
+        except InvalidRequest as error:
+            await self._socket.mistake(error)
+            return
+        call = asked.call
+        if await self._send(audio.Update(call.turn_detection, call.prompt, call.language)):
+            self._asked = asked
+            await self._socket.send(self._updated(event))
+
+    def _updated(self, event: Update) -> dict[str, Any]:
+        match event:
+            case Updated():
+                return {"type": "transcription_session.updated", "session": self._asked.togethers()}
+            case SessionUpdate():
+                return _told("session.updated", self._asked.openais())
+            case BetaUpdate():
+                return _told("transcription_session.updated", self._asked.openais())
 
     async def _lost(self, error: TuttiError) -> None:
         """`event_type` says that it is about this item only, and not the end."""
@@ -181,19 +197,8 @@ class _Ear:
         return {"type": f"{_ITEM}.{kind}", "item_id": f"item_{self._items}", **fields}
 
 
-def _created(call: RealtimeCall) -> dict[str, Any]:
-    shown = {
-        "id": new_id("sess"),
-        "object": "realtime.session",
-        "modalities": ["audio"],
-        "model": call.model.name,
-        "turn_detection": _shown(call.turn_detection),
-    }
-    return {"event_id": new_id("evt"), "type": "session.created", "session": shown}
-
-
-def _shown(detection: audio.TurnDetection | None) -> dict[str, Any] | None:
-    return None if detection is None else {"type": "server_vad", **msgspec.structs.asdict(detection)}
+def _told(kind: str, session: dict[str, Any]) -> dict[str, Any]:
+    return {"event_id": new_id("evt"), "type": kind, "session": session}
 
 
 def _echoed(event: Echo, received_at_ms: float) -> dict[str, Any]:

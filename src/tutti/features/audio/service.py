@@ -30,15 +30,6 @@ async def listener(platform: Platform, name: str, project_id: str) -> Model:
     return model
 
 
-def voice_of(model: Model, wanted: str | None) -> str:
-    """Whether there is such a voice is for the engine to say: some mix them, some make them up."""
-    if wanted:
-        return wanted
-    if not model.voices:
-        raise InvalidRequest(f"Name a voice: {model.name} has no list of them.", param="voice")
-    return model.voices[0]
-
-
 def language_of(code: str) -> str | None:
     """What is spoken, in two letters where ISO 639 has two; None for `auto`. Raises InvalidRequest."""
     if code.lower() == "auto":

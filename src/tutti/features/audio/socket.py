@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+from collections import deque
 from collections.abc import AsyncGenerator, Generator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any, NoReturn
@@ -23,6 +24,8 @@ _UNREAD_S = 30.0
 _SILENT_S = 5.0
 """A session in which nothing went on for so long may have to give way to another."""
 _MOST_MISTAKES = 16
+_EARLY_CHARS = 1_000_000
+"""Some 20 seconds of sound: more waits until there is a model for it."""
 _BINARY = 1003
 _LOST = 1006
 
@@ -77,6 +80,7 @@ class Socket:
         self._works = False
         self._waiting: asyncio.Timeout | None = None
         self._gives_way: TuttiError | None = None
+        self._early = deque[Message]()
 
     @property
     def is_idle(self) -> bool:
@@ -141,16 +145,47 @@ class Socket:
         except TimeoutError:
             raise WebSocketDisconnect(_LOST) from None
 
+    @asynccontextmanager
+    async def watched(self) -> AsyncGenerator[None]:
+        """Notices within the block that the client leaves, where nothing else listens to it. What it says
+        meanwhile is kept for `receive`."""
+        here = asyncio.current_task()
+        assert here is not None
+        listening = asyncio.create_task(self._keep(here))
+        try:
+            with self.working():
+                yield
+            listening.cancel()
+            await asyncio.wait({listening})
+        except asyncio.CancelledError:
+            if self._early and _is_end(self._early[-1]) and here.uncancel() == 0:
+                raise WebSocketDisconnect(_code(self._early[-1])) from None
+            raise
+        finally:
+            listening.cancel()
+
+    async def _keep(self, waiting: asyncio.Task[Any]) -> None:
+        kept = 0
+        while kept < _EARLY_CHARS:
+            message = await self._websocket.receive()
+            self._early.append(message)
+            if _is_end(message):
+                waiting.cancel()
+                return
+            kept += len(message.get("text") or "")
+
     async def _text(self) -> str:
         message = await self._message()
-        if message["type"] == "websocket.disconnect":
-            raise WebSocketDisconnect(message.get("code", 1005))
+        if _is_end(message):
+            raise WebSocketDisconnect(_code(message))
         text = message.get("text")
         if text is None:
             await self.fail(InvalidRequest("Events are text, not binary."), _BINARY)
         return text
 
     async def _message(self) -> Message:
+        if self._early:
+            return self._early.popleft()
         while self._gives_way is None and (left_s := self.used_at + self._idle_s - monotonic_s()) > 0:
             try:
                 async with asyncio.timeout(left_s) as self._waiting:
@@ -194,6 +229,14 @@ async def both(first: asyncio.Task[Any], second: asyncio.Task[Any]) -> None:
     errors = [task.exception() for task in (first, second) if not task.cancelled()]
     for error in filter(None, errors):
         raise error
+
+
+def _is_end(message: Message) -> bool:
+    return message["type"] == "websocket.disconnect"
+
+
+def _code(end: Message) -> int:
+    return end.get("code", 1005)
 
 
 def _idle(idle_s: float) -> TuttiError:

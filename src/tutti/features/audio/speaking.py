@@ -20,9 +20,10 @@ from tutti.base.model import Model
 from tutti.engines.audio import SpeechCall
 from tutti.features.audio.queries import read_query
 from tutti.features.audio.sentences import cut, sayable
-from tutti.features.audio.service import in_chunks, speaker, spoken, voice_of
+from tutti.features.audio.service import in_chunks, speaker, spoken
 from tutti.features.audio.socket import Places, Socket, both, session
 from tutti.features.audio.speaking_events import Append, Clear, Commit, Event, Settings, Updated
+from tutti.features.audio.voices import voice_of
 from tutti.features.metered import metered
 from tutti.http.context import Caller, caller
 from tutti.serving.platform import Platform
@@ -181,7 +182,7 @@ class _Talk:
         call = SpeechCall(
             model=self.model,
             text=text,
-            voice=voice_of(self.model, self._voice),
+            voice=voice_of(self.model, self._voice, self._platform.settings.voice_aliases),
             language=self._language,
             response_format="raw",
             sample_rate_hz=_RATE_HZ,

@@ -12,7 +12,8 @@ from tutti.base.errors import InvalidRequest
 from tutti.base.model import Model
 from tutti.engines.audio import SampleEncoding, SpeechCall, SpeechFormat
 from tutti.features.audio.schemas import AudioSpeechRequest
-from tutti.features.audio.service import in_chunks, speaker, spoken, voice_of
+from tutti.features.audio.service import in_chunks, speaker, spoken
+from tutti.features.audio.voices import voice_of
 from tutti.features.metered import metered
 from tutti.http.context import caller, family
 from tutti.http.stream import ByteStream, event_stream, while_connected
@@ -38,7 +39,9 @@ _EVENT_BYTES = 24_000
 async def speech(platform: Platform, request: Request, body: AudioSpeechRequest) -> Response:
     model = await speaker(platform, body.model, caller(request).project_id)
     request.scope["state"]["model"] = model.name
-    call = call_of(body, model, openai=family(request) == "openai" or body.stream_format is not None)
+    openai = family(request) == "openai" or body.stream_format is not None
+    voice = voice_of(model, body.voice, platform.settings.voice_aliases)
+    call = call_of(body, model, voice, openai=openai)
     if len(call.text) > platform.settings.max_speech_chars:
         most = platform.settings.max_speech_chars
         raise InvalidRequest(f"The text is longer than {most} characters.", param="input")
@@ -52,7 +55,7 @@ async def speech(platform: Platform, request: Request, body: AudioSpeechRequest)
     return ByteStream(pieces, _TYPES[call.response_format])
 
 
-def call_of(body: AudioSpeechRequest, model: Model, *, openai: bool) -> SpeechCall:
+def call_of(body: AudioSpeechRequest, model: Model, voice: str, *, openai: bool) -> SpeechCall:
     """Together streams samples only, whatever format is named; the 1.x client names wav, and an encoding that
     it does not expect: of other formats than raw, none is meant to be."""
     if not body.input.strip():
@@ -66,7 +69,7 @@ def call_of(body: AudioSpeechRequest, model: Model, *, openai: bool) -> SpeechCa
     return SpeechCall(
         model=model,
         text=body.input,
-        voice=voice_of(model, body.voice),
+        voice=voice,
         language=(body.language or "en").lower(),
         speed=body.speed or 1.0,
         response_format="raw" if samples or streams else _format(named),

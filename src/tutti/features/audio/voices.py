@@ -1,11 +1,34 @@
-"""GET /voices: what the catalogue knows of each model's voices."""
+"""Names of voices: which a request means, and GET /voices, what the catalogue knows of each model's."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
+from tutti.base.errors import InvalidRequest
 from tutti.base.model import Model
 from tutti.features.audio.schemas import ListVoicesResponse, ModelVoices, Voice
 from tutti.features.audio.service import speaker
 from tutti.serving.platform import Platform
+
+_OPENAIS = (
+    *("alloy", "ash", "ballad", "cedar", "coral", "echo", "fable"),
+    *("marin", "nova", "onyx", "sage", "shimmer", "verse"),
+)
+
+
+def voice_of(model: Model, wanted: str | None, aliases: Mapping[str, str]) -> str:
+    """An alias first, then a voice of the model, then what one of openai's names stands for, always the same.
+    Whether there is such a voice is for the engine to say: some mix them, some make them up."""
+    if wanted:
+        return aliases.get(wanted) or _known(model, wanted)
+    if not model.voices:
+        raise InvalidRequest(f"Name a voice: {model.name} has no list of them.", param="voice")
+    return model.voices[0]
+
+
+def _known(model: Model, wanted: str) -> str:
+    if wanted in model.voices or wanted not in _OPENAIS or not model.voices:
+        return wanted
+    same = (voice for voice in model.voices if voice.endswith(f"_{wanted}"))  # Kokoro's af_nova
+    return next(same, model.voices[_OPENAIS.index(wanted) % len(model.voices)])
 
 
 async def list_voices(platform: Platform, project_id: str, name: str | None) -> ListVoicesResponse:

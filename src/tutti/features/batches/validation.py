@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from tutti.base.errors import InvalidRequest
 from tutti.features.batches.lines import InvalidLine, Line, read_line
+from tutti.features.files.checks.batch import MAX_REQUESTS
 
 _MOST_ERRORS = 20
 _AT_ONCE = 1000
@@ -37,7 +38,7 @@ async def examine(lines: AsyncIterator[bytes], endpoint: str) -> Findings:
         try:
             async for data in lines:
                 check.read(data)
-                if len(check.faults) >= _MOST_ERRORS:
+                if len(check.faults) >= _MOST_ERRORS or check.too_long:
                     break
         except InvalidRequest as error:
             check.faults.append(Fault("invalid_line", error.message, check.number + 1))
@@ -52,6 +53,10 @@ class _Check:
         self._endpoint = endpoint
         self._total = 0
         self._model = ""
+
+    @property
+    def too_long(self) -> bool:
+        return self._total > MAX_REQUESTS
 
     def read(self, data: bytes) -> None:
         self.number += 1
@@ -71,6 +76,8 @@ class _Check:
         self.faults += self.ids.flush()
         if not self._total and not self.faults:
             self.faults.append(Fault("empty_file", "The file has no requests."))
+        if self.too_long:
+            self.faults.append(Fault("too_many_requests", f"A batch may have {MAX_REQUESTS} requests."))
         faults = sorted(self.faults, key=lambda fault: fault.line or 0)[:_MOST_ERRORS]
         return Findings(self._total, self._model, faults)
 

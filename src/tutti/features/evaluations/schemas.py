@@ -68,7 +68,9 @@ class Called(Body):
     external_api_token: Annotated[str, Field(max_length=8192)] | None = Field(
         None, description="Sealed while it is kept, and never shown again."
     )
-    external_base_url: str | None = Field(None, description="Of an OpenAI-compatible server.")
+    external_base_url: Annotated[str, Field(max_length=2048)] | None = Field(
+        None, description="Of an OpenAI-compatible server."
+    )
     num_workers: Workers | None = Field(None, description="Requests to this model at a time.")
 
 

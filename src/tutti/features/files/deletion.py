@@ -3,7 +3,6 @@
 import contextlib
 import logging
 
-import msgspec
 from sqlalchemy import delete, select
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -74,10 +73,10 @@ async def _user(session: AsyncSession, project_id: str, file_id: str) -> str | N
     found = await session.scalar(batch.limit(1))
     if found is not None:
         return f"batch {found}"
-    evaluations = select(Evaluation.id, Evaluation.parameters).where(
-        Evaluation.project_id == project_id, Evaluation.status.in_(_BUSY_EVALUATION)
+    evaluation = select(Evaluation.id).where(
+        Evaluation.project_id == project_id,
+        Evaluation.status.in_(_BUSY_EVALUATION),
+        Evaluation.parameters["input_data_file_path"].as_string() == file_id,
     )
-    for evaluation_id, parameters in (await session.execute(evaluations)).all():
-        if file_id.encode() in msgspec.json.encode(parameters):
-            return f"evaluation {evaluation_id}"
-    return None
+    found = await session.scalar(evaluation.limit(1))
+    return None if found is None else f"evaluation {found}"

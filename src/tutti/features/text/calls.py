@@ -1,6 +1,5 @@
 """From a request to the calls of its choices, one an engine call."""
 
-import re
 from collections.abc import Sequence
 from typing import Any, TypeVar, cast
 
@@ -179,7 +178,7 @@ def _logprobs(body: Generation) -> int | None:
 def _constraint(body: Generation) -> Constraint | None:
     wanted = body.response_format
     if isinstance(wanted, ResponseFormatRegex):
-        return Constraint(kind="regex", pattern=_pattern(wanted.pattern))
+        return Constraint(kind="regex", pattern=wanted.pattern)
     if isinstance(wanted, ResponseFormatJsonSchema):
         return _json_constraint(wanted.schema_ or (wanted.json_schema and wanted.json_schema.schema_))
     if isinstance(wanted, ResponseFormatJsonObject):
@@ -189,16 +188,6 @@ def _constraint(body: Generation) -> Constraint | None:
 
 def _json_constraint(schema: dict[str, Any] | None) -> Constraint:
     return Constraint(kind="json_schema", schema=schema) if schema else Constraint(kind="json_object")
-
-
-def _pattern(pattern: str) -> str:
-    try:
-        re.compile(pattern)
-    except (re.error, RecursionError, OverflowError, ValueError) as exc:
-        raise InvalidRequest(
-            f"`response_format.pattern` is not a regular expression: {exc}.", param="response_format.pattern"
-        ) from exc
-    return pattern
 
 
 def _template_kwargs(body: ChatCompletionRequest) -> Json:

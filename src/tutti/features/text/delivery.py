@@ -11,6 +11,7 @@ from tutti.engines.base import ChatCall, CompletionCall, Json
 from tutti.features.text.bodies import Collected
 from tutti.features.text.choice import Choice
 from tutti.features.text.chunks import DONE, Ending, Frames
+from tutti.features.text.enforce import Keeper
 from tutti.features.text.safety import Guard
 from tutti.features.text.service import Batch, answer
 from tutti.features.text.shapes import Form
@@ -30,6 +31,7 @@ class Work:
     choice: Callable[[], Choice]
     form: Form
     tally: Tally
+    keeper: Keeper
     warnings: Sequence[str] = ()
     guard: Guard | None = None
     embed: Callable[[Sequence[Json]], Awaitable[Sequence[Json]]] | None = None
@@ -63,6 +65,8 @@ async def _begun(work: Work) -> AsyncGenerator[Batch, None]:
     if work.guard is not None:
         await work.guard.check_input()
     batches = answer(work.dispatch, await _with_media(work), work.choice, work.tally)
+    if work.keeper.constraint is not None:
+        batches = work.keeper.kept(batches, len(work.calls))
     return batches if work.guard is None else _checked(work.guard, batches)
 
 
@@ -94,4 +98,4 @@ def _texts(pieces: Batch) -> Iterable[str]:
 
 
 def _ending(work: Work) -> Ending:
-    return Ending(work.tally.usage, [*work.warnings, *work.tally.warnings()])
+    return Ending(work.tally.usage, [*work.warnings, *work.keeper.warnings, *work.tally.warnings()])

@@ -15,6 +15,7 @@ from tutti.features.text.calls import chat_calls, completion_calls, prompts
 from tutti.features.text.choice import Choice
 from tutti.features.text.chunks import Frames
 from tutti.features.text.delivery import Work, Write, stream, whole
+from tutti.features.text.enforce import enforced
 from tutti.features.text.messages import plain
 from tutti.features.text.openai_only import require_known_effort, require_openai, require_text_prompts
 from tutti.features.text.responses import ChatCompletionResponse, CompletionResponse
@@ -78,7 +79,9 @@ async def _chat_work(platform: Platform, request: Request, body: ChatCompletionR
     require_known_effort(request, body.reasoning_effort)
     messages = plain(body.messages)
     media.require_support(messages, model)
-    calls = chat_calls(body, model, messages)
+    calls, keeper = await enforced(
+        platform.grammars, body, chat_calls(body, model, messages), caller(request).project_id
+    )
     legacy = body.functions is not None or (body.function_call is not None and body.tool_choice is None)
     return Work(
         dispatch=platform.dispatch,
@@ -86,6 +89,7 @@ async def _chat_work(platform: Platform, request: Request, body: ChatCompletionR
         choice=partial(_choice, calls[0], legacy, body.parallel_tool_calls is not False),
         form=_form(request, body, calls, new_id("chatcmpl"), legacy),
         tally=Tally(platform.meter, caller(request), "chat-completions", calls, len(calls)),
+        keeper=keeper,
         warnings=warnings_of(body, model),
         guard=await _guard(platform, request, body, messages, "messages"),
         embed=partial(media.embed, fetcher=platform.fetcher) if media.has_any(messages) else None,
@@ -96,7 +100,9 @@ async def _completion_work(platform: Platform, request: Request, body: Completio
     require_openai(request, "prompt", body.prompt)
     require_text_prompts(body)
     model = await _model(platform, request, body)
-    calls = completion_calls(body, model)
+    calls, keeper = await enforced(
+        platform.grammars, body, completion_calls(body, model), caller(request).project_id
+    )
     conversation = [{"role": "user", "content": prompt} for prompt in prompts(body)]
     return Work(
         dispatch=platform.dispatch,
@@ -104,6 +110,7 @@ async def _completion_work(platform: Platform, request: Request, body: Completio
         choice=Choice,
         form=_form(request, body, calls, new_id("cmpl")),
         tally=Tally(platform.meter, caller(request), "completions", calls, body.n or 1),
+        keeper=keeper,
         guard=await _guard(platform, request, body, conversation, "prompt"),
     )
 

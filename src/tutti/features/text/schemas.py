@@ -214,6 +214,7 @@ class FunctionPart(Body):
     name: Annotated[str, Field(min_length=1, max_length=256)]
     description: str | None = None
     parameters: JsonObject | None = Field(None, description="A JSON Schema of the arguments.")
+    strict: bool | None = Field(None, description="Refuse parameters that cannot be enforced as a whole.")
 
 
 class ToolsPart(Body):

@@ -14,7 +14,7 @@ from aiohttp import web
 from tutti.workers.http import Refused, answer, refusal
 from tutti.workers.transcribe.inbox import Gone
 from tutti.workers.transcribe.languages import whispers
-from tutti.workers.transcribe.messages import Event, Message, Opened, Opening
+from tutti.workers.transcribe.messages import Event, Message, Opened, Opening, Update
 from tutti.workers.transcribe.recording import Transcriber
 from tutti.workers.transcribe.session import Session
 
@@ -41,12 +41,20 @@ def live_routes(transcriber: Transcriber) -> list[web.RouteDef]:
         if session is None:
             return _gone()
         try:
-            await session.inbox.put(msgspec.json.decode(await request.read(), type=Message))
+            await session.inbox.put(_message(await request.read()))
         except Gone:
             return _gone()
         return answer({})
 
     return [web.post("/realtime", opened), web.post("/realtime/{session}", message)]
+
+
+def _message(data: bytes) -> Message:
+    """Raises Refused for a language that Whisper does not know."""
+    message = msgspec.json.decode(data, type=Message)
+    if isinstance(message, Update):
+        return msgspec.structs.replace(message, language=whispers(message.language))
+    return message
 
 
 async def _tell(request: web.Request, session: Session, name: str) -> web.StreamResponse:

@@ -52,6 +52,7 @@ class Clear(msgspec.Struct, frozen=True, tag_field="type", tag="clear"):
 class Update(msgspec.Struct, frozen=True, tag_field="type", tag="update"):
     turn_detection: TurnDetection | None
     prompt: str = ""
+    language: str | None = None
 
 
 Message = Append | Commit | Clear | Update

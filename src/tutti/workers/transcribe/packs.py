@@ -3,6 +3,7 @@ however much of that is filled."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import takewhile
 
 from tutti.workers.transcribe.samples import RATE_HZ, Samples, Tape
 from tutti.workers.transcribe.turns import Limits, Turn, Turns
@@ -33,16 +34,18 @@ class Pack:
 
 @dataclass
 class Reading:
-    """`duration` is known when the packs are all read."""
+    """`duration` is known when the packs are all read. Once it is `left`, by another thread, it soon ends:
+    hours of silence are read without a pack."""
 
     voice: Voice
     duration: int = 0
+    left: bool = False
     _turns: Turns = field(default_factory=lambda: Turns(_LIMITS))
     _tape: Tape = field(default_factory=Tape)
     _open: list[Turn] = field(default_factory=list[Turn])
 
     def packs(self, blocks: Iterator[Samples]) -> Iterator[Pack]:
-        for block in blocks:
+        for block in takewhile(lambda _: not self.left, blocks):
             self._tape.append(block)
             self.duration = self._tape.end
             for probability in self.voice.hear(block):

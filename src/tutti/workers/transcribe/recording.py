@@ -46,6 +46,12 @@ class Transcriber:
     async def transcribe(self, path: Path, wanted: Wanted) -> Answer:
         """Raises BadAudio. Whoever cancels it waits for one piece at most."""
         reading = Reading(Voice(self.voice))
+        try:
+            return await self._transcribed(path, wanted, reading)
+        finally:
+            reading.left = True
+
+    async def _transcribed(self, path: Path, wanted: Wanted, reading: Reading) -> Answer:
         packs = reading.packs(decoded(path, wanted.max_duration_s))
         hearing = replace(wanted.hearing, language=self.whisper.language(wanted.hearing.language))
         segments: list[Segment] = []

@@ -48,6 +48,7 @@ class Session:
         self.events: asyncio.Queue[Event | None] = asyncio.Queue()
         self.inbox = Inbox(_WAITING_S * _BYTES * opening.sample_rate_hz)
         self._inlet = Inlet(opening.sample_rate_hz)
+        self._whisper = transcriber.whisper
         self._work = transcriber.whisper.work
         self._voice = Voice(transcriber.voice)
         self._tape = Tape()
@@ -148,7 +149,8 @@ class Session:
             await self._commit()
         self._manual = message.turn_detection is None
         self._turns.limits = _limits(message.turn_detection)
-        self._drafts.hearing = replace(self._drafts.hearing, prompt=message.prompt)
+        language = self._whisper.language(message.language)
+        self._drafts.hearing = replace(self._drafts.hearing, prompt=message.prompt, language=language)
 
 
 def _limits(wanted: TurnDetection | None) -> Limits:

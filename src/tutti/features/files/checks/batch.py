@@ -14,6 +14,8 @@ ENDPOINTS = (
     "/v1/audio/translations",
 )
 """Each takes a JSON body; that of audio names a URL as its `file`. A new one is a path here."""
+MAX_REQUESTS = 5_000_000
+"""Of one batch. Which ids have been used is kept in memory while they are checked."""
 _MAX_ID = 512
 
 

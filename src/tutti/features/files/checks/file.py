@@ -5,7 +5,7 @@ from typing import cast
 
 import msgspec
 
-from tutti.features.files.checks.batch import check_batch
+from tutti.features.files.checks.batch import MAX_REQUESTS, check_batch
 from tutti.features.files.checks.messages import Facts
 from tutti.features.files.checks.report import (
     LONGEST_MESSAGE,
@@ -131,6 +131,9 @@ class Check:
 
     def _batch(self, number: int, fields: Json) -> None:
         self._report.format = "batch"
+        if self._report.lines > MAX_REQUESTS:
+            self.wrong(0, f"A batch may have at most {MAX_REQUESTS} requests: split the file.")
+            return
         custom_id = check_batch(fields)
         if first := self._seen.add(custom_id, number):
             self._repeats.setdefault(first, []).append((number, custom_id))

@@ -1,76 +1,111 @@
-"""Regular expressions as GBNF, the grammars of llama.cpp.
+"""Patterns of clients as regular expressions for llguidance, which compiles them for llama.cpp.
 
-The whole output must match, so `^` and `$` around the pattern change nothing. Known: literals, `.`, classes,
-\\d \\w \\s (ASCII) and their opposites, groups, `|`, greedy or lazy quantifiers. What no grammar can say, or
-what is not worth its cost (look-around, back-references, word boundaries, flags), is an InvalidRequest.
+Dialects differ (Python, ECMA 262, Rust), so a pattern is written anew: anchors are taken off, classes are
+spelled out, and where the dialects disagree (`\\W`, `.`) only those characters stay that match in each.
+Known: literals, `.`, classes, \\d \\w \\s and their opposites, groups, `|`, greedy or lazy quantifiers. What
+no grammar can say (look-around, back-references, word boundaries, flags) is refused.
 """
 
+import re
+import sys
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import NamedTuple
 
-from tutti.base.errors import InvalidRequest
+from tutti.workers.grammar.refused import Refused
 
 Ranges = tuple[tuple[int, int], ...]
 
-_MAX_REPEAT = 1000
+_MAX_REPEAT = 100_000
 _TOO_OFTEN = f"more than {_MAX_REPEAT} repetitions"
-_MAX_SIZE = 20_000  # of the grammar with its repetitions written out: llama.cpp does write them out
 _MAX_DEPTH = 60
 _LAST = 0x10FFFF
-_DIGIT: Ranges = ((0x30, 0x39),)
-_WORD: Ranges = ((0x30, 0x39), (0x41, 0x5A), (0x5F, 0x5F), (0x61, 0x7A))
-_SPACE: Ranges = ((0x09, 0x0D), (0x20, 0x20))
-_CLASSES = {"d": _DIGIT, "w": _WORD, "s": _SPACE}
+_SURROGATES = (0xD800, 0xDFFF)
+_LINE_ENDS: Ranges = ((0x0A, 0x0A), (0x0D, 0x0D), (0x2028, 0x2029))
+_ANYTHING = "(?s:.*)"
 _CONTROLS = {"t": 9, "n": 10, "v": 11, "f": 12, "r": 13, "a": 7, "e": 27}
 _HEX = {"x": 2, "u": 4, "U": 8}
+_ESCAPED_IN_JSON = frozenset({0x22, 0x5C, 0x7F, *range(0x20)})
+
+
+class _Class(NamedTuple):
+    """The characters that every dialect takes, and those that any of them takes."""
+
+    least: Ranges
+    most: Ranges
+
+
+_ASCII: dict[str, Ranges] = {
+    "d": ((0x30, 0x39),),
+    "w": ((0x30, 0x39), (0x41, 0x5A), (0x5F, 0x5F), (0x61, 0x7A)),
+    "s": ((0x09, 0x0D), (0x20, 0x20)),
+}
 
 
 @dataclass(frozen=True)
-class _Part:
-    """`size` counts what the grammar comes to; `empty`: it also matches nothing at all."""
+class Pattern:
+    """`whole` matches a text from its beginning to its end. `padding`: a character that the text must not
+    have, 0 where it may have any (see `_literal`)."""
 
-    text: str
-    size: int
-    empty: bool
+    whole: str
+    padding: int
 
 
-def regex_grammar(pattern: str) -> str:
-    """Raises InvalidRequest for a pattern that is wrong or has no grammar."""
-    return f"root ::= {_Reader(pattern).whole().text}\n"
+def whole_pattern(pattern: str) -> Pattern:
+    """Of a regular expression that has to match all of the text. Raises Refused."""
+    return Pattern(_Reader(pattern, padding=0, search=False).whole(), 0)
+
+
+def json_pattern(pattern: str) -> Pattern:
+    """Of a `pattern` of JSON Schema, which may match anywhere in the string. Raises Refused."""
+    plain = _Reader(pattern, padding=0, search=True)
+    text = plain.whole()
+    if not plain.points:
+        return Pattern(text, 0)
+    padding = next((point for point in range(1, 0x20) if point not in plain.points), 0)
+    if not padding:
+        raise Refused("the regular expression names every control character")
+    return Pattern(_Reader(pattern, padding=padding, search=True).whole(), padding)
 
 
 class _Reader:
     """A cursor over the pattern."""
 
-    def __init__(self, pattern: str) -> None:
+    def __init__(self, pattern: str, *, padding: int, search: bool) -> None:
         self._pattern = pattern
+        self._padding = padding
+        self._search = search
         self._at = 0
         self._depth = 0
+        self.points: set[int] = set()
+        """Its literals that JSON escapes."""
 
-    def whole(self) -> _Part:
-        part = self._alternatives()
+    def whole(self) -> str:
+        text = self._alternatives()
         if self._at < len(self._pattern):
             raise self._wrong("a ) too many")
-        return part
+        return text
 
-    def _alternatives(self) -> _Part:
+    def _alternatives(self) -> str:
         parts = [self._sequence()]
         while self._take("|"):
             parts.append(self._sequence())
-        if len(parts) == 1:
-            return parts[0]
-        text = "(" + " | ".join(part.text for part in parts) + ")"
-        return self._sized(_Part(text, sum(part.size for part in parts), any(part.empty for part in parts)))
+        return parts[0] if len(parts) == 1 else "(?:" + "|".join(parts) + ")"
 
-    def _sequence(self) -> _Part:
-        parts: list[_Part] = []
-        if self._depth == 0:
-            _ = self._take("^") or self._take("\\A")
+    def _sequence(self) -> str:
+        parts: list[str] = []
+        outermost = self._depth == 0
+        begins = outermost and (self._take("^") or self._take("\\A"))
+        ends = False
         while self._at < len(self._pattern) and self._next() not in "|)":
-            if self._depth == 0 and self._at_end_anchor():
+            if outermost and self._at_end_anchor():
+                ends = True
                 continue
             parts.append(self._quantified(self._item()))
-        text = " ".join(part.text for part in parts) or '""'
-        return self._sized(_Part(text, sum(part.size for part in parts), all(part.empty for part in parts)))
+        text = "".join(parts)
+        if not (outermost and self._search):
+            return text
+        return ("" if begins else _ANYTHING) + text + ("" if ends else _ANYTHING)
 
     def _at_end_anchor(self) -> bool:
         """Takes an anchor that ends the pattern, or one of its alternatives."""
@@ -81,24 +116,23 @@ class _Reader:
                 return True
         return False
 
-    def _item(self) -> _Part:
+    def _item(self) -> str:
         character = self._pop()
         if character == "(":
             return self._group()
         if character == "[":
-            return _Part(_set(self._class()), 1, False)
+            return self._set(self._class())
         if character == ".":
-            return _Part(_set(_opposite(((10, 10),))), 1, False)
+            return self._set(_opposite(_LINE_ENDS))
         if character == "\\":
-            ranges = self._escape(in_class=False)
-            return _Part(_set(ranges), 1, False)
+            return self._set(self._escape(in_class=False, inverted=False))
         if character in "*+?{":
             raise self._wrong("nothing to repeat")
         if character in "^$":
             raise self._wrong("anchors are only possible around the whole pattern")
-        return _Part(_set(((ord(character), ord(character)),)), 1, False)
+        return self._set(_one(character))
 
-    def _group(self) -> _Part:
+    def _group(self) -> str:
         if self._take("?") and not self._take(":"):
             if not (self._take("P<") or (self._take("<") and self._next() not in "=!")):
                 raise self._wrong("look-around, flags and back-references are not supported")
@@ -106,11 +140,11 @@ class _Reader:
         self._depth += 1
         if self._depth > _MAX_DEPTH:
             raise self._wrong("too many groups within groups")
-        part = self._alternatives()
+        text = self._alternatives()
         self._depth -= 1
         if not self._take(")"):
             raise self._wrong("a group is not closed")
-        return _Part(f"({part.text})", part.size, part.empty)
+        return f"(?:{text})"
 
     def _name(self) -> None:
         end = self._pattern.find(">", self._at)
@@ -118,23 +152,19 @@ class _Reader:
             raise self._wrong("a group's name is wrong")
         self._at = end + 1
 
-    def _quantified(self, part: _Part) -> _Part:
+    def _quantified(self, text: str) -> str:
         bounds = self._bounds()
         if bounds is None:
-            return part
+            return text
         least, most = bounds
         if self._take("+"):
             raise self._wrong("possessive quantifiers are not supported")
         self._take("?")  # lazy: the same language
         if self._next() in ("*", "+", "?"):
             raise self._wrong("two quantifiers in a row")
-        if most is None and part.empty:
-            raise self._wrong("something that may be empty is repeated without end")
         if max(least, most or 0) > _MAX_REPEAT:
             raise self._wrong(_TOO_OFTEN)
-        size = part.size * (least + 1 if most is None else most)
-        end = "" if most is None else str(most)
-        return self._sized(_Part(f"{part.text}{{{least},{end}}}", size, part.empty or least == 0))
+        return f"{text}{{{least},{'' if most is None else most}}}"
 
     def _bounds(self) -> tuple[int, int | None] | None:
         for symbol, bounds in (("*", (0, None)), ("+", (1, None)), ("?", (0, 1))):
@@ -162,35 +192,36 @@ class _Reader:
         ranges: list[tuple[int, int]] = []
         first = True
         while first or self._next() != "]":
-            ranges += self._class_item()
+            ranges += self._class_item(inverted)
             first = False
         self._at += 1
         return _opposite(tuple(ranges)) if inverted else _merged(tuple(ranges))
 
-    def _class_item(self) -> Ranges:
-        start = self._class_end()
+    def _class_item(self, inverted: bool) -> Ranges:
+        start = self._class_end(inverted)
         if self._next() != "-" or self._pattern[self._at + 1 : self._at + 2] in ("]", ""):
             return start
         self._at += 1
-        end = self._class_end()
+        end = self._class_end(inverted)
         if len(start) != 1 or len(end) != 1 or start[0][0] != start[0][1] or end[0][0] != end[0][1]:
             raise self._wrong("a range between classes")
         if end[0][0] < start[0][0]:
             raise self._wrong("a range that runs backwards")
         return ((start[0][0], end[0][0]),)
 
-    def _class_end(self) -> Ranges:
+    def _class_end(self, inverted: bool) -> Ranges:
         character = self._pop()
         if character == "\\":
-            return self._escape(in_class=True)
+            return self._escape(in_class=True, inverted=inverted)
         if character == "[" and self._next() == ":":
             raise self._wrong("POSIX classes are not supported")
-        return ((ord(character), ord(character)),)
+        return _one(character)
 
-    def _escape(self, *, in_class: bool) -> Ranges:
+    def _escape(self, *, in_class: bool, inverted: bool) -> Ranges:
         character = self._pop()
-        if ranges := _CLASSES.get(character.lower()):
-            return ranges if character.islower() else _opposite(ranges)
+        if character.lower() in _ASCII:
+            known = _known(character)
+            return known.most if inverted else known.least
         if in_class and character == "b":
             return ((8, 8),)
         if character in _CONTROLS:
@@ -200,7 +231,7 @@ class _Reader:
             return ((point, point),)
         if character.isalnum():
             raise self._wrong(f"\\{character} is not supported")
-        return ((ord(character), ord(character)),)
+        return _one(character)
 
     def _hex(self, digits: int) -> int:
         """After \\x, \\u or \\U: as many digits as it takes, or any number in braces."""
@@ -237,16 +268,42 @@ class _Reader:
         self._at += len(text) if found else 0
         return found
 
-    def _sized(self, part: _Part) -> _Part:
-        if part.size > _MAX_SIZE:
-            raise self._wrong("it is too large")
-        return part
+    def _wrong(self, reason: str) -> Refused:
+        return Refused(f"the regular expression cannot be used: {reason} (near character {self._at})")
 
-    def _wrong(self, reason: str) -> InvalidRequest:
-        return InvalidRequest(
-            f"The regular expression cannot be used: {reason} (near character {self._at}).",
-            param="response_format",
-        )
+    def _set(self, ranges: Ranges) -> str:
+        if not ranges:
+            raise self._wrong("a class without a character")
+        low, high = ranges[0]
+        if len(ranges) > 1 or low != high or low not in _ESCAPED_IN_JSON:
+            return "[" + "".join(_range(low, high) for low, high in ranges) + "]"
+        self.points.add(low)
+        return self._literal(low)
+
+    def _literal(self, point: int) -> str:
+        """One character that JSON escapes. The engine's compiler (derivre 0.3.8) leaves out whatever follows
+        such a byte in a string, but not what follows a set of two: the other is the padding."""
+        return f"[{_point(point)}{_point(self._padding)}]" if self._padding else f"[{_point(point)}]"
+
+
+def _one(character: str) -> Ranges:
+    return ((ord(character), ord(character)),)
+
+
+@lru_cache
+def _known(letter: str) -> _Class:
+    """`\\d`, `\\w`, `\\s` and, in capitals, their opposites."""
+    positive = letter.lower()
+    least = _ASCII[positive]
+    most = _merged((*least, *_python_class(positive), *(((0xFEFF, 0xFEFF),) if positive == "s" else ())))
+    return _Class(least, most) if letter.islower() else _Class(_opposite(most), _opposite(least))
+
+
+@lru_cache
+def _python_class(letter: str) -> Ranges:
+    """What Python takes for it: the most of the dialects, by the Unicode database."""
+    everything = "".join(map(chr, range(sys.maxunicode + 1)))
+    return tuple((it.start(), it.end() - 1) for it in re.finditer(rf"\{letter}+", everything))
 
 
 def _is_number(text: str) -> bool:
@@ -264,20 +321,16 @@ def _merged(ranges: Ranges) -> Ranges:
 
 
 def _opposite(ranges: Ranges) -> Ranges:
-    """All other characters, but for NUL, which ends a grammar's text in C."""
+    """All other characters, but for NUL and the surrogates, which are none."""
     gaps: list[tuple[int, int]] = []
     start = 1
-    for low, high in _merged(ranges):
+    for low, high in _merged((*ranges, _SURROGATES)):
         if low > start:
             gaps.append((start, low - 1))
         start = max(start, high + 1)
     if start <= _LAST:
         gaps.append((start, _LAST))
     return tuple(gaps)
-
-
-def _set(ranges: Ranges) -> str:
-    return "[" + "".join(_range(low, high) for low, high in ranges) + "]"
 
 
 def _range(low: int, high: int) -> str:
@@ -287,6 +340,4 @@ def _range(low: int, high: int) -> str:
 def _point(point: int) -> str:
     if chr(point).isascii() and chr(point).isalnum():
         return chr(point)
-    if point <= 0xFF:
-        return f"\\x{point:02X}"
-    return f"\\u{point:04X}" if point <= 0xFFFF else f"\\U{point:08X}"
+    return f"\\x{{{point:X}}}"

@@ -1,0 +1,168 @@
+"""What clients want enforced, read in processes of their own (`workers/grammar`), never in this one."""
+
+import asyncio
+import contextlib
+import logging
+import sys
+from collections import OrderedDict
+from typing import Any
+from weakref import WeakValueDictionary
+
+import msgspec
+
+from tutti.base.errors import InvalidRequest
+from tutti.process.child import inherited_env
+
+PATIENCE_S = 30.0
+"""The processes have a limit of CPU time; this is for a machine that gives them none."""
+_ARGV = (sys.executable, "-m", "tutti.workers.grammar")
+_PROCESSES = 2
+_KEPT = 128
+_KEPT_BYTES = 32 * 1024
+_TOO_MUCH = "it takes too much time or memory to compile: make it smaller or simpler"
+log = logging.getLogger(__name__)
+
+
+class Part(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A schema, and the request's field that it came in. `name`: of the function whose arguments it is about.
+    `aside`: llama.cpp may write this instead; other engines have their own way to it."""
+
+    param: str
+    schema: Any
+    name: str | None = None
+    strict: bool = False
+    aside: bool = False
+
+
+class Make(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Text that any of the parts allows, or that the pattern of the field `param` matches. `tokens`: the most
+    it can have."""
+
+    tokens: int
+    parts: tuple[Part, ...] = ()
+    pattern: str | None = None
+    param: str = ""
+
+
+class Made(msgspec.Struct, frozen=True):
+    """`grammar` is llama.cpp's; `schema` is for engines that make their own. `left_out`: what is not
+    enforced."""
+
+    grammar: str
+    schema: dict[str, Any] | None = None
+    left_out: tuple[str, ...] = ()
+
+
+class _Why(msgspec.Struct, frozen=True):
+    reason: str
+    path: str
+    param: str
+
+
+class _Answer(msgspec.Struct, frozen=True):
+    made: Made | None = None
+    refused: _Why | None = None
+    checked: str | None = None
+
+
+class Grammars:
+    """A few processes, started when they are needed. The requests of a project take turns, so that one
+    project never has them all."""
+
+    def __init__(self) -> None:
+        self._idle = [_Reader() for _ in range(_PROCESSES)]
+        self._room = asyncio.Semaphore(_PROCESSES)
+        self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self._made: OrderedDict[bytes, _Answer] = OrderedDict()
+
+    async def make(self, wanted: Make, project_id: str) -> Made:
+        """Raises InvalidRequest."""
+        request = msgspec.json.encode({"make": wanted})
+        answer = self._made.get(request)
+        if answer is None:
+            answer = await self._ask(request, project_id)
+            self._keep(request, answer)
+        if answer is not None and answer.made is not None:
+            return answer.made
+        fallback = wanted.param or wanted.parts[0].param
+        why = (answer and answer.refused) or _Why(_TOO_MUCH, "", fallback)
+        place = f" (at {why.path})" if why.path else ""
+        param = why.param or fallback
+        raise InvalidRequest(f"`{param}` cannot be enforced: {why.reason}{place}.", param=param)
+
+    async def violation(
+        self, text: str, schema: dict[str, Any] | None, pattern: str | None, project_id: str
+    ) -> str:
+        """How the text breaks what was to be enforced; nothing where it does not."""
+        check = {"text": text, "schema": schema, "pattern": pattern}
+        answer = await self._ask(msgspec.json.encode({"check": check}), project_id)
+        if answer is None:
+            log.warning("an answer could not be checked against its schema: it took too long")
+            return ""
+        return answer.checked or (answer.refused.reason if answer.refused else "")
+
+    async def close(self) -> None:
+        for reader in self._idle:
+            await reader.close()
+
+    async def _ask(self, request: bytes, project_id: str) -> _Answer | None:
+        turn = self._turns.setdefault(project_id, asyncio.Lock())
+        async with turn, self._room:
+            reader = self._idle.pop()
+            try:
+                return await reader.ask(request)
+            finally:
+                self._idle.append(reader)
+
+    def _keep(self, request: bytes, answer: _Answer | None) -> None:
+        if answer is None or len(request) > _KEPT_BYTES:
+            return
+        self._made[request] = answer
+        if len(self._made) > _KEPT:
+            self._made.popitem(last=False)
+
+
+class _Reader:
+    """One process."""
+
+    def __init__(self) -> None:
+        self._process: asyncio.subprocess.Process | None = None
+
+    async def ask(self, request: bytes) -> _Answer | None:
+        """None: the process did not survive it, or is taking too long and is ended."""
+        process = self._process or await self._start()
+        try:
+            async with asyncio.timeout(PATIENCE_S):
+                return msgspec.json.decode(await _exchange(process, request), type=_Answer)
+        except (TimeoutError, asyncio.IncompleteReadError, OSError):
+            await self.close()
+            return None
+        except asyncio.CancelledError:
+            await self.close()  # its answer would be taken for that of the next request
+            raise
+
+    async def close(self) -> None:
+        process, self._process = self._process, None
+        if process is not None and process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
+            await process.wait()
+
+    async def _start(self) -> asyncio.subprocess.Process:
+        self._process = await asyncio.create_subprocess_exec(
+            *_ARGV,
+            env=inherited_env(),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.DEVNULL,
+        )
+        return self._process
+
+
+async def _exchange(process: asyncio.subprocess.Process, request: bytes) -> bytes:
+    if process.stdin is None or process.stdout is None:
+        raise OSError("it has no pipes")
+    process.stdin.write(len(request).to_bytes(4, "big") + request)
+    await process.stdin.drain()
+    head = await process.stdout.readexactly(4)
+    return await process.stdout.readexactly(int.from_bytes(head, "big"))

@@ -1,0 +1,47 @@
+"""Schemas whose values never end: what asks for itself, and for itself again."""
+
+from collections.abc import Set
+from typing import Any
+
+from tutti.workers.grammar.keywords import Json, is_object
+
+
+def ends(schema: Any, definitions: Json) -> bool:
+    """Whether some finite value can match, as far as references go."""
+    ending: set[str] = set()
+    while True:
+        found = {name for name, it in definitions.items() if name not in ending and _ends(it, ending)}
+        if not found:
+            return _ends(schema, ending)
+        ending |= found
+
+
+def _ends(schema: Any, ending: Set[str]) -> bool:
+    """`ending`: the definitions that are known to end."""
+    if not is_object(schema):
+        return schema is not False
+    parts = [_ends(it, ending) for key in ("anyOf", "oneOf") for it in schema.get(key, ())]
+    return (
+        ("$ref" not in schema or schema["$ref"].rpartition("/")[2] in ending)
+        and (not parts or any(parts))
+        and all(_ends(it, ending) for it in schema.get("allOf", ()))
+        and (schema.get("type") not in ("object", "array") or _fields_end(schema, ending))
+    )
+
+
+def _fields_end(schema: Json, ending: Set[str]) -> bool:
+    if schema["type"] == "object":
+        named, others = schema.get("properties", {}), schema.get("additionalProperties", True)
+        return all(_ends(named.get(name, others), ending) for name in _unpatterned(schema))
+    count = schema.get("minItems", 0)
+    first = schema.get("prefixItems", [])[:count]
+    rest = [schema.get("items", True)] if count > len(first) else []
+    return all(_ends(it, ending) for it in (*first, *rest))
+
+
+def _unpatterned(schema: Json) -> list[str]:
+    """The required names that have a schema of their own or that of all others."""
+    required = schema.get("required", [])
+    if "patternProperties" not in schema:
+        return required
+    return [name for name in required if name in schema.get("properties", {})]
