@@ -63,6 +63,7 @@ def echo(name: str = "echo", **fields: Any) -> Model:
 @asynccontextmanager
 async def stack(folder: Path, *models: Model, **settings: Any) -> AsyncIterator[Stack]:
     chosen = Settings(**{"data_dir": folder, "models": [], "max_queue": 8, **settings})
+    folder.mkdir(parents=True, exist_ok=True)
     if not chosen.database_url:
         put_database(folder)
     async with AsyncExitStack() as parts:

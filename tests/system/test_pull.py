@@ -422,10 +422,10 @@ def test_a_local_file_is_linked_and_missed_when_it_goes(tmp_path: Path) -> None:
 def test_a_disk_that_fills_up_is_a_clear_error_and_the_room_is_given_back(hub: Hub, tmp_path: Path) -> None:
     model, settings = entry(on_hub(hub, "big.txt", BIG)), settings_of(tmp_path, hub)
 
-    def limit() -> None:
+    def write_little() -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, 1_000_000))
 
-    child = start_pull(model, settings, preexec_fn=limit)
+    child = start_pull(model, settings, preexec_fn=write_little)
     _, errors = child.communicate(timeout=limit(60))
     assert child.returncode == 1
     assert b"DiskFull: no room left for big.txt" in errors
