@@ -90,7 +90,7 @@ def running_server(
     adds is not kept. `interpreter`: with the environment that the code interpreter needs."""
     with tempfile.TemporaryDirectory(prefix="tutti-", ignore_cleanup_errors=True) as folder:
         data_dir = Path(folder)
-        if "database_url" not in settings:
+        if "database_url" not in settings and "--database-url" not in settings.get("arguments", ()):
             put_database(data_dir)
         if lent is None:
             _share_weights(data_dir)

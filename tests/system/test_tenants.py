@@ -34,6 +34,8 @@ from tutti.base.model import Model
 from tutti.base.settings import Settings
 from tutti.http.keys import create_key, project_named, server_secret
 
+pytestmark = pytest.mark.long  # it measures times: nothing else may run beside it
+
 EMBEDDING = Model(name="echo-embedding", type="embedding", engine="echo")
 RERANK = Model(name="echo-rerank", type="rerank", engine="echo")
 SPEECH = Model(name="echo-speech", type="audio", engine="echo", voices=("heart",))

@@ -68,7 +68,8 @@ async def _template_words(upstream: Upstream, call: ChatCall, words: set[str]) -
     """Return those of the words that the template writes around texts without any."""
     if not words:
         return words
-    [blank] = await rendered(upstream, Chat(changed(call, lambda _: "x"), ()))
+    blanked = changed(call, lambda text: "x" if suspicious([text]) else text)
+    [blank] = await rendered(upstream, Chat(blanked, ()))
     return words & control_like(blank)
 
 
