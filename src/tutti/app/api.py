@@ -25,6 +25,9 @@ from tutti.http.limits import Limits
 from tutti.parts.features import CHANNELS, FEATURES, ROOT_FEATURES
 
 BACKLOG = 2048
+KEEP_ALIVE_S = 75
+"""Longer than clients and proxies keep idle connections (httpx 5 s, nginx 60 s): where the server closes one in
+the moment in which a request is sent on it, the client has an error."""
 STANDSTILL_S = 10.0
 """A loop that does not come round for so long is ended, with its process: nobody is served meanwhile."""
 _TICKS_A_SECOND = 10
@@ -113,6 +116,7 @@ async def run(settings: Settings) -> None:
             server_header=False,
             proxy_headers=False,
             backlog=BACKLOG,
+            timeout_keep_alive=KEEP_ALIVE_S,
             timeout_graceful_shutdown=round(settings.drain_timeout_s),
         )
         async with watched(settings.data_dir, STANDSTILL_S):
