@@ -26,8 +26,8 @@ from tutti.parts.features import CHANNELS, FEATURES, ROOT_FEATURES
 
 BACKLOG = 2048
 KEEP_ALIVE_S = 75
-"""Longer than clients and proxies keep idle connections (httpx 5 s, nginx 60 s): where the server closes one in
-the moment in which a request is sent on it, the client has an error."""
+"""Longer than clients and proxies keep idle connections (httpx 5 s, nginx 60 s): where the server closes
+one in the moment in which a request is sent on it, the client has an error."""
 STANDSTILL_S = 10.0
 """A loop that does not come round for so long is ended, with its process: nobody is served meanwhile."""
 _TICKS_A_SECOND = 10
