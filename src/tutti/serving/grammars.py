@@ -1,7 +1,6 @@
 """What clients want enforced, read in processes of their own (`workers/grammar`), never in this one."""
 
 import asyncio
-import contextlib
 import logging
 import sys
 from collections import OrderedDict
@@ -11,10 +10,10 @@ from weakref import WeakValueDictionary
 import msgspec
 
 from tutti.base.errors import InvalidRequest
-from tutti.process.child import inherited_env
+from tutti.process.questions import Answerer, NoAnswer
 
 PATIENCE_S = 30.0
-"""The processes have a limit of CPU time; this is for a machine that gives them none."""
+"""The most that a process may take for one question."""
 _ARGV = (sys.executable, "-m", "tutti.workers.grammar")
 _PROCESSES = 2
 _KEPT = 128
@@ -70,7 +69,7 @@ class Grammars:
     project never has them all."""
 
     def __init__(self) -> None:
-        self._idle = [_Reader() for _ in range(_PROCESSES)]
+        self._idle = [Answerer(_ARGV, PATIENCE_S) for _ in range(_PROCESSES)]
         self._room = asyncio.Semaphore(_PROCESSES)
         self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._made: OrderedDict[bytes, _Answer] = OrderedDict()
@@ -102,17 +101,20 @@ class Grammars:
         return answer.checked or (answer.refused.reason if answer.refused else "")
 
     async def close(self) -> None:
-        for reader in self._idle:
-            await reader.close()
+        for compiler in self._idle:
+            await compiler.close()
 
     async def _ask(self, request: bytes, project_id: str) -> _Answer | None:
+        """Return None where the process did not survive it."""
         turn = self._turns.setdefault(project_id, asyncio.Lock())
         async with turn, self._room:
-            reader = self._idle.pop()
+            compiler = self._idle.pop()
             try:
-                return await reader.ask(request)
+                return msgspec.json.decode(await compiler.ask(request), type=_Answer)
+            except NoAnswer:
+                return None
             finally:
-                self._idle.append(reader)
+                self._idle.append(compiler)
 
     def _keep(self, request: bytes, answer: _Answer | None) -> None:
         if answer is None or len(request) > _KEPT_BYTES:
@@ -120,49 +122,3 @@ class Grammars:
         self._made[request] = answer
         if len(self._made) > _KEPT:
             self._made.popitem(last=False)
-
-
-class _Reader:
-    """One process."""
-
-    def __init__(self) -> None:
-        self._process: asyncio.subprocess.Process | None = None
-
-    async def ask(self, request: bytes) -> _Answer | None:
-        """None: the process did not survive it, or is taking too long and is ended."""
-        process = self._process or await self._start()
-        try:
-            async with asyncio.timeout(PATIENCE_S):
-                return msgspec.json.decode(await _exchange(process, request), type=_Answer)
-        except (TimeoutError, asyncio.IncompleteReadError, OSError):
-            await self.close()
-            return None
-        except asyncio.CancelledError:
-            await self.close()  # its answer would be taken for that of the next request
-            raise
-
-    async def close(self) -> None:
-        process, self._process = self._process, None
-        if process is not None and process.returncode is None:
-            with contextlib.suppress(ProcessLookupError):
-                process.kill()
-            await process.wait()
-
-    async def _start(self) -> asyncio.subprocess.Process:
-        self._process = await asyncio.create_subprocess_exec(
-            *_ARGV,
-            env=inherited_env(),
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.DEVNULL,
-        )
-        return self._process
-
-
-async def _exchange(process: asyncio.subprocess.Process, request: bytes) -> bytes:
-    if process.stdin is None or process.stdout is None:
-        raise OSError("it has no pipes")
-    process.stdin.write(len(request).to_bytes(4, "big") + request)
-    await process.stdin.drain()
-    head = await process.stdout.readexactly(4)
-    return await process.stdout.readexactly(int.from_bytes(head, "big"))

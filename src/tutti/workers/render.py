@@ -13,12 +13,10 @@ as if every field were empty: what exceeds the limits even then is told. The pro
 parent's end of the pipe closes.
 """
 
-import resource
-import signal
 import sys
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import Any, BinaryIO
+from typing import Any
 
 import msgspec
 from jinja2 import (
@@ -32,7 +30,7 @@ from jinja2 import (
 )
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from tutti.workers.limits import limit_memory, limit_time
+from tutti.workers.questions import answer_all, limit_to
 
 MEMORY_BYTES = 512 * 1024 * 1024
 TEXT_CHARACTERS = 1024 * 1024
@@ -52,27 +50,12 @@ class _TooLong(Exception):
 
 
 def main() -> None:
-    _limit()
-    cpu_s = float(sys.argv[1])  # for all templates of one message
-    reading, writing = sys.stdin.buffer, sys.stdout.buffer
-    while (data := _read(reading)) is not None:
-        limit_time(cpu_s)
-        answer = msgspec.json.encode(_answer(msgspec.json.decode(data, type=_Request)))
-        limit_time(0)
-        writing.write(len(answer).to_bytes(4, "big") + answer)
-        writing.flush()
+    limit_to(MEMORY_BYTES)
+    answer_all(_answered, cpu_s=float(sys.argv[1]))  # for all templates of one message
 
 
-def _limit() -> None:
-    """The process writes no files and starts nothing."""
-    limit_memory(MEMORY_BYTES)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which closes the pipe
-
-
-def _read(stream: BinaryIO) -> bytes | None:
-    head = stream.read(4)
-    return stream.read(int.from_bytes(head, "big")) if len(head) == 4 else None
+def _answered(question: bytes) -> bytes:
+    return msgspec.json.encode(_answer(msgspec.json.decode(question, type=_Request)))
 
 
 def _answer(request: _Request) -> Mapping[str, Any]:

@@ -13,17 +13,15 @@ The limits are the kernel's: neither a compiler nor a regular expression outlive
 process ends then. It also ends when its parent's end of the pipe closes.
 """
 
-import resource
-import signal
-import sys
 import threading
-from typing import Any, BinaryIO
+from typing import Any
 
 import msgspec
 
 from tutti.workers.grammar.check import violation
 from tutti.workers.grammar.make import Made, Make, made
 from tutti.workers.grammar.refused import Refused
+from tutti.workers.questions import answer_all, limit_to
 
 CPU_S = 1.0
 MEMORY_BYTES = 1024 * 1024 * 1024
@@ -55,37 +53,15 @@ class Answer(msgspec.Struct, omit_defaults=True):
 
 
 def main() -> None:
-    _limit()
+    limit_to(MEMORY_BYTES)
     threading.stack_size(_STACK_BYTES)
-    serving = threading.Thread(target=_serve, args=(sys.stdin.buffer, sys.stdout.buffer))
+    serving = threading.Thread(target=answer_all, args=(_answered, CPU_S))
     serving.start()
     serving.join()
 
 
-def _limit() -> None:
-    """The process writes no files and starts nothing; SIGPROF ends it."""
-    for what, limit in (
-        (resource.RLIMIT_AS, MEMORY_BYTES),
-        (resource.RLIMIT_FSIZE, 0),
-        (resource.RLIMIT_CORE, 0),
-    ):
-        resource.setrlimit(what, (limit, limit))
-    signal.signal(signal.SIGPROF, signal.SIG_DFL)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which closes the pipe
-
-
-def _serve(reading: BinaryIO, writing: BinaryIO) -> None:
-    while (data := _read(reading)) is not None:
-        signal.setitimer(signal.ITIMER_PROF, CPU_S)
-        answer = msgspec.json.encode(_answer(msgspec.json.decode(data, type=Request)))
-        signal.setitimer(signal.ITIMER_PROF, 0)
-        writing.write(len(answer).to_bytes(4, "big") + answer)
-        writing.flush()
-
-
-def _read(stream: BinaryIO) -> bytes | None:
-    head = stream.read(4)
-    return stream.read(int.from_bytes(head, "big")) if len(head) == 4 else None
+def _answered(question: bytes) -> bytes:
+    return msgspec.json.encode(_answer(msgspec.json.decode(question, type=Request)))
 
 
 def _answer(request: Request) -> Answer:
