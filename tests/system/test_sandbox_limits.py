@@ -50,8 +50,8 @@ async def test_memory_of_one_process_is_an_error_and_the_session_goes_on(session
     "code",
     [
         "import mmap\nkept = []\nwhile True: kept.append(mmap.mmap(-1, 2**24)); kept[-1].write(bytes(2**24))",
-        "import os, time\nfor _ in range(8):\n  if os.fork() == 0: x = bytearray(80_000_000); time.sleep(9)\n"
-        "time.sleep(9)",
+        "import os, time\nfor _ in range(8):\n  if os.fork() == 0: x = b'.' * 80_000_000; time.sleep(90)\n"
+        "time.sleep(90)",
     ],
     ids=["shared", "many-processes"],
 )
@@ -124,7 +124,7 @@ async def test_empty_files_are_counted() -> None:
 async def test_sockets_are_counted(session: Session) -> None:
     code = (
         "import os, socket, time\nfor _ in range(12):\n  if os.fork() == 0:\n"
-        "    kept = [socket.socketpair() for _ in range(60)]; time.sleep(9)\ntime.sleep(9)"
+        "    kept = [socket.socketpair() for _ in range(60)]; time.sleep(90)\ntime.sleep(90)"
     )
     assert await reason(session, code) == "The session opened more than 512 sockets."
 

@@ -84,7 +84,8 @@ def run(folder: Path, text: str, *options: str, **environment: str) -> tuple[int
     ours = (f"tests.support.{it}" for it in ("patience", "again", "schedule"))
     plugins = ("xdist", "pytest_timeout", *ours, "no:cacheprovider")
     argv = [sys.executable, "-m", "pytest", "-q", *(f"-p{it}" for it in plugins), *options]
-    variables = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTHONPATH": str(REPOSITORY), **environment}
+    plain = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "TUTTI_TEST_PATIENCE": "1", "PYTHONPATH": str(REPOSITORY)}
+    variables = {**plain, **environment}
     done = subprocess.run(
         argv, cwd=folder, env={**os.environ, **variables}, capture_output=True, text=True, timeout=limit(100)
     )
