@@ -127,7 +127,7 @@ def _is_strict(body: Generation) -> bool:
 
 def _most_tokens(call: ChatCall | CompletionCall) -> int:
     """Of the answer, as a power of two, so that what was made for one request serves for others like it."""
-    context = int(str(call.model.options.get("context", 0))) or call.model.context_length or _ANY_CONTEXT
+    context = call.model.context_length or _ANY_CONTEXT
     most = min(call.max_tokens or context, context)
     return 1 << (most - 1).bit_length()
 
