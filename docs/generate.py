@@ -18,11 +18,11 @@ from tutti.base import errors
 from tutti.base.errors import TuttiError
 from tutti.base.model import Model, ModelFile
 from tutti.base.settings import Settings
+from tutti.catalog.catalog import shipped_models
 from tutti.cli.main import MOUNTS, app
 from tutti.cli.serve import flag
 from tutti.engines.base import Engine
 from tutti.parts.engines import ENGINES
-from tutti.serving.catalog import shipped_models
 
 FOLDER = Path(__file__).parent / "generated"
 

@@ -11,7 +11,7 @@ from tutti.jobs.kind import Kind
 from tutti.jobs.states import FINISHED, TRANSITIONS, Event, Transition
 from tutti.parts.jobs import JOB_KINDS
 from tutti.parts.schedule import SCHEDULE
-from tutti.serving.platform import Platform
+from tutti.platform import Platform
 
 
 def jobs_page() -> str:

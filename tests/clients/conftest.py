@@ -4,7 +4,7 @@ import msgspec
 import pytest
 from tests.support.server import ECHO, Server, running_server
 
-from tutti.serving.catalog import shipped_models
+from tutti.catalog.catalog import shipped_models
 
 CHAT = "Qwen/Qwen2.5-Coder-0.5B-Instruct"
 EMBEDDING = "sentence-transformers/all-MiniLM-L6-v2"

@@ -11,12 +11,13 @@ from tests.support.processes import gone
 from tests.support.sandboxes import environment, printed, started, text
 
 from tutti.base.errors import CannotSandbox
+from tutti.meeting.sandbox_calls import InputFile
 from tutti.sandboxes.base import Driver, Limits
 from tutti.sandboxes.bubblewrap import Bubblewrap
 from tutti.sandboxes.container import Container
 from tutti.sandboxes.probe import choose
 from tutti.sandboxes.runsc import Runsc
-from tutti.sandboxes.session import InputFile, Output, Session, SessionDied
+from tutti.sandboxes.session import Output, Session, SessionDied
 from tutti.sandboxes.unsafe import UnsafeSubprocess
 
 DRIVERS: list[Driver] = [

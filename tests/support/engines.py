@@ -16,9 +16,9 @@ from tests.support.patience import limit
 from tests.support.ports import free_port
 
 from tutti.base.model import Model
+from tutti.dispatch.upstream import HttpUpstream
+from tutti.dispatch.wire import Client
 from tutti.engines.base import ChatCall, CompletionCall, Delta, Engine, Place, Refusal, Sampling
-from tutti.serving.upstream import HttpUpstream
-from tutti.serving.wire import Client
 
 
 @dataclass

@@ -15,13 +15,13 @@ from tests.support.template import put_database
 
 from tutti.base.model import Model
 from tutti.base.settings import Settings
+from tutti.catalog.catalog import Catalog
 from tutti.compute.local import Local
+from tutti.dispatch.dispatch import Dispatch, Lease
 from tutti.engines.echo import Echo
+from tutti.meeting.router import ReplicaView
+from tutti.node.fleet import Fleet
 from tutti.process.supervisor import Pace
-from tutti.serving.catalog import Catalog
-from tutti.serving.dispatch import Dispatch, Lease
-from tutti.serving.fleet import Fleet
-from tutti.serving.router import ReplicaView
 from tutti.store.db import Database, database_url
 from tutti.store.migrate import migrate
 

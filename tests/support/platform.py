@@ -17,13 +17,13 @@ from tutti.app.platform import open_database, open_platform
 from tutti.base.clock import now
 from tutti.base.model import Model
 from tutti.base.settings import Settings
+from tutti.catalog.catalog import Catalog
+from tutti.fetch.fetch import Fetcher
 from tutti.http import server
 from tutti.jobs.worker import Pace, Worker
 from tutti.parts.features import FEATURES
 from tutti.parts.jobs import JOB_KINDS
-from tutti.serving.catalog import Catalog
-from tutti.serving.fetch import Fetcher
-from tutti.serving.platform import Platform
+from tutti.platform import Platform
 from tutti.store.db import Database, database_url
 from tutti.store.migrate import migrate
 from tutti.store.records import Node, Replica

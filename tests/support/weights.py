@@ -12,8 +12,8 @@ import zipfile
 from pathlib import Path
 
 from tutti.base.settings import Settings
-from tutti.serving.catalog import folder_name, models_folder, shipped_models
-from tutti.serving.pull import pull
+from tutti.catalog.catalog import folder_name, models_folder, shipped_models
+from tutti.catalog.pull.pull import pull
 
 SMOLLM2 = "HuggingFaceTB/SmolLM2-135M-Instruct"
 QWEN = "Qwen/Qwen2.5-Coder-0.5B-Instruct"

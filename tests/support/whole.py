@@ -15,17 +15,17 @@ from tests.support.platform import working
 from tests.support.template import put_database
 from tests.support.weights import lend
 
+from tutti.access.limits import Limits
 from tutti.app.platform import open_database, open_platform
 from tutti.base.settings import Settings
 from tutti.compute.local import Local
+from tutti.fetch.fetch import Fetcher
 from tutti.http import server
-from tutti.http.limits import Limits
 from tutti.jobs.worker import Pace
+from tutti.node.fleet import Fleet
 from tutti.parts.engines import ENGINES
 from tutti.parts.features import FEATURES
-from tutti.serving.fetch import Fetcher
-from tutti.serving.fleet import Fleet
-from tutti.serving.platform import Platform
+from tutti.platform import Platform
 
 
 @dataclass(frozen=True)

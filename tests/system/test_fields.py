@@ -17,7 +17,7 @@ import pytest
 from tests.support.server import Server, running_server
 from tests.support.weights import QWEN, SMOLLM2
 
-from tutti.serving.catalog import shipped_models
+from tutti.catalog.catalog import shipped_models
 
 Json = dict[str, Any]
 

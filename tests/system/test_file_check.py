@@ -28,14 +28,14 @@ from tutti.app.platform import open_database, open_platform
 from tutti.base.errors import InvalidRequest
 from tutti.base.model import Model
 from tutti.base.settings import Settings
+from tutti.catalog.catalog import shipped_models
 from tutti.engines.base import Place
 from tutti.engines.llamacpp import LlamaCpp
 from tutti.features.files.check import examine
 from tutti.features.files.checks.report import validation_report
 from tutti.features.files.counting import count_tokens
 from tutti.features.files.service import find, make
-from tutti.serving.catalog import shipped_models
-from tutti.serving.platform import Platform
+from tutti.platform import Platform
 from tutti.store.records import File
 
 Json = dict[str, Any]

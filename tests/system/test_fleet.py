@@ -16,7 +16,7 @@ from tests.support.processes import gone
 
 from tutti.base.errors import LoadFailed, NotFound, RateLimited, Unavailable
 from tutti.base.model import Model, ModelFile, Source
-from tutti.serving.wants import RETRY_FAILED_S
+from tutti.meeting.wants import RETRY_FAILED_S
 from tutti.store.records import Node, Replica, Want
 
 STREAM = b'{"model": "m", "stream": true, "messages": [{"role": "user", "content": "%s"}]}'

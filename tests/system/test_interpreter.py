@@ -25,7 +25,7 @@ from tutti.app import sandboxhost
 from tutti.app.platform import open_database
 from tutti.base.clock import now
 from tutti.base.settings import Settings
-from tutti.sandboxes import rows
+from tutti.meeting import sandbox_hosts
 from tutti.sandboxes.environment import environment_folder
 from tutti.store.records import Node
 
@@ -186,6 +186,6 @@ async def test_a_host_without_sessions_leaves(tmp_path: Path) -> None:
             session.add(Node(id="n", address="", state="ready", memory_budget_bytes=0, seen_at=at))
         async with asyncio.timeout(limit(60)):
             await sandboxhost.run(settings, "n", idle_s=0.5)
-        assert await rows.hosts(database, 0.0) == []
+        assert await sandbox_hosts.hosts(database, 0.0) == []
     left = [it for it in psutil.Process().children(recursive=True) if it not in others]
     assert not [it for it in left if running(it.pid)]

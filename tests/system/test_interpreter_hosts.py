@@ -15,13 +15,14 @@ from tutti.base.clock import now
 from tutti.base.errors import RateLimited
 from tutti.base.settings import Settings
 from tutti.base.shares import Shares
-from tutti.sandboxes import host, rows
+from tutti.dispatch.interpreter import Interpreter
+from tutti.meeting import sandbox_hosts
+from tutti.meeting.sandbox_calls import Call
+from tutti.sandboxes import host
 from tutti.sandboxes.base import Limits
 from tutti.sandboxes.bubblewrap import Bubblewrap
-from tutti.sandboxes.calls import Call
 from tutti.sandboxes.pool import Pool
 from tutti.sandboxes.sessions import Sessions
-from tutti.serving.interpreter import Interpreter
 from tutti.store.db import Database
 from tutti.store.records import Node
 
@@ -53,9 +54,9 @@ async def hosting(database: Database, node_id: str, most: int = 8) -> AsyncItera
         sessions = Sessions(pool, Shares.of(most, most), lifetime_s=60)
         stack.push_async_callback(sessions.close)
         address = await stack.enter_async_context(host.serving(sessions, f"token-{node_id}", 1 << 20))
-        await rows.write(database, node_id, "ready", address=address, token=f"token-{node_id}")
+        await sandbox_hosts.write(database, node_id, "ready", address=address, token=f"token-{node_id}")
         yield sessions
-        await rows.remove(database, node_id)
+        await sandbox_hosts.remove(database, node_id)
 
 
 async def opened(interpreter: Interpreter) -> str:
@@ -125,11 +126,11 @@ async def test_whoever_has_the_port_of_a_dead_host_is_not_taken_for_it(
     database: Database, interpreter: Interpreter
 ) -> None:
     async with hosting(database, "a"):
-        (view,) = await rows.hosts(database, 0.0)
-        await rows.write(database, "a", "ready", address=view.address, token="another")
+        (view,) = await sandbox_hosts.hosts(database, 0.0)
+        await sandbox_hosts.write(database, "a", "ready", address=view.address, token="another")
         assert await listed(interpreter) == set()
         waiting = asyncio.create_task(opened(interpreter))
         await asyncio.sleep(0.3)
         assert not waiting.done()
-        await rows.write(database, "a", "ready", address=view.address, token=view.token)
+        await sandbox_hosts.write(database, "a", "ready", address=view.address, token=view.token)
         assert (await waiting).startswith("ses_")

@@ -22,9 +22,9 @@ from tests.support.weights import QWEN, SMOLLM2, gguf, pulled
 
 from tutti.base.errors import ContextTooLong, InvalidRequest
 from tutti.base.model import Model
+from tutti.catalog.catalog import shipped_models
 from tutti.engines.base import Delta, Place, Refusal, Sampling, Usage
 from tutti.engines.llamacpp import LlamaCpp
-from tutti.serving.catalog import shipped_models
 
 ENGINE = LlamaCpp()
 CONTEXT = 256

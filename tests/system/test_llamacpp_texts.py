@@ -14,9 +14,9 @@ from tests.support.weights import QWEN, SMOLLM2, pulled
 
 from tutti.base.errors import InvalidRequest
 from tutti.base.model import Model
+from tutti.catalog.catalog import shipped_models
 from tutti.engines.base import ChatCall, Delta, Place, Refusal, Sampling
 from tutti.engines.llamacpp import LlamaCpp
-from tutti.serving.catalog import shipped_models
 
 ENGINE = LlamaCpp()
 GREEDY = Sampling(temperature=0)

@@ -21,10 +21,10 @@ from gguf import GGUFWriter, TokenType
 from onnx import TensorProto, helper
 from tests.support.engines import Running, running
 
+from tutti.catalog.catalog import shipped_models
 from tutti.engines.audio import SpeechCall
 from tutti.engines.base import Place, Refusal
 from tutti.engines.ours import Ours
-from tutti.serving.catalog import shipped_models
 
 ENGINE = Ours()
 ORPHEUS = shipped_models()["canopylabs/orpheus-3b-0.1-ft"]

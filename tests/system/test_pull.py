@@ -25,12 +25,12 @@ from typer.testing import CliRunner, Result
 from tutti.base.clock import now
 from tutti.base.model import Model, ModelFile, Source
 from tutti.base.settings import Settings
+from tutti.catalog.catalog import folder_name, shipped_models
+from tutti.catalog.manifest import is_complete, read_manifest
+from tutti.catalog.pull.progress import PullProgress
+from tutti.catalog.pull.pull import pull
+from tutti.catalog.sources.base import DiskFull, PullFailed
 from tutti.cli.main import app
-from tutti.serving.catalog import folder_name, shipped_models
-from tutti.serving.manifest import is_complete, read_manifest
-from tutti.serving.pull import pull
-from tutti.serving.pull_progress import PullProgress
-from tutti.serving.sources.base import DiskFull, PullFailed
 from tutti.store.db import Database, database_url
 from tutti.store.records import Node, Replica
 
@@ -77,8 +77,8 @@ CHILD = textwrap.dedent("""
     import msgspec
     from tutti.base.model import Model
     from tutti.base.settings import Settings
-    from tutti.serving.catalog import folder_name
-    from tutti.serving.pull import pull
+    from tutti.catalog.catalog import folder_name
+    from tutti.catalog.pull.pull import pull
 
     model = msgspec.json.decode(sys.argv[1], type=Model)
     settings = Settings(data_dir=Path(sys.argv[2]), hub_url=sys.argv[3])

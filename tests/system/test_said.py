@@ -10,10 +10,10 @@ from tests.support.engines import running
 from tests.support.speech import pause, spoken, wav
 from tests.support.weights import KOKORO, WHISPER, pulled
 
+from tutti.catalog.catalog import shipped_models
 from tutti.engines.audio import TranscriptionCall
 from tutti.engines.base import Place
 from tutti.engines.ours import Ours
-from tutti.serving.catalog import shipped_models
 
 ENGINE = Ours()
 MODELS = shipped_models()

@@ -14,7 +14,8 @@ from tests.support import ordinary
 from tests.support.processes import gone
 from tests.support.sandboxes import printed, spec, started, text
 
-from tutti.sandboxes.session import InputFile, Session, SessionDied
+from tutti.meeting.sandbox_calls import InputFile
+from tutti.sandboxes.session import Session, SessionDied
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

@@ -8,7 +8,8 @@ import pytest
 from tests.support.patience import limit
 from tests.support.sandboxes import printed, started, text
 
-from tutti.sandboxes.session import InputFile, Session, SessionDied
+from tutti.meeting.sandbox_calls import InputFile
+from tutti.sandboxes.session import Session, SessionDied
 
 MIB = 1024 * 1024
 

@@ -7,7 +7,8 @@ import pytest
 import pytest_asyncio
 from tests.support.sandboxes import printed, started, text
 
-from tutti.sandboxes.session import InputFile, Output, Session
+from tutti.meeting.sandbox_calls import InputFile
+from tutti.sandboxes.session import Output, Session
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

@@ -11,9 +11,9 @@ from tests.support.fleet import until
 from tests.support.sandboxes import environment
 
 from tutti.base.shares import Shares
+from tutti.meeting.sandbox_calls import Call
 from tutti.sandboxes.base import MIB, Limits
 from tutti.sandboxes.bubblewrap import Bubblewrap
-from tutti.sandboxes.calls import Call
 from tutti.sandboxes.pool import Pool
 from tutti.sandboxes.sessions import Gone, Sessions
 from tutti.sandboxes.weight import niceness

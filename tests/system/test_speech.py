@@ -18,10 +18,10 @@ from tests.support.patience import limit
 from tests.support.weights import KOKORO, pulled
 
 from tutti.base.model import Model
+from tutti.catalog.catalog import shipped_models
 from tutti.engines.audio import SpeechCall
 from tutti.engines.base import Place, Refusal
 from tutti.engines.ours import Ours
-from tutti.serving.catalog import shipped_models
 
 ENGINE = Ours()
 HIBARI = shipped_models()["maureesewilliams/hibari"]

@@ -29,10 +29,10 @@ from tests.support.server import Server, running_server
 from tests.support.weights import SMOLLM2
 from websockets.asyncio.client import connect
 
+from tutti.access.keys import create_key, project_named, server_secret
 from tutti.app.platform import open_database
 from tutti.base.model import Model
 from tutti.base.settings import Settings
-from tutti.http.keys import create_key, project_named, server_secret
 
 pytestmark = pytest.mark.long  # it measures times: nothing else may run beside it
 

@@ -21,6 +21,7 @@ from tests.support.speech import SENTENCES, pause, spoken, wav, words, wrong_wor
 from tests.support.weights import KOKORO, WHISPER, pulled
 
 from tutti.base.model import Model
+from tutti.catalog.catalog import shipped_models
 from tutti.engines.audio import (
     Append,
     Clear,
@@ -38,7 +39,6 @@ from tutti.engines.audio import (
 )
 from tutti.engines.base import Place, Refusal
 from tutti.engines.ours import Ours
-from tutti.serving.catalog import shipped_models
 
 ENGINE = Ours()
 MODEL = shipped_models()[WHISPER]

@@ -14,15 +14,16 @@ import uvicorn
 import uvloop
 from starlette.types import ASGIApp
 
+from tutti.access.limits import Limits
 from tutti.app.platform import open_database, open_platform
 from tutti.app.protocol import Protocol
 from tutti.app.sockets import OPTIONS
 from tutti.app.standstill import watched
 from tutti.base.clock import monotonic_s
 from tutti.base.settings import Settings
-from tutti.http import logs, metrics, server
-from tutti.http.limits import Limits
+from tutti.http import server
 from tutti.parts.features import CHANNELS, FEATURES, ROOT_FEATURES
+from tutti.process import logs, metrics
 
 BACKLOG = 2048
 KEEP_ALIVE_S = 75

@@ -8,9 +8,9 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColum
 
 from tutti.base.address import local_url
 from tutti.base.settings import Settings
+from tutti.node.fleet import Fleet
+from tutti.node.runner import Runner
 from tutti.process.probe import get
-from tutti.serving.fleet import Fleet
-from tutti.serving.runner import Runner
 
 _LOOK_S = 0.05
 _ANSWER_S = 5.0

@@ -9,11 +9,12 @@ import uvloop
 
 from tutti.app.platform import open_database, open_platform
 from tutti.base.settings import Settings
-from tutti.http import logs, server
+from tutti.http import server
 from tutti.jobs.worker import Pace, Worker
 from tutti.parts.features import FEATURES
 from tutti.parts.jobs import JOB_KINDS
 from tutti.parts.schedule import SCHEDULE
+from tutti.process import logs
 
 IDLE_S = 30.0
 

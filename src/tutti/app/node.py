@@ -3,25 +3,27 @@
 import asyncio
 import importlib
 import logging
+import sys
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
 
+from tutti.access.keys import has_keys
 from tutti.app.banner import announce
-from tutti.app.jobworkers import JobWorkers
 from tutti.app.reservation import CannotStart
-from tutti.app.sandboxhosts import SandboxHosts
 from tutti.app.workers import worker_env
 from tutti.base.errors import TuttiError
 from tutti.base.settings import Settings
+from tutti.catalog.catalog import Catalog
+from tutti.catalog.entries import BrokenCatalogue
+from tutti.catalog.sources.base import PullFailed
 from tutti.compute.local import Local
-from tutti.http import logs
-from tutti.http.keys import has_keys
+from tutti.node.fleet import Fleet, node_id
+from tutti.node.jobworkers import JobWorkers
+from tutti.node.sandboxhosts import SandboxHosts
 from tutti.parts.engines import ENGINES
+from tutti.parts.schedule import SCHEDULE
+from tutti.process import logs
 from tutti.process.supervisor import Supervisor
-from tutti.serving.catalog import Catalog
-from tutti.serving.entries import BrokenCatalogue
-from tutti.serving.fleet import Fleet, node_id
-from tutti.serving.sources.base import PullFailed
 from tutti.store.db import Database, database_url
 from tutti.store.migrate import migrate
 
@@ -45,8 +47,8 @@ async def run(settings: Settings, workers: Supervisor, asked: asyncio.Event, ins
         catalog = Catalog(settings, database)
         catalog.check(ENGINES)
         fleet = await Fleet.open(settings, database, catalog, ENGINES, Local())
-        jobs = JobWorkers(settings, database, worker_env(settings))
-        sandboxes = SandboxHosts(node_id(settings), database, worker_env(settings), settings.hang_timeout_s)
+        jobs = _job_workers(settings, database)
+        sandboxes = _sandbox_hosts(settings, database)
         try:
             names = await _preload(settings, catalog, fleet)
             await _look_at_aliases(settings, catalog)
@@ -61,6 +63,27 @@ async def run(settings: Settings, workers: Supervisor, asked: asyncio.Event, ins
             await asyncio.gather(jobs.stop(), sandboxes.stop(), fleet.stop())
 
 
+def _job_workers(settings: Settings, database: Database) -> JobWorkers:
+    return JobWorkers(
+        (sys.executable, "-m", "tutti.app.jobworker"),
+        worker_env(settings),
+        count=settings.job_workers,
+        database=database,
+        schedule=SCHEDULE,
+    )
+
+
+def _sandbox_hosts(settings: Settings, database: Database) -> SandboxHosts:
+    id = node_id(settings)
+    return SandboxHosts(
+        (sys.executable, "-m", "tutti.app.sandboxhost", id),
+        worker_env(settings),
+        node_id=id,
+        database=database,
+        hang_timeout_s=settings.hang_timeout_s,
+    )
+
+
 async def _preload(settings: Settings, catalog: Catalog, fleet: Fleet) -> list[str]:
     """Their names in the catalogue."""
     names: list[str] = []
@@ -68,7 +91,7 @@ async def _preload(settings: Settings, catalog: Catalog, fleet: Fleet) -> list[s
         model = await catalog.find(name)
         if model is None:
             # An HTTP client is a tenth of the memory here, and most servers never need one.
-            model = await importlib.import_module("tutti.serving.describe").describe(name, settings)
+            model = await importlib.import_module("tutti.catalog.describe").describe(name, settings)
             await catalog.add(model)
         await fleet.preload(model)
         names.append(model.name)

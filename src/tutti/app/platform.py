@@ -4,14 +4,14 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from tutti.base.settings import Settings
+from tutti.catalog.catalog import Catalog
+from tutti.dispatch.dispatch import Dispatch
+from tutti.dispatch.grammars import Grammars
+from tutti.dispatch.interpreter import Interpreter
+from tutti.dispatch.meter import Meter
+from tutti.fetch.fetch import Fetcher
 from tutti.parts.engines import ENGINES
-from tutti.serving.catalog import Catalog
-from tutti.serving.dispatch import Dispatch
-from tutti.serving.fetch import Fetcher
-from tutti.serving.grammars import Grammars
-from tutti.serving.interpreter import Interpreter
-from tutti.serving.meter import Meter
-from tutti.serving.platform import Platform
+from tutti.platform import Platform
 from tutti.store.blobs import Blobs
 from tutti.store.db import Database, database_url
 from tutti.store.migrate import migrate

@@ -20,14 +20,15 @@ from tutti.base.clock import monotonic_s
 from tutti.base.errors import TuttiError
 from tutti.base.settings import Settings
 from tutti.base.shares import Shares
-from tutti.http import logs
+from tutti.meeting import sandbox_hosts
+from tutti.node.room import default_budget_bytes
 from tutti.parts.sandboxes import drivers
-from tutti.sandboxes import environment, host, rows
+from tutti.process import logs
+from tutti.sandboxes import environment, host
 from tutti.sandboxes.base import Limits
 from tutti.sandboxes.pool import Pool
 from tutti.sandboxes.probe import choose
 from tutti.sandboxes.sessions import Sessions
-from tutti.serving.room import default_budget_bytes
 from tutti.store.db import Database, database_url
 
 IDLE_S = 600.0
@@ -67,13 +68,13 @@ async def _serve(settings: Settings, database: Database, node_id: str, idle_s: f
             token = secrets.token_hex(32)
             size = settings.max_body_bytes + _MORE_THAN_A_BODY
             async with host.serving(sessions, token, size) as address:
-                await rows.write(database, node_id, "ready", address=address, token=token)
+                await sandbox_hosts.write(database, node_id, "ready", address=address, token=token)
                 await _idle(sessions, idle_s)
                 sessions.leave()
-                await rows.remove(database, node_id)
+                await sandbox_hosts.remove(database, node_id)
     except (TuttiError, OSError) as error:
         log.error("the code interpreter cannot work here", extra={"cause": str(error)})
-        await rows.write(database, node_id, "failed", detail=_told(error))
+        await sandbox_hosts.write(database, node_id, "failed", detail=_told(error))
 
 
 def _told(error: TuttiError | OSError) -> str:
@@ -102,7 +103,7 @@ async def _report(database: Database, node_id: str, folder: Path) -> None:
         )
         if detail != said:
             with contextlib.suppress(SQLAlchemyError, OSError):
-                await rows.write(database, node_id, "preparing", detail=detail)
+                await sandbox_hosts.write(database, node_id, "preparing", detail=detail)
                 said = detail
         await asyncio.sleep(_LOOK_S)
 

@@ -7,13 +7,13 @@ from typing import Annotated, Any, TypeVar
 
 import typer
 
+from tutti.access.keys import NewKey, create_key, list_keys, project_named, revoke_key, server_secret
 from tutti.base.errors import TuttiError
 from tutti.base.settings import Settings
 from tutti.cli import flags
 from tutti.cli.flags import DataDir
 from tutti.cli.options import AsJson
 from tutti.cli.output import note, write, write_json, write_table
-from tutti.http.keys import NewKey, create_key, list_keys, project_named, revoke_key, server_secret
 from tutti.store.db import Database, database_url
 from tutti.store.migrate import migrate
 from tutti.store.records import ApiKey

@@ -23,20 +23,20 @@ from rich.progress import (
 from tutti.base.errors import TuttiError
 from tutti.base.model import Model
 from tutti.base.settings import Settings
+from tutti.catalog.catalog import Catalog, models_folder
+from tutti.catalog.describe import describe
+from tutti.catalog.entries import BrokenCatalogue, check_model
+from tutti.catalog.manifest import NAME, folder_size_bytes, read_manifest
+from tutti.catalog.pull.progress import PullProgress, Report
+from tutti.catalog.pull.pull import lock_path
+from tutti.catalog.pull.pull import pull as pull_model
+from tutti.catalog.sources.base import PullFailed
 from tutti.cli import flags
 from tutti.cli.flags import DataDir
 from tutti.cli.options import AsJson
 from tutti.cli.output import write_json, write_table
-from tutti.serving.catalog import Catalog, models_folder
-from tutti.serving.describe import describe
-from tutti.serving.entries import BrokenCatalogue, check_model
-from tutti.serving.manifest import NAME, folder_size_bytes, read_manifest
-from tutti.serving.pull import lock_path
-from tutti.serving.pull import pull as pull_model
-from tutti.serving.pull_progress import PullProgress, Report
-from tutti.serving.router import Table as Replicas
-from tutti.serving.router import of_model
-from tutti.serving.sources.base import PullFailed
+from tutti.meeting.router import Table as Replicas
+from tutti.meeting.router import of_model
 from tutti.store.db import Database, database_url
 from tutti.store.migrate import migrate
 

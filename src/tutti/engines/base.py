@@ -1,6 +1,6 @@
 """What an engine is: how to start it, how to see that it moves, and how to speak to it.
 
-An engine never opens a connection. It is handed an `Upstream` (serving/upstream makes one) and
+An engine never opens a connection. It is handed an `Upstream` (dispatch/upstream makes one) and
 turns calls into requests of its dialect and answers into deltas. All of it is stateless.
 """
 

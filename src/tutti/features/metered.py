@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 from starlette.requests import ClientDisconnect
 from starlette.websockets import WebSocketDisconnect
 
+from tutti.access.caller import Caller
 from tutti.base.clock import monotonic_s, now
 from tutti.base.errors import InternalError, TuttiError
 from tutti.base.model import Model
-from tutti.http import metrics
-from tutti.http.context import Caller
+from tutti.dispatch.meter import Meter, Served
 from tutti.http.edge import CLIENT_GONE
-from tutti.serving.meter import Meter, Served
+from tutti.process import metrics
 
 
 @dataclass

@@ -1,26 +1,15 @@
 """What the middleware found out about a request, for the routes."""
 
-from dataclasses import dataclass
 from typing import Literal, cast
 
 from starlette.requests import HTTPConnection
 from starlette.types import Scope, Send
 
+from tutti.access.caller import Caller
+
 Family = Literal["together", "openai"]
 
 DRAINING = "This server is draining."
-
-
-@dataclass(frozen=True)
-class Caller:
-    """Whose key it is. The limits are the key's own or else the server's; 0 means none."""
-
-    key_id: str
-    key_name: str
-    project_id: str
-    organization_id: str
-    requests_per_minute: int = 0
-    tokens_per_minute: int = 0
 
 
 def caller(request: HTTPConnection) -> Caller:

@@ -14,13 +14,13 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tutti.base.clock import monotonic_s
 from tutti.base.ids import new_id
-from tutti.http import metrics
 from tutti.http.cors import Cors
 from tutti.http.errors import error_response, from_exception
 from tutti.http.head import as_get
-from tutti.http.logs import REQUEST_ID
 from tutti.http.paths import check_query, family, normalise
 from tutti.http.sockets import refuse
+from tutti.process import metrics
+from tutti.process.logs import REQUEST_ID
 
 CLIENT_GONE = 499
 """The status that is logged when there was nobody left to answer."""

@@ -11,8 +11,8 @@ from starlette.responses import JSONResponse, Response
 
 from tutti.base.clock import now
 from tutti.base.settings import Settings
-from tutti.http import metrics
 from tutti.http.context import DRAINING, is_draining
+from tutti.process import metrics
 from tutti.store.db import Database
 from tutti.store.records import Node, Replica
 

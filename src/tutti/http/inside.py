@@ -7,8 +7,9 @@ from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope
 
+from tutti.access.caller import Caller
 from tutti.base.ids import new_id
-from tutti.http.context import Caller, Family
+from tutti.http.context import Family
 from tutti.http.errors import error_response, from_exception
 from tutti.http.paths import normalise
 

@@ -21,16 +21,17 @@ from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp
 
 from tutti import __version__
+from tutti.access.limits import Limits
 from tutti.base.errors import TuttiError
 from tutti.base.settings import Settings
 from tutti.http import asyncapi, errors, gaps, health, landing, openapi
+from tutti.http.admission import Admission
 from tutti.http.asyncapi import Channel
 from tutti.http.auth import Auth
 from tutti.http.body import JsonBodies
 from tutti.http.cors import Cors
 from tutti.http.edge import CLIENT_GONE, Edge
 from tutti.http.inside import Inside
-from tutti.http.limits import Admission, Limits
 from tutti.http.paths import decode_ids
 from tutti.http.route import Shortcuts
 from tutti.http.routes import Routes

@@ -13,9 +13,9 @@ from starlette.datastructures import Headers
 from starlette.requests import HTTPConnection
 from starlette.types import Scope
 
+from tutti.access.caller import Caller
 from tutti.base.clock import now
 from tutti.base.errors import Forbidden
-from tutti.http.context import Caller
 
 _MARK = b"tutti-signature="
 _HOST = re.compile(r"[A-Za-z0-9._:\[\]-]{1,255}")

@@ -14,10 +14,11 @@ from tutti.features.interpreter import routes as interpreter
 from tutti.features.models import jobs_routes as jobs
 from tutti.features.models import project_routes as project_models
 from tutti.features.models import routes as models
-from tutti.features.text import responses, retrieval, schemas
+from tutti.features.retrieval import routes as retrieval
+from tutti.features.text import responses, schemas
 from tutti.features.text import routes as text
 from tutti.http.asyncapi import Channel
-from tutti.serving.platform import Platform
+from tutti.platform import Platform
 
 Router = Callable[[Platform], APIRouter]
 

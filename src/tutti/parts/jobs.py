@@ -11,7 +11,7 @@ from tutti.features.models.job import model_upload
 from tutti.http.inside import Inside
 from tutti.jobs.kind import Kind
 from tutti.jobs.sweep import sweep
-from tutti.serving.platform import Platform
+from tutti.platform import Platform
 
 JobKind = Callable[[Platform, Inside], Kind[Any]]
 

@@ -2,7 +2,7 @@
 
 The sandbox has no network of its own. Its forwarder (`workers/interpreter/forwarder`) takes connections on a
 loopback port and hands them to the socket that is bound into it. A host is resolved once, every address must
-be one of the public internet, and the connection goes to one of exactly these: the rules of `serving/fetch`,
+be one of the public internet, and the connection goes to one of exactly these: the rules of `fetch/fetch`,
 so neither this machine, nor its neighbours, nor a cloud's metadata service can be reached. Only the ports of
 the web are. Connections and bytes are bounded, one proxy a session.
 """

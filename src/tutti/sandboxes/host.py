@@ -19,7 +19,7 @@ import msgspec
 from aiohttp import web
 
 from tutti.base.errors import CannotSandbox, NotFound, TuttiError, Unauthenticated
-from tutti.sandboxes.calls import Call, Ended, Ending, Refused, failed
+from tutti.meeting.sandbox_calls import Call, Ended, Ending, Refused, failed
 from tutti.sandboxes.entry import Entry
 from tutti.sandboxes.session import Output
 from tutti.sandboxes.sessions import Gone, Sessions, Unknown

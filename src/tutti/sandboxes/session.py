@@ -4,12 +4,12 @@ import asyncio
 import itertools
 import signal
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, Literal
 
 import msgspec
 
 from tutti.base.errors import CannotSandbox
+from tutti.meeting.sandbox_calls import InputFile
 from tutti.sandboxes.base import Box, Driver, Limits, Spec, spelled
 from tutti.sandboxes.watch import Watch
 
@@ -31,13 +31,6 @@ _MOST_PARTS = 500_000
 """Of the JSON of one output: an empty list takes 2 bytes of it, and fifty in our memory."""
 _LEFT_OUT = "[an output was left out: it is no JSON, or it has too many parts]"
 _SIGNALS = {number.value: number.name for number in signal.Signals}
-
-
-@dataclass(frozen=True)
-class InputFile:
-    name: str
-    """Relative to the home directory; folders in it are made."""
-    content: bytes
 
 
 class Output(msgspec.Struct):

@@ -9,9 +9,9 @@ from tutti.base.clock import monotonic_s, now
 from tutti.base.errors import RateLimited, Unavailable
 from tutti.base.ids import new_secret
 from tutti.base.shares import NoRoom, Shares
+from tutti.meeting.sandbox_calls import LEAVING, Call
 from tutti.sandboxes import weight
 from tutti.sandboxes.base import spelled
-from tutti.sandboxes.calls import LEAVING, Call
 from tutti.sandboxes.entry import Entry, Opening, executing
 from tutti.sandboxes.pool import Pool
 from tutti.sandboxes.session import Output, SessionDied

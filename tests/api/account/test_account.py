@@ -7,9 +7,9 @@ from typing import Any
 import httpx
 import pytest
 
+from tutti.access.keys import create_key, project_named, server_secret
 from tutti.base.ids import new_id
 from tutti.base.settings import Settings
-from tutti.http.keys import create_key, project_named, server_secret
 from tutti.store.db import Database
 from tutti.store.records import Organization, Project, UsageRow
 

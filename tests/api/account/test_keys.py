@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from tests.support.budget import examples
 from typer.testing import CliRunner
 
+from tutti.access.keys import create_key, server_secret
 from tutti.base.settings import Settings
 from tutti.cli.keys import app
-from tutti.http.keys import create_key, server_secret
 from tutti.store.db import Database
 
 PATHS = ["/v1/models", "/v1/whoami", "/v3/whoami", "/v1/projects", "/v1/billing/usage", "/v1/nothing"]

@@ -6,8 +6,8 @@ from typing import Any
 from tests.api.audio.conftest import SPEECH, talking
 from tests.support.platform import api
 
+from tutti.access.keys import create_key, server_secret
 from tutti.base.settings import Settings
-from tutti.http.keys import create_key, server_secret
 from tutti.store.db import Database, database_url
 
 

@@ -9,8 +9,8 @@ from tests.api.audio.conftest import SLOW, SPEECH, Talk, talking
 from tests.support.engines import Running
 from tests.support.platform import api
 
+from tutti.access.keys import create_key, project_named, server_secret
 from tutti.base.settings import Settings
-from tutti.http.keys import create_key, project_named, server_secret
 from tutti.store.db import Database, database_url
 
 PATH = "/v1/audio/speech/websocket?model="

@@ -15,7 +15,7 @@ from tests.support.patience import limit
 from tests.support.platform import api, job_worker
 
 from tutti.engines.echo import Echo
-from tutti.serving.fetch import Fetcher
+from tutti.fetch.fetch import Fetcher
 
 CHAT = model(name="test/chat", context_length=8192)
 EMBEDDING = model(name="test/embedding", type="embedding")

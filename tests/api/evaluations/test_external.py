@@ -10,8 +10,8 @@ from tests.api.evaluations.conftest import CHAT, Client, judge, writer
 from tests.support.engines import Running
 from tests.support.platform import api
 
+from tutti.access.keys import create_key, server_secret
 from tutti.base.settings import Settings
-from tutti.http.keys import create_key, server_secret
 from tutti.store.db import Database, database_url
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")

@@ -14,11 +14,11 @@ from tests.support.platform import api
 from tests.support.postgres import empty_database, postgres_url
 from tests.support.s3 import s3_server
 
+from tutti.access.keys import create_key, project_named, server_secret
 from tutti.app.platform import open_platform
 from tutti.base.ids import new_id
 from tutti.base.settings import Settings
-from tutti.http.keys import create_key, project_named, server_secret
-from tutti.serving.platform import Platform
+from tutti.platform import Platform
 from tutti.store.blobs import Blobs
 from tutti.store.db import Database, database_url
 

@@ -18,7 +18,7 @@ from tutti.http.inside import Inside
 from tutti.jobs.args import Args
 from tutti.jobs.queue import enqueue
 from tutti.jobs.worker import Pace, Worker
-from tutti.serving.platform import Platform
+from tutti.platform import Platform
 from tutti.store.blobs import Blobs
 from tutti.store.db import Database
 from tutti.store.records import Batch, Evaluation, File, JobRow, Upload

@@ -13,7 +13,7 @@ from tutti.features.files.checks.report import validation_report
 from tutti.features.files.quota import room_left
 from tutti.jobs.args import Args
 from tutti.jobs.queue import check_queue, enqueue
-from tutti.serving.platform import Platform
+from tutti.platform import Platform
 from tutti.store.db import Database
 from tutti.store.records import File
 

@@ -9,10 +9,10 @@ import pytest
 from tests.api.files.conftest import Projects
 from tests.support.uploads import LINES, announce, anyone, fields, files, has_begun, put, sha256, upload
 
+from tutti.access.caller import Caller
+from tutti.access.keys import server_secret
 from tutti.base.clock import now
 from tutti.base.settings import Settings
-from tutti.http.context import Caller
-from tutti.http.keys import server_secret
 from tutti.http.signed import SignedUrls
 from tutti.store.blobs import Blobs
 from tutti.store.db import Database

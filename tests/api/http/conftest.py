@@ -14,12 +14,12 @@ from pydantic import BaseModel, Field
 from tests.support.http import serve
 from tests.support.template import put_database
 
+from tutti.access.limits import Limits
 from tutti.app.platform import open_database
 from tutti.base.errors import Unavailable
 from tutti.base.settings import Settings
 from tutti.http import server
 from tutti.http.context import caller, family, request_id
-from tutti.http.limits import Limits
 from tutti.http.stream import event_stream
 from tutti.store.db import Database, database_url
 

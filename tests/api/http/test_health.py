@@ -11,9 +11,9 @@ from sqlalchemy import text
 
 from tutti.base.clock import now
 from tutti.base.settings import Settings
-from tutti.http import logs
 from tutti.http.health import why_not_ready
-from tutti.http.metrics import IN_FLIGHT
+from tutti.process import logs
+from tutti.process.metrics import IN_FLIGHT
 from tutti.store.db import Database
 from tutti.store.records import Node, Replica
 

@@ -12,9 +12,9 @@ from tests.support.interpreter import done
 from tests.support.patience import limit
 from tests.support.server import Server, running_server
 
+from tutti.access.keys import DEFAULT_PROJECT_ID, create_key, project_named, server_secret
 from tutti.app.platform import open_database
 from tutti.base.settings import Settings
-from tutti.http.keys import DEFAULT_PROJECT_ID, create_key, project_named, server_secret
 
 
 @pytest.fixture(scope="module")

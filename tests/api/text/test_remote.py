@@ -6,9 +6,9 @@ import pytest
 from tests.api.text.conftest import CHAT
 from tests.support.engines import At, chat, collect, completion, model, text_of
 
+from tutti.dispatch.upstream import HttpUpstream
+from tutti.dispatch.wire import Client
 from tutti.engines.remote import Remote
-from tutti.serving.upstream import HttpUpstream
-from tutti.serving.wire import Client
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

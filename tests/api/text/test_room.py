@@ -7,7 +7,7 @@ import msgspec
 import pytest
 from tests.api.text.conftest import CHAT, EMBEDDING, Client
 
-from tutti.features.text.room import MOST_BYTES_A_TOKEN, shortened
+from tutti.features.inputs import MOST_BYTES_A_TOKEN, shortened
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

@@ -10,8 +10,8 @@ from tests.support.engines import Running, until_telling
 from tests.support.fleet import until
 from tests.support.platform import api
 
+from tutti.access.keys import create_key, project_named, server_secret
 from tutti.base.settings import Settings
-from tutti.http.keys import create_key, project_named, server_secret
 from tutti.store.db import Database, database_url
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")

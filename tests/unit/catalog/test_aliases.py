@@ -1,4 +1,4 @@
-from tutti.serving.aliases import any_alias, catch_all_alias, exact_alias, pattern_alias
+from tutti.catalog.aliases import any_alias, catch_all_alias, exact_alias, pattern_alias
 
 ALIASES = {
     "gpt-4o": "big",

@@ -9,7 +9,7 @@ import pytest
 
 from tutti.base.model import Model
 from tutti.base.settings import Settings
-from tutti.serving.catalog import Catalog
+from tutti.catalog.catalog import Catalog
 from tutti.store.db import Database, database_url
 from tutti.store.migrate import migrate
 

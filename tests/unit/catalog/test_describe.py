@@ -9,9 +9,9 @@ from tests.support.hub import COMMIT, Hub, sha256
 
 from tutti.base.model import Model
 from tutti.base.settings import Settings
-from tutti.serving.describe import describe
-from tutti.serving.entries import check_model
-from tutti.serving.sources.base import PullFailed
+from tutti.catalog.describe import describe
+from tutti.catalog.entries import check_model
+from tutti.catalog.sources.base import PullFailed
 
 GGUF = weights.gguf()
 GGUFS = {f"m-{quant}.gguf": GGUF for quant in ("IQ2_M", "Q4_K_S", "Q4_K_M", "Q5_K_M", "Q8_0")}

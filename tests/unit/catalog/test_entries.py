@@ -4,10 +4,10 @@ from pathlib import Path
 import pytest
 
 from tutti.base.model import Model
+from tutti.catalog.catalog import folder_name, shipped_models
+from tutti.catalog.entries import BrokenCatalogue, check_engine, check_model, read_catalogue
+from tutti.catalog.sources.hub import parse_hub
 from tutti.parts.engines import ENGINES
-from tutti.serving.catalog import folder_name, shipped_models
-from tutti.serving.entries import BrokenCatalogue, check_engine, check_model, read_catalogue
-from tutti.serving.sources.hub import parse_hub
 
 HASH = "a" * 64
 

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from tests.support import weights
 from tests.support.budget import examples
 
-from tutti.serving.gguf import BadGguf, read_gguf
-from tutti.serving.weights import BadWeights, check_weights, is_data, is_safe_name
+from tutti.catalog.gguf import BadGguf, read_gguf
+from tutti.catalog.weights import BadWeights, check_weights, is_data, is_safe_name
 
 GOOD = weights.gguf({"tokenizer.chat_template": "hi"})
 HEAD = 24

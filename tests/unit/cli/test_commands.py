@@ -9,7 +9,7 @@ import pytest
 from aiohttp import web
 from tests.unit.cli.conftest import Scripted
 
-from tutti.serving.catalog import shipped_models
+from tutti.catalog.catalog import shipped_models
 
 
 def events(*chunks: Any) -> web.Response:

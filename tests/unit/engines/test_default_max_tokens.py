@@ -2,8 +2,8 @@ import pytest
 from tests.support.engines import Canned, chat, collect, completion, model
 from tests.support.weights import QWEN, SMOLLM2
 
+from tutti.catalog.catalog import shipped_models
 from tutti.engines.llamacpp import LlamaCpp
-from tutti.serving.catalog import shipped_models
 
 ENGINE = LlamaCpp()
 PROMPT = b'{"prompt": "x"}'

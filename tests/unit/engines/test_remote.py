@@ -13,10 +13,10 @@ from tests.support.http import answered_by
 
 from tutti.base.errors import LoadFailed
 from tutti.base.model import Model
+from tutti.dispatch.upstream import HttpUpstream
+from tutti.dispatch.wire import Client
 from tutti.engines.base import Place, Sampling
 from tutti.engines.remote import Remote
-from tutti.serving.upstream import HttpUpstream
-from tutti.serving.wire import Client
 
 REMOTE = Remote()
 PLACE = Place(folder=Path(), port=0, threads=1)

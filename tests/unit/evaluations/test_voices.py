@@ -10,7 +10,7 @@ from tests.support.http import answered_by
 
 from tutti.features.evaluations.judging import Classify, response_format
 from tutti.features.evaluations.voices import EXTERNAL_ATTEMPTS, External, Heard, NotSaid, Voice
-from tutti.serving.fetch import Fetcher
+from tutti.fetch.fetch import Fetcher
 
 TOKEN = 'sk-"secret"'
 MESSAGES = [{"role": "user", "content": "hello"}]

@@ -13,7 +13,7 @@ from tests.support.http import Handler, answered_by
 
 from tutti.base.errors import InvalidRequest, Unavailable
 from tutti.base.internet import Address, is_public
-from tutti.serving.fetch import Fetcher, Posted
+from tutti.fetch.fetch import Fetcher, Posted
 
 Serve = Callable[[Handler], Awaitable[str]]
 

@@ -7,7 +7,7 @@ from tests.support.budget import examples
 
 from tutti.base.errors import InvalidRequest
 from tutti.features.models.upload_sources import parse_source
-from tutti.serving.fetch import Fetcher
+from tutti.fetch.fetch import Fetcher
 
 MALFORMED = [
     "http://[::1/",

@@ -1,9 +1,9 @@
 import pytest
 
 from tutti.base.errors import InvalidRequest
+from tutti.catalog.sources.hub import HubName
 from tutti.features.models.upload_sources import HubSource, UrlSource, kind_of, parse_source, shown
-from tutti.serving.fetch import Fetcher
-from tutti.serving.sources.hub import HubName
+from tutti.fetch.fetch import Fetcher
 
 HUB = "https://hub.test"
 PRESIGNED = "https://bucket.s3.amazonaws.com/a/lora.tar.gz?X-Amz-Signature=secret"

@@ -11,8 +11,8 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, select, text
 
+from tutti.access.keys import DEFAULT_ORGANIZATION_ID, DEFAULT_PROJECT_ID
 from tutti.base.errors import InternalError
-from tutti.http.keys import DEFAULT_ORGANIZATION_ID, DEFAULT_PROJECT_ID
 from tutti.store import migrations
 from tutti.store.db import Database, sqlite_path
 from tutti.store.migrate import HEAD, migrate, revision

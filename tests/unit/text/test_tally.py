@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 from tests.support.engines import chat, completion
 
+from tutti.access.caller import Caller
 from tutti.base.errors import ContextTooLong
+from tutti.dispatch.meter import Meter
 from tutti.engines.base import Delta, FinishReason, Token, Usage
 from tutti.features.text.tally import Call, Tally
-from tutti.http.context import Caller
-from tutti.serving.meter import Meter
 from tutti.store.db import Database
 
 CALLER = Caller("key-1", "key", "project-1", "organization-1")

@@ -15,7 +15,7 @@ from tutti.features.account.schemas import (
     WhoamiProjectAPIKey,
 )
 from tutti.http.context import caller
-from tutti.serving.platform import Platform
+from tutti.platform import Platform
 
 
 def router(platform: Platform) -> APIRouter:

@@ -2,8 +2,8 @@
 
 from sqlalchemy import select
 
+from tutti.access.caller import Caller
 from tutti.features.account.schemas import ProjectInfo, ProjectList
-from tutti.http.context import Caller
 from tutti.store.db import Database
 from tutti.store.records import Organization, Project
 

@@ -10,16 +10,16 @@ from typing import Any, Literal
 from sqlalchemy import BigInteger, ColumnElement, Select, case, cast, func, select
 from sqlalchemy.orm import InstrumentedAttribute
 
+from tutti.access.caller import Caller
 from tutti.base.errors import Forbidden, InvalidRequest
 from tutti.base.model import Pricing
+from tutti.catalog.catalog import Catalog
 from tutti.features.account.schemas import (
     BillingUsageLineItem,
     BillingUsageReport,
     BillingUsageWindow,
     UsageTotals,
 )
-from tutti.http.context import Caller
-from tutti.serving.catalog import Catalog
 from tutti.store.db import Database
 from tutti.store.records import UsageRow
 

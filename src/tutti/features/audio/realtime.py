@@ -14,6 +14,7 @@ from starlette.websockets import WebSocket
 from tutti.base.clock import now
 from tutti.base.errors import InvalidRequest, NotFound, TuttiError, Unavailable
 from tutti.base.ids import new_id
+from tutti.dispatch.dispatch import Lease
 from tutti.engines import audio
 from tutti.engines.audio import RealtimeCall, RealtimeEvent, RealtimeMessage
 from tutti.engines.base import RealtimeDialect, Refusal
@@ -37,8 +38,7 @@ from tutti.features.audio.service import language_of, leased, listener
 from tutti.features.audio.socket import Places, Socket, both, session
 from tutti.features.metered import metered
 from tutti.http.context import caller, family
-from tutti.serving.dispatch import Lease
-from tutti.serving.platform import Platform
+from tutti.platform import Platform
 
 _ITEM = "conversation.item.input_audio_transcription"
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tutti.base.errors import InvalidRequest, TooLarge
-from tutti.serving.platform import Platform
+from tutti.platform import Platform
 
 _FETCH_S = 300.0
 _STALE_S = 24 * 3600.0

@@ -20,7 +20,7 @@ from tutti.features.audio.transcription_schemas import (
 from tutti.features.audio.voices import list_voices
 from tutti.http.context import caller
 from tutti.http.route import BodyRoute
-from tutti.serving.platform import Platform
+from tutti.platform import Platform
 
 _BINARY: dict[str, Any] = {"schema": {"type": "string", "format": "binary"}}
 _SPOKEN: dict[int | str, dict[str, Any]] = {

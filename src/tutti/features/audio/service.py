@@ -7,11 +7,11 @@ from typing import cast
 from tutti.base.errors import InvalidRequest
 from tutti.base.languages import FORM, language
 from tutti.base.model import Model
+from tutti.dispatch.dispatch import Lease
 from tutti.engines.audio import SpeechCall
 from tutti.engines.base import Refusal
-from tutti.http import metrics
-from tutti.serving.dispatch import Lease
-from tutti.serving.platform import Platform
+from tutti.platform import Platform
+from tutti.process import metrics
 
 
 async def speaker(platform: Platform, name: str, project_id: str) -> Model:

@@ -13,6 +13,7 @@ from typing import Any
 
 from starlette.websockets import WebSocket
 
+from tutti.access.caller import Caller
 from tutti.base.errors import InvalidRequest, NotFound, TuttiError
 from tutti.base.ids import new_id
 from tutti.base.languages import FORM, locale
@@ -25,8 +26,8 @@ from tutti.features.audio.socket import Places, Socket, both, session
 from tutti.features.audio.speaking_events import Append, Clear, Commit, Event, Settings, Updated
 from tutti.features.audio.voices import voice_of
 from tutti.features.metered import metered
-from tutti.http.context import Caller, caller
-from tutti.serving.platform import Platform
+from tutti.http.context import caller
+from tutti.platform import Platform
 
 DEFAULT_MODEL = "hexgrad/Kokoro-82M"
 MAX_PARTIAL = 250

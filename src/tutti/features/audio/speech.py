@@ -17,7 +17,7 @@ from tutti.features.audio.voices import voice_of
 from tutti.features.metered import metered
 from tutti.http.context import caller, family
 from tutti.http.stream import ByteStream, event_stream, while_connected
-from tutti.serving.platform import Platform
+from tutti.platform import Platform
 
 _TYPES = MappingProxyType(
     {

@@ -23,7 +23,7 @@ from tutti.features.metered import metered
 from tutti.http.body import decoded
 from tutti.http.context import caller, family
 from tutti.http.stream import while_connected
-from tutti.serving.platform import Platform
+from tutti.platform import Platform
 
 _Asked = AudioTranscriptionRequest | AudioTranslationRequest
 _R = TypeVar("_R", AudioTranscriptionRequest, AudioTranslationRequest)

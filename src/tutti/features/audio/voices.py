@@ -6,7 +6,7 @@ from tutti.base.errors import InvalidRequest
 from tutti.base.model import Model
 from tutti.features.audio.schemas import ListVoicesResponse, ModelVoices, Voice
 from tutti.features.audio.service import speaker
-from tutti.serving.platform import Platform
+from tutti.platform import Platform
 
 _OPENAIS = (
     *("alloy", "ash", "ballad", "cedar", "coral", "echo", "fable"),

@@ -24,7 +24,7 @@ from tutti.jobs.errors import Failed
 from tutti.jobs.job import Job
 from tutti.jobs.kind import Ending, Kind
 from tutti.jobs.ledger import Ledger
-from tutti.serving.platform import Platform
+from tutti.platform import Platform
 from tutti.store.records import Batch
 
 _AT_ONCE = 6

@@ -7,7 +7,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from tutti.base.clock import now
 from tutti.jobs.queue import cancel
-from tutti.serving.platform import Platform
+from tutti.platform import Platform
 from tutti.store.records import Batch, JobRow
 
 log = logging.getLogger(__name__)

@@ -18,7 +18,7 @@ from tutti.features.batches.schemas import (
 )
 from tutti.features.batches.shapes import openai, together
 from tutti.http.context import Family, caller, family
-from tutti.serving.platform import Platform
+from tutti.platform import Platform
 from tutti.store.records import Batch
 
 _PAGE = {"openai": 20, "together": 1000}

@@ -11,20 +11,21 @@ from collections.abc import AsyncGenerator
 
 from sqlalchemy.exc import SQLAlchemyError
 
+from tutti.access.caller import Caller
 from tutti.base.clock import monotonic_s, now
+from tutti.dispatch.background import PREEMPTED
 from tutti.features.batches.gate import Gate
 from tutti.features.batches.lines import Line, read_line
 from tutti.features.batches.overdue import end_overdue
 from tutti.features.batches.recorder import ERRORS, OUTPUT, Recorder, Result
 from tutti.features.batches.results import Error, answered, error_of, tokens_of, unanswered
 from tutti.features.batches.service import BatchArgs
-from tutti.http.context import Caller, Family
+from tutti.http.context import Family
 from tutti.http.inside import Answer, Inside
 from tutti.jobs.job import Job
 from tutti.jobs.ledger import Ledger
-from tutti.serving.background import PREEMPTED
-from tutti.serving.platform import Platform
-from tutti.serving.router import of_model
+from tutti.meeting.router import of_model
+from tutti.platform import Platform
 from tutti.store.records import Batch
 
 TRIES = 10

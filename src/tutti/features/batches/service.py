@@ -5,16 +5,17 @@ from collections.abc import Sequence
 
 from sqlalchemy import and_, or_, select, update
 
+from tutti.access.caller import Caller
 from tutti.base.clock import now
 from tutti.base.errors import InvalidRequest, NotFound
 from tutti.features.batches.endpoints import check_endpoint
 from tutti.features.batches.schemas import CreateBatchRequest
 from tutti.features.batches.window import DEFAULT, window_s
 from tutti.features.files import service as files
-from tutti.http.context import Caller, Family
+from tutti.http.context import Family
 from tutti.jobs.kind import Args
 from tutti.jobs.queue import cancel, check_queue, enqueue
-from tutti.serving.platform import Platform
+from tutti.platform import Platform
 from tutti.store.records import Batch, File
 
 KIND = "batch"

@@ -13,8 +13,8 @@ from tutti.features.evaluations.schemas import (
     EvaluationScoreParameters,
 )
 from tutti.features.files import service as files
-from tutti.serving.fetch import Fetcher
-from tutti.serving.platform import Platform
+from tutti.fetch.fetch import Fetcher
+from tutti.platform import Platform
 
 FILE_TYPES = ("jsonl", "csv")
 _TEXT_TYPES = frozenset({"chat", "language", "code", "moderation"})

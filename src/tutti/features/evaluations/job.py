@@ -8,6 +8,8 @@ from typing import Any
 import msgspec
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from tutti.access.caller import Caller
+from tutti.access.keys import server_secret
 from tutti.base.errors import InvalidRequest, NotFound
 from tutti.features.evaluations import service
 from tutti.features.evaluations.checks import FILE_TYPES, subjects
@@ -29,15 +31,13 @@ from tutti.features.evaluations.service import EvaluationArgs
 from tutti.features.evaluations.templates import Renderer, renderer
 from tutti.features.evaluations.voices import External, Line, Own, Voice
 from tutti.features.files import service as files
-from tutti.http.context import Caller
 from tutti.http.inside import Inside
-from tutti.http.keys import server_secret
 from tutti.jobs.errors import Failed
 from tutti.jobs.job import Job
 from tutti.jobs.kind import Ending, Kind
 from tutti.jobs.ledger import Ledger
-from tutti.serving.platform import Platform
-from tutti.serving.router import of_model
+from tutti.meeting.router import of_model
+from tutti.platform import Platform
 from tutti.store.records import Evaluation, File
 from tutti.store.secrets import SealBroken, Sealer
 

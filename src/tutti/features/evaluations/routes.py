@@ -16,7 +16,7 @@ from tutti.features.evaluations.schemas import (
     EvaluationTypedRequest,
 )
 from tutti.http.context import caller
-from tutti.serving.platform import Platform
+from tutti.platform import Platform
 
 MAX_LISTED = 1000
 

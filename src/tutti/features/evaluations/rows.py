@@ -10,7 +10,7 @@ from tutti.base.errors import InvalidRequest
 from tutti.features.files.service import lines
 from tutti.features.files.table import table_rows
 from tutti.http.body import check
-from tutti.serving.platform import Platform
+from tutti.platform import Platform
 from tutti.store.records import File
 
 Row = dict[str, Any]

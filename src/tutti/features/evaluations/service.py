@@ -7,6 +7,8 @@ from typing import Any
 from sqlalchemy import Select, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from tutti.access.caller import Caller
+from tutti.access.keys import server_secret
 from tutti.base.clock import now
 from tutti.base.errors import InvalidRequest, NotFound
 from tutti.base.ids import new_id
@@ -15,11 +17,9 @@ from tutti.features.evaluations.admission import TemplateChecks
 from tutti.features.evaluations.brief import shorter
 from tutti.features.evaluations.checks import check
 from tutti.features.evaluations.tokens import sealed, without_tokens
-from tutti.http.context import Caller
-from tutti.http.keys import server_secret
 from tutti.jobs.kind import Args
 from tutti.jobs.queue import check_queue, enqueue
-from tutti.serving.platform import Platform
+from tutti.platform import Platform
 from tutti.store.records import Evaluation
 from tutti.store.secrets import Sealer
 

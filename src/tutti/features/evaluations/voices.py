@@ -8,14 +8,14 @@ from typing import Any, Protocol, cast
 
 import msgspec
 
+from tutti.access.caller import Caller
 from tutti.base.clock import monotonic_s
 from tutti.base.errors import InvalidRequest, Unavailable
+from tutti.dispatch.background import PREEMPTED
 from tutti.features.evaluations.counting import Whose
 from tutti.features.evaluations.schemas import DEFAULT_JUDGE_MAX_TOKENS
-from tutti.http.context import Caller
+from tutti.fetch.fetch import Fetcher
 from tutti.http.inside import Inside
-from tutti.serving.background import PREEMPTED
-from tutti.serving.fetch import Fetcher
 
 Json = dict[str, Any]
 OWN_PATIENCE_S = 15 * 60.0

@@ -11,7 +11,7 @@ from tutti.features.files.service import lines
 from tutti.features.files.table import table_rows
 from tutti.jobs.args import Args
 from tutti.jobs.queue import enqueue
-from tutti.serving.platform import Platform
+from tutti.platform import Platform
 from tutti.store.records import File
 
 KIND = "file_check"

@@ -16,7 +16,7 @@ from tutti.features.files.checks.samples import Uncountable, samples
 from tutti.features.files.checks.training import COLUMNS
 from tutti.features.files.child import said, tell, worker
 from tutti.features.files.service import lines
-from tutti.serving.platform import Platform
+from tutti.platform import Platform
 from tutti.store.records import File
 
 _TYPES = ("chat", "language", "code")

@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from tutti.base.errors import Conflict, TuttiError
 from tutti.features.files import rows
-from tutti.serving.platform import Platform
+from tutti.platform import Platform
 from tutti.store.records import Batch, Evaluation, File
 
 _BUSY_BATCH = ("VALIDATING", "IN_PROGRESS")

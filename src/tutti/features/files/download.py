@@ -8,7 +8,7 @@ from starlette.responses import Response, StreamingResponse
 
 from tutti.features.files.ranges import parse_range
 from tutti.features.files.service import content
-from tutti.serving.platform import Platform
+from tutti.platform import Platform
 from tutti.store.records import File
 
 MEDIA_TYPE = "text/plain"

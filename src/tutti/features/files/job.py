@@ -16,7 +16,7 @@ from tutti.jobs.args import Args
 from tutti.jobs.errors import Failed
 from tutti.jobs.job import Job
 from tutti.jobs.kind import Ending, Kind
-from tutti.serving.platform import Platform
+from tutti.platform import Platform
 from tutti.store.records import File
 
 _AT_ONCE = 4

@@ -7,7 +7,7 @@ from sqlalchemy import RowMapping, select, tuple_
 
 from tutti.base.errors import InvalidRequest
 from tutti.features.files.shapes import stored_purpose
-from tutti.serving.platform import Platform
+from tutti.platform import Platform
 from tutti.store.records import File
 
 MAX_PAGE = 10_000

@@ -20,7 +20,7 @@ from tutti.features.files.shapes import dialect, shown
 from tutti.features.files.uploads import Duplicate
 from tutti.http.context import caller, is_signed
 from tutti.http.signed import SignedUrls, origin
-from tutti.serving.platform import Platform
+from tutti.platform import Platform
 from tutti.store.records import Upload
 
 PUT_WITHIN_S = 24 * 3600.0

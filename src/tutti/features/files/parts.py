@@ -18,7 +18,7 @@ from tutti.features.files.quota import room_left
 from tutti.features.files.reception import Expected, Received, receive
 from tutti.features.files.schemas import CompletedPart, MultipartInitiateRequest
 from tutti.features.files.service import find
-from tutti.serving.platform import Platform
+from tutti.platform import Platform
 from tutti.store.records import File, Upload, UploadPart
 
 

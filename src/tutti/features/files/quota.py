@@ -5,7 +5,7 @@ import shutil
 from sqlalchemy import case, func, select
 
 from tutti.base.errors import QuotaExceeded
-from tutti.serving.platform import Platform
+from tutti.platform import Platform
 from tutti.store.records import File, Upload, UploadPart
 
 _ANY = 1 << 62

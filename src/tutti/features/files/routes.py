@@ -4,6 +4,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
 
+from tutti.access.keys import server_secret
 from tutti.base.errors import Forbidden, InvalidRequest
 from tutti.features.files import download, part_routes, uploads
 from tutti.features.files.answers import duplicate, file_answer, json
@@ -15,9 +16,8 @@ from tutti.features.files.schemas import Announcement, FileDeleteResponse, FileL
 from tutti.features.files.service import find
 from tutti.features.files.shapes import dialect, shown
 from tutti.http.context import caller, is_signed
-from tutti.http.keys import server_secret
 from tutti.http.signed import SignedUrls, origin
-from tutti.serving.platform import Platform
+from tutti.platform import Platform
 from tutti.store.records import File
 
 PUT_WITHIN_S = 3600.0

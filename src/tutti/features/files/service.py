@@ -18,7 +18,7 @@ from tutti.features.files.checks.file import BOM
 from tutti.features.files.names import basename, file_type
 from tutti.features.files.reception import Expected, Received, receive
 from tutti.features.files.shapes import stored_purpose
-from tutti.serving.platform import Platform
+from tutti.platform import Platform
 from tutti.store.records import File
 
 MAX_LINE_BYTES = 16 * 1024 * 1024

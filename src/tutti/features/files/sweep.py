@@ -11,7 +11,7 @@ from tutti.http.inside import Inside
 from tutti.jobs.args import Args
 from tutti.jobs.job import Job
 from tutti.jobs.kind import Kind
-from tutti.serving.platform import Platform
+from tutti.platform import Platform
 from tutti.store.records import File, Upload
 
 KIND = "file_sweep"

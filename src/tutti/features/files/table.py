@@ -8,7 +8,7 @@ import msgspec
 from tutti.features.files.checks.file import Row
 from tutti.features.files.child import said, worker
 from tutti.features.files.service import content
-from tutti.serving.platform import Platform
+from tutti.platform import Platform
 from tutti.store.records import File
 
 

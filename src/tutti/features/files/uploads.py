@@ -16,7 +16,7 @@ from tutti.features.files.reception import Expected, Received, check_checksum, c
 from tutti.features.files.schemas import Announcement, UploadForm
 from tutti.features.files.shapes import stored_purpose
 from tutti.jobs.queue import check_queue
-from tutti.serving.platform import Platform
+from tutti.platform import Platform
 from tutti.store.records import File
 
 UNKNOWN_BYTES = -1

@@ -12,7 +12,7 @@ from tutti.features.interpreter.schemas import (
 from tutti.http.context import caller
 from tutti.http.route import BodyRoute
 from tutti.http.stream import while_connected
-from tutti.serving.platform import Platform
+from tutti.platform import Platform
 
 
 def router(platform: Platform) -> APIRouter:

@@ -2,13 +2,12 @@
 
 from collections.abc import Iterator, Sequence
 
+from tutti.access.caller import Caller
 from tutti.base.errors import InvalidRequest
 from tutti.features.interpreter.schemas import ExecuteRequest, InterpreterFile
 from tutti.features.metered import metered_as
-from tutti.http.context import Caller
-from tutti.sandboxes.calls import Call
-from tutti.sandboxes.session import InputFile
-from tutti.serving.platform import Platform
+from tutti.meeting.sandbox_calls import Call, InputFile
+from tutti.platform import Platform
 
 NAME = "code-interpreter"
 """Where usage reports have a model's name."""

@@ -11,6 +11,10 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from tutti.base.clock import now_s
 from tutti.base.model import Model
+from tutti.catalog.catalog import row_of
+from tutti.catalog.entries import check_model
+from tutti.catalog.pull.pull import pull
+from tutti.catalog.sources.base import PullFailed
 from tutti.features.models.upload_adapter import build_adapter
 from tutti.features.models.upload_args import NAME, Sealed, UploadArgs, sealer
 from tutti.features.models.upload_build import build_model, has_vllm
@@ -21,11 +25,7 @@ from tutti.http.inside import Inside
 from tutti.jobs.errors import Failed
 from tutti.jobs.job import Job
 from tutti.jobs.kind import Ending, Kind
-from tutti.serving.catalog import row_of
-from tutti.serving.entries import check_model
-from tutti.serving.platform import Platform
-from tutti.serving.pull import pull
-from tutti.serving.sources.base import PullFailed
+from tutti.platform import Platform
 from tutti.store.secrets import SealBroken
 
 _TELL_S = 1.0

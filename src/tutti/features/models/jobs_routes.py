@@ -10,6 +10,7 @@ from sqlalchemy import select
 
 from tutti.base.clock import now
 from tutti.base.errors import NotFound
+from tutti.catalog.catalog import FRESH_S
 from tutti.features.models.schemas import (
     JobArguments,
     JobInfoSuccessResponse,
@@ -18,8 +19,7 @@ from tutti.features.models.schemas import (
 )
 from tutti.features.models.upload_args import NAME
 from tutti.http.context import caller
-from tutti.serving.catalog import FRESH_S
-from tutti.serving.platform import Platform
+from tutti.platform import Platform
 from tutti.store.records import JobEvent, JobRow
 
 _MOST = 1000

@@ -7,6 +7,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
 
+from tutti.access.caller import Caller
 from tutti.base.errors import NotFound
 from tutti.base.model import Capability, Model, ModelType
 from tutti.features.models.project_schemas import (
@@ -21,8 +22,8 @@ from tutti.features.models.project_schemas import (
     SupportedPricing,
     Task,
 )
-from tutti.http.context import Caller, caller
-from tutti.serving.platform import Platform
+from tutti.http.context import caller
+from tutti.platform import Platform
 
 _TASKS: dict[ModelType, Task] = {
     "chat": "CAPABILITY_CHAT",

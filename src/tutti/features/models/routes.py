@@ -14,7 +14,7 @@ from tutti.features.models.schemas import (
 from tutti.features.models.service import list_models, retrieve_model
 from tutti.features.models.upload import upload
 from tutti.http.context import caller, family
-from tutti.serving.platform import Platform
+from tutti.platform import Platform
 
 
 def router(platform: Platform) -> APIRouter:

@@ -8,8 +8,8 @@ from tutti.base.errors import NotFound
 from tutti.base.model import Model
 from tutti.features.models.schemas import ModelInfo, Pricing, Status
 from tutti.http.context import Family
-from tutti.serving.platform import Platform
-from tutti.serving.router import of_model
+from tutti.meeting.router import of_model
+from tutti.platform import Platform
 
 
 async def list_models(

@@ -12,7 +12,7 @@ from tutti.features.models.upload_args import NAME, Sealed, UploadArgs, sealer
 from tutti.features.models.upload_sources import kind_of, parse_source, shown
 from tutti.jobs.queue import check_queue, enqueue
 from tutti.jobs.states import UNFINISHED
-from tutti.serving.platform import Platform
+from tutti.platform import Platform
 from tutti.store.records import JobRow, Project
 
 _NAME = re.compile(r"[A-Za-z0-9][\w.-]{0,95}(/[A-Za-z0-9][\w.-]{0,95})?", re.ASCII)

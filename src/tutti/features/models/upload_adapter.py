@@ -11,12 +11,12 @@ from typing import Any
 import msgspec
 
 from tutti.base.model import Model
+from tutti.catalog.gguf import BadGguf, Gguf, read_gguf
+from tutti.catalog.weights import BadWeights, read_json
 from tutti.engines.llamacpp import ADAPTER_FILE
 from tutti.features.models.upload_place import Place, sizes
 from tutti.features.models.upload_programs import run_worker
 from tutti.jobs.errors import Failed
-from tutti.serving.gguf import BadGguf, Gguf, read_gguf
-from tutti.serving.weights import BadWeights, read_json
 
 ADAPTER_WEIGHTS = "adapter_model.safetensors"
 ADAPTER_CONFIG = "adapter_config.json"

@@ -2,9 +2,9 @@
 
 import msgspec
 
-from tutti.http.keys import server_secret
+from tutti.access.keys import server_secret
 from tutti.jobs.args import Args
-from tutti.serving.platform import Platform
+from tutti.platform import Platform
 from tutti.store.secrets import Sealer
 
 NAME = "model_upload"

@@ -10,14 +10,14 @@ import msgspec
 
 from tutti.base.model import Model
 from tutti.base.settings import Settings
+from tutti.catalog.describe import describe_path
+from tutti.catalog.sources.base import PullFailed
+from tutti.catalog.sources.hub import SHARD
+from tutti.catalog.weights import BadWeights, is_data, read_json
 from tutti.features.models.upload_adapter import ADAPTER_CONFIG, header_of
 from tutti.features.models.upload_place import Place, sizes
 from tutti.features.models.upload_programs import run, run_worker
 from tutti.jobs.errors import Failed
-from tutti.serving.describe import describe_path
-from tutti.serving.sources.base import PullFailed
-from tutti.serving.sources.hub import SHARD
-from tutti.serving.weights import BadWeights, is_data, read_json
 
 _IN_VLLM = """
 import sys

@@ -10,19 +10,19 @@ from typing import Any
 from tutti.base.errors import Unavailable
 from tutti.base.model import Model
 from tutti.base.settings import Settings
+from tutti.catalog.describe import pinned
+from tutti.catalog.pull.progress import PullProgress
+from tutti.catalog.pull.pull import pull
+from tutti.catalog.sources.base import DiskFull, PullFailed, SourceFailed, Unreachable
+from tutti.catalog.sources.hub import HubFile, HubName, Listing, choose_files, has_gguf, list_repo
+from tutti.catalog.sources.web import Web
+from tutti.catalog.weights import BadWeights, check_weights, is_data, is_safe_name
 from tutti.features.models.upload_place import Place
 from tutti.features.models.upload_programs import run_worker
 from tutti.features.models.upload_sources import PICKLES, HubSource, UrlSource
+from tutti.fetch.download import NotDownloaded, download
+from tutti.fetch.fetch import Fetcher
 from tutti.jobs.errors import Failed
-from tutti.serving.describe import pinned
-from tutti.serving.download import NotDownloaded, download
-from tutti.serving.fetch import Fetcher
-from tutti.serving.pull import pull
-from tutti.serving.pull_progress import PullProgress
-from tutti.serving.sources.base import DiskFull, PullFailed, SourceFailed, Unreachable
-from tutti.serving.sources.hub import HubFile, HubName, Listing, choose_files, has_gguf, list_repo
-from tutti.serving.sources.web import Web
-from tutti.serving.weights import BadWeights, check_weights, is_data, is_safe_name
 
 MOST_BYTES = 2 * 1024**4
 _EXPANDS = 20

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from tutti.base.model import Model, ModelFile
 from tutti.base.settings import Settings
+from tutti.catalog.catalog import models_folder
+from tutti.catalog.manifest import Manifest, PulledFile, read_manifest, write_manifest
 from tutti.jobs.errors import Failed
-from tutti.serving.catalog import models_folder
-from tutti.serving.manifest import Manifest, PulledFile, read_manifest, write_manifest
 
 
 @dataclass(frozen=True)

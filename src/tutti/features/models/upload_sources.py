@@ -7,8 +7,8 @@ from typing import Literal
 from urllib.parse import quote
 
 from tutti.base.errors import InvalidRequest
-from tutti.serving.fetch import Fetcher
-from tutti.serving.sources.hub import HubName, parse_hub
+from tutti.catalog.sources.hub import HubName, parse_hub
+from tutti.fetch.fetch import Fetcher
 
 ARCHIVES = (".zip", ".tar.gz", ".tgz", ".tar.zst", ".tar")
 PICKLES = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt")

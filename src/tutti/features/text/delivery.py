@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import msgspec
 
+from tutti.dispatch.dispatch import Dispatch
 from tutti.engines.base import ChatCall, CompletionCall, Json
 from tutti.features.text.bodies import Collected
 from tutti.features.text.choice import Choice
@@ -16,7 +17,6 @@ from tutti.features.text.safety import Guard
 from tutti.features.text.service import Batch, answer
 from tutti.features.text.shapes import Form
 from tutti.features.text.tally import Tally
-from tutti.serving.dispatch import Dispatch
 
 Call = ChatCall | CompletionCall
 Write = Callable[[Form, Sequence[Collected], Ending], bytes]

@@ -11,11 +11,11 @@ from typing import Literal, TypeVar
 import msgspec
 
 from tutti.base.errors import InternalError
+from tutti.dispatch.grammars import Grammars, Make, Part
 from tutti.engines.base import ChatCall, CompletionCall, Constraint
 from tutti.features.text.bodies import Collected
 from tutti.features.text.schemas import ChatCompletionRequest, Generation, ResponseFormatJsonSchema
 from tutti.features.text.service import Batch
-from tutti.serving.grammars import Grammars, Make, Part
 
 _ANY_CONTEXT = 131_072
 """Tokens, of a model whose context is not known."""

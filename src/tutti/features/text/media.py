@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple, cast
 from tutti.base.errors import InvalidRequest
 from tutti.base.model import Capability, Model
 from tutti.engines.base import Json
-from tutti.serving.fetch import Fetcher
+from tutti.fetch.fetch import Fetcher
 
 _TIMEOUT_S = 30.0
 _MIB = 1024 * 1024

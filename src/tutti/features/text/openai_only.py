@@ -1,10 +1,9 @@
 """What OpenAI's API takes and Together's does not: where a client speaks Together's, a 400 says so."""
 
-from typing import Any
-
 from fastapi import Request
 
 from tutti.base.errors import InvalidRequest
+from tutti.features.inputs import has_token_ids
 from tutti.features.text.schemas import CompletionRequest
 from tutti.http.context import family
 
@@ -18,20 +17,6 @@ def require_known_effort(request: Request, effort: str | None) -> None:
             " other values are taken at /openai/v1 only.",
             param="reasoning_effort",
         )
-
-
-def require_openai(request: Request, name: str, given: Any) -> None:
-    """For a field with a prompt or an input that may be token ids."""
-    if family(request) != "openai" and has_token_ids(given):
-        raise InvalidRequest(
-            f"`{name}` has token ids, which are taken at /openai/v1 only: send the text (in LangChain:"
-            " check_embedding_ctx_length=False).",
-            param=name,
-        )
-
-
-def has_token_ids(given: Any) -> bool:
-    return isinstance(given, list) and not isinstance(given[0], str)  # type: ignore[reportUnknownVariableType]
 
 
 def require_text_prompts(body: CompletionRequest) -> None:

@@ -8,7 +8,7 @@ from typing import Literal
 from pydantic import BaseModel, Field
 from typing_extensions import TypeAliasType
 
-from tutti.features.text.schemas import DEPRECATED
+from tutti.features.fields import DEPRECATED, UsageData
 
 Role = Literal["system", "user", "assistant", "function", "tool"]
 FinishReason = TypeAliasType("FinishReason", Literal["stop", "eos", "length", "tool_calls", "function_call"])
@@ -34,12 +34,6 @@ PromptPart = TypeAliasType("PromptPart", list[PromptPiece])
 
 class InferenceWarning(BaseModel):
     message: str
-
-
-class UsageData(BaseModel):
-    prompt_tokens: int
-    completion_tokens: int
-    total_tokens: int
 
 
 class ToolFunction(BaseModel):

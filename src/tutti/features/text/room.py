@@ -9,9 +9,7 @@ import msgspec
 from tutti.base.errors import ContextTooLong
 from tutti.base.model import Model
 from tutti.engines.base import Json
-
-MOST_BYTES_A_TOKEN = 256
-"""The longest tokens of the usual vocabularies are rows of 128 blanks or signs."""
+from tutti.features.inputs import MOST_BYTES_A_TOKEN
 
 
 def require_room(
@@ -38,12 +36,6 @@ def require_room_for_prompts(prompts: Sequence[str | Sequence[int]], model: Mode
     for prompt in prompts:
         size = len(prompt.encode() if isinstance(prompt, str) else prompt)
         _require_few(size, "the prompt has", "prompt", model.context_length)
-
-
-def shortened(text: str, model: Model) -> str:
-    """Its beginning, where engines read no further: what is surely longer than the context is cut."""
-    most = (model.context_length or len(text)) * MOST_BYTES_A_TOKEN
-    return text[:most]
 
 
 def _require_few(size: int, what_has: str, param: str, context: int) -> None:

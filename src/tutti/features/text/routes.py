@@ -10,6 +10,7 @@ from tutti.base.clock import now_s
 from tutti.base.ids import new_id
 from tutti.base.model import Model
 from tutti.engines.base import ChatCall, CompletionCall, Json
+from tutti.features.inputs import require_openai
 from tutti.features.text import bodies, chunks, media
 from tutti.features.text.calls import chat_calls, completion_calls, prompts
 from tutti.features.text.choice import Choice
@@ -17,7 +18,7 @@ from tutti.features.text.chunks import Frames
 from tutti.features.text.delivery import Work, Write, stream, whole
 from tutti.features.text.enforce import enforced
 from tutti.features.text.messages import plain
-from tutti.features.text.openai_only import require_known_effort, require_openai, require_text_prompts
+from tutti.features.text.openai_only import require_known_effort, require_text_prompts
 from tutti.features.text.responses import ChatCompletionResponse, CompletionResponse
 from tutti.features.text.safety import Guard, find_model
 from tutti.features.text.schemas import ChatCompletionRequest, CompletionRequest, Generation
@@ -30,7 +31,7 @@ from tutti.features.text.unheeded import warnings_of
 from tutti.http.context import caller, family
 from tutti.http.route import BodyRoute
 from tutti.http.stream import event_stream, while_connected
-from tutti.serving.platform import Platform
+from tutti.platform import Platform
 
 
 def router(platform: Platform) -> APIRouter:

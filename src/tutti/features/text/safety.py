@@ -5,11 +5,11 @@ from collections.abc import Callable, Sequence
 
 from tutti.base.errors import InternalError, InvalidRequest, NotFound
 from tutti.base.model import Model
+from tutti.dispatch.dispatch import Dispatch
 from tutti.engines.base import ChatCall, Json, Sampling
 from tutti.features.text.choice import Choice
 from tutti.features.text.service import Call, answer
 from tutti.features.text.tally import Tally
-from tutti.serving.dispatch import Dispatch
 
 _VERDICT = re.compile(r"\b(?P<verdict>safe|unsafe)\b(?P<rest>.*)", re.I | re.S)
 _CATEGORY = re.compile(r"[A-Za-z][\w-]*")

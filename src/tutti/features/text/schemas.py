@@ -4,57 +4,40 @@ Where clients send more than the contract has (openai's spellings, older Togethe
 fields that nobody knows are ignored; a wrong type is an error that names the field.
 """
 
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Any, Literal
 
 import msgspec
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Discriminator,
     Field,
-    JsonValue,
     Tag,
     model_validator,
 )
 from pydantic.json_schema import SkipJsonSchema
 from typing_extensions import TypeAliasType
 
+from tutti.features.fields import (
+    DEPRECATED,
+    INT32_MAX,
+    Body,
+    Count,
+    JsonObject,
+    Seed,
+    ShortText,
+    TokenIds,
+    Whole,
+    as_whole,
+    at_most,
+)
+from tutti.features.inputs import texts_or_tokens
 from tutti.http.body import MAX_DEPTH, is_deeper
-
-_INT32_MAX = 2**31 - 1
-_INT64_MAX = 2**63 - 1
-
-
-def _whole(value: Any) -> Any:
-    """JSON knows one kind of number: 10.0 is an integer."""
-    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _list_or_string(value: Any) -> str:
     """Which member of a union a value is meant for, so that it is judged by that one only."""
     return "list" if isinstance(value, list) else "string"
-
-
-def at_most(most: int) -> BeforeValidator:
-    """Of a list, before any of its items is looked at."""
-
-    def check(value: Any) -> Any:
-        size = len(cast(list[Any], value)) if isinstance(value, list) else 0
-        if size > most:
-            raise ValueError(f"it has {size} items, and at most {most} are taken: send fewer at once")
-        return cast(Any, value)
-
-    return BeforeValidator(check)
-
-
-def texts_or_tokens(value: Any) -> str:
-    """Which member of a union a prompt or an input is meant for. OpenAI's also takes token ids."""
-    if not isinstance(value, list):
-        return "string"
-    first = cast(list[Any], value)[0] if value else None
-    return "tokens" if isinstance(first, int) else "token_lists" if isinstance(first, list) else "list"
 
 
 def _object_or_string(value: Any) -> str:
@@ -77,19 +60,7 @@ def _arguments(text: str) -> str:
     return text
 
 
-Whole = Annotated[int, BeforeValidator(_whole)]
-Count = Annotated[Whole, Field(ge=1, le=_INT32_MAX)]
-Seed = Annotated[Whole, Field(ge=-_INT64_MAX, le=_INT64_MAX)]
-JsonObject = dict[str, JsonValue]
-DEPRECATED: dict[str, JsonValue] = {"deprecated": True}
-"""Only in the schema: Pydantic's own mark warns at every access."""
-TokenIds = Annotated[list[Annotated[int, Field(ge=0, le=_INT32_MAX)]], Field(min_length=1)]
-ShortText = Annotated[str, Field(max_length=1024)]
 _MOST_MESSAGES = 8192
-
-
-class Body(BaseModel):
-    model_config = ConfigDict(strict=True, extra="ignore", allow_inf_nan=False)
 
 
 # --- messages ---------------------------------------------------------------------------------------------
@@ -158,7 +129,7 @@ class ToolCallParam(Body):
     id: str
     type: Literal["function"] = "function"
     function: FunctionCall
-    index: Annotated[float, BeforeValidator(_whole)] | None = None
+    index: Annotated[float, BeforeValidator(as_whole)] | None = None
 
 
 class ChatCompletionSystemMessageParam(Body):
@@ -287,7 +258,7 @@ class Generation(Body):
     """What both operations have in common."""
 
     model: ShortText = Field(description="The name of the model to query, or an alias of it.")
-    max_tokens: Annotated[Whole, Field(ge=0, le=_INT32_MAX)] | None = Field(
+    max_tokens: Annotated[Whole, Field(ge=0, le=INT32_MAX)] | None = Field(
         None, description="The most tokens to generate; unset: as many as fit or as the model is set to."
     )
     stop: (
@@ -300,7 +271,7 @@ class Generation(Body):
     ) = Field(None, description="Strings that end the text where they would appear; they are left out.")
     temperature: float | None = Field(None, ge=0, le=2)
     top_p: float | None = Field(None, ge=0, le=1)
-    top_k: Annotated[Whole, Field(ge=-1, le=_INT32_MAX)] | None = Field(
+    top_k: Annotated[Whole, Field(ge=-1, le=INT32_MAX)] | None = Field(
         None, description="Sample among this many most likely tokens; 0 or -1: among all."
     )
     min_p: float | None = Field(None, ge=0, le=1)

@@ -7,11 +7,11 @@ from typing import cast
 
 from tutti.base.errors import InvalidRequest, Unavailable
 from tutti.base.model import Model
+from tutti.dispatch.dispatch import Dispatch, Lease
 from tutti.engines.base import ChatCall, CompletionCall, Delta, Engine, Refusal, TextDialect
 from tutti.features.text.choice import Choice
 from tutti.features.text.tally import Tally
-from tutti.http import metrics
-from tutti.serving.dispatch import Dispatch, Lease
+from tutti.process import metrics
 
 Call = ChatCall | CompletionCall
 Batch = Sequence[tuple[int, Delta]]

@@ -7,12 +7,12 @@ from typing import Any
 
 import msgspec
 
+from tutti.access.caller import Caller
 from tutti.base.clock import monotonic_s, now
+from tutti.dispatch.meter import Meter, Served
 from tutti.engines.base import ChatCall, CompletionCall, Delta, Json, Usage
 from tutti.features.metered import status_of
-from tutti.http import metrics
-from tutti.http.context import Caller
-from tutti.serving.meter import Meter, Served
+from tutti.process import metrics
 
 Call = ChatCall | CompletionCall
 

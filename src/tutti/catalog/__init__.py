@@ -1,0 +1,1 @@
+"""Catalogue: what models are, and where their files come from."""

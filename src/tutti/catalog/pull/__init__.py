@@ -1,0 +1,1 @@
+"""Brings the files of a model onto this machine."""

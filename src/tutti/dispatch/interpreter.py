@@ -1,0 +1,211 @@
+"""The way to the code interpreter's sessions, which the sandbox hosts keep. There is a host from the first
+request on that needs one; an API worker asks for it and finds it in the database."""
+
+import asyncio
+import random
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from tutti.base.clock import monotonic_s, now
+from tutti.base.errors import (
+    CannotSandbox,
+    InternalError,
+    NotFound,
+    RateLimited,
+    TuttiError,
+    Unavailable,
+)
+from tutti.base.settings import Settings
+from tutti.dispatch.wire import Broken, Client, NotConnected
+from tutti.meeting.router import NODE_DEAD_S
+from tutti.meeting.sandbox_calls import LEAVING, Call, Ended, Ending, Refused, failed
+from tutti.meeting.sandbox_hosts import HostView, hosts, want
+from tutti.store.db import Database
+
+_LOOK_S = 0.1
+_RETRY_S = 5.0
+_STALE_S = 0.1
+"""A kept connection to a host that has ended breaks at once: that request had not been begun."""
+_MSGPACK = "application/msgpack"
+
+
+class _NotHere(Exception):
+    """Nothing was done: the host is not there, is leaving, or does not know the session."""
+
+
+class _Lost(Exception):
+    """The host ended in the middle."""
+
+
+class Interpreter:
+    """`close` belongs to the composition root."""
+
+    def __init__(self, settings: Settings, database: Database) -> None:
+        self._settings = settings
+        self._database = database
+        self._client = Client()
+        self._hosts: Sequence[HostView] = ()
+
+    async def execute(self, call: Call) -> bytes:
+        """The API's ExecuteResponse, as JSON. Raises RateLimited where all sessions are in use, CannotSandbox
+        where no code can be executed, Unavailable where it cannot yet; cancelled, it interrupts the code."""
+        try:
+            if call.session_id is None:
+                return await self._execute_anywhere(call)
+            return await self._execute_in(call.session_id, call)
+        except _Lost:
+            return _json(failed("The code interpreter ended while it executed this; its sessions are gone."))
+
+    async def sessions(self, project_id: str) -> bytes:
+        """The API's SessionListResponse, as JSON."""
+        await self._look()
+        lists = await asyncio.gather(*(self._listed(host, project_id) for host in self._ready()))
+        found = sorted((it for some in lists for it in some), key=lambda it: it["started_at"])
+        return _json({"data": {"sessions": found}})
+
+    async def end(self, project_id: str, session_id: str) -> None:
+        """Ends a session, whatever it does. Raises NotFound, with the reason where it has ended already."""
+        try:
+            answer = await self._ask_all("/end", Ending(project_id, session_id))
+        except _Lost:
+            return  # with its host
+        ended = Ended(_no_session(session_id)) if answer is None else msgspec.json.decode(answer, type=Ended)
+        if ended.reason is not None:
+            raise NotFound(ended.reason, param="session_id")
+
+    def close(self) -> None:
+        self._client.close()
+
+    # --- where ----------------------------------------------------------------------------------------
+
+    async def _execute_anywhere(self, call: Call) -> bytes:
+        """In a new session."""
+        give_up_at = monotonic_s() + self._settings.load_wait_s
+        while True:
+            tried = self._ready()
+            try:
+                return await self._execute_at(tried, call)
+            except _NotHere:
+                pass
+            await self._look()
+            if not self._ready():
+                await self._prepare()
+            if monotonic_s() > give_up_at:
+                raise _preparing(self._hosts)
+            if self._ready() == tried:
+                await asyncio.sleep(_LOOK_S)
+
+    async def _execute_at(self, ready: Sequence[HostView], call: Call) -> bytes:
+        """At one of them; where all are full, an idle session is ended. Raises _NotHere, RateLimited."""
+        full: TuttiError | None = None
+        for make_room in (False, True) if len(ready) > 1 else (True,):
+            call = msgspec.structs.replace(call, make_room=make_room)
+            for host in random.sample(ready, len(ready)):
+                try:
+                    return await self._ask(host, "/execute", call)
+                except _NotHere:
+                    continue
+                except RateLimited as error:
+                    full = error
+        raise full or _NotHere
+
+    async def _execute_in(self, session_id: str, call: Call) -> bytes:
+        answer = await self._ask_all("/execute", call)
+        return _json(failed(_no_session(session_id))) if answer is None else answer
+
+    async def _ask_all(self, path: str, call: Call | Ending) -> bytes | None:
+        """What the host answers that knows the session; None where none does."""
+        asked: set[str] = set()
+        for look_again in (False, True):
+            if look_again:
+                await self._look()
+            for host in self._ready():
+                if host.token not in asked:
+                    asked.add(host.token)
+                    try:
+                        return await self._ask(host, path, call)
+                    except _NotHere:
+                        continue
+        return None
+
+    async def _listed(self, host: HostView, project_id: str) -> Sequence[Any]:
+        try:
+            return msgspec.json.decode(await self._ask(host, "/sessions", project_id))
+        except (_NotHere, _Lost):
+            return ()  # its sessions are gone
+
+    def _ready(self) -> list[HostView]:
+        return [it for it in self._hosts if it.state == "ready"]
+
+    async def _look(self) -> None:
+        self._hosts = await hosts(self._database, now() - NODE_DEAD_S)
+
+    async def _prepare(self) -> None:
+        """Raises CannotSandbox where that was tried a moment ago."""
+        if self._coming():
+            return
+        await want(self._database, now() - NODE_DEAD_S)
+        await self._look()
+        given_up = next((it for it in self._hosts if it.is_given_up), None)
+        if given_up is not None and not self._coming():
+            raise CannotSandbox(given_up.detail)
+
+    def _coming(self) -> bool:
+        return any(it.state in ("wanted", "preparing", "ready") for it in self._hosts)
+
+    # --- asking ---------------------------------------------------------------------------------------
+
+    async def _ask(self, host: HostView, path: str, asked: Call | Ending | str) -> bytes:
+        headers, body = {"authorization": f"Bearer {host.token}"}, msgspec.msgpack.encode(asked)
+        began = monotonic_s()
+        try:
+            status, answer = await self._post(host.address + path, body, headers)
+        except NotConnected as error:
+            raise _NotHere from error
+        except Broken as error:
+            raise (_NotHere if monotonic_s() - began < _STALE_S else _Lost) from error
+        if status != 200:
+            raise _refused(status, answer)
+        return answer
+
+    async def _post(self, url: str, body: bytes, headers: Mapping[str, str]) -> tuple[int, bytes]:
+        connection = await self._client.post(url, body, headers, _MSGPACK)
+        try:
+            pieces: list[bytes] = []
+            while piece := await connection.read():
+                pieces.append(piece)
+            return connection.status, b"".join(pieces)
+        finally:
+            self._client.release(connection)  # ends the execution unless it has come to its end
+
+
+def _refused(status: int, answer: bytes) -> Exception:
+    """Whoever else may have the host's port by now knows neither its token nor its errors."""
+    try:
+        refused = msgspec.json.decode(answer, type=Refused)
+    except msgspec.MsgspecError:
+        return _NotHere()
+    if status in (401, 404) or refused.code == LEAVING:
+        return _NotHere()
+    kinds: Mapping[int, type[TuttiError]] = {429: RateLimited, 503: Unavailable}
+    kind = kinds.get(status, InternalError)
+    return kind(refused.message, code=refused.code, retry_after_s=refused.retry_after_s)
+
+
+def _no_session(session_id: str) -> str:
+    return f"There is no session {session_id}: it may have ended, or it never was."
+
+
+def _preparing(found: Sequence[HostView]) -> Unavailable:
+    doing = next((it.detail for it in found if it.detail), "") or "its process is being started"
+    return Unavailable(
+        f"The code interpreter is being prepared ({doing}); try again soon.",
+        code="interpreter_preparing",
+        retry_after_s=_RETRY_S,
+    )
+
+
+def _json(body: Any) -> bytes:
+    return msgspec.json.encode(body)

@@ -1,0 +1,214 @@
+"""The requests for one model in this process: projects in turn, bounded, least loaded replica first.
+
+A slot goes to the project that has the fewest, and among those to the one that was served longest ago; within
+a project, first come first served. So one that asks for hundreds of answers delays another's only one by a
+single turn. Where the line is full, the newest request of the project with the most gives way.
+"""
+
+import asyncio
+from collections import Counter, deque
+from collections.abc import Iterable
+
+from tutti.base.clock import monotonic_s
+from tutti.base.errors import RateLimited, TuttiError
+from tutti.meeting.router import ReplicaView, least_loaded
+
+_SUSPECT_S = 1.0
+"""How long a replica that refused a connection is passed over, unless its address changes."""
+_SHARED_S = 300.0
+"""A project that asked in this time is expected to ask again: the last free slot is for one that has none."""
+
+
+class Waiter:
+    """A request, until its slot is released."""
+
+    def __init__(self, project_id: str, since: float, *, moved: bool) -> None:
+        self.project_id = project_id
+        self.since = since
+        """Monotonic: when it began to wait for a replica to be ready."""
+        self.moved = moved
+        """It had a slot before."""
+        self.granted: asyncio.Future[ReplicaView] = asyncio.get_running_loop().create_future()
+
+
+class Line:
+    """State only: no I/O, no tasks. `bound` is how many may wait, `project_bound` how many of one project."""
+
+    def __init__(self, name: str, bound: int, project_bound: int) -> None:
+        self.name = name
+        self.ready_at = float("-inf")
+        """Monotonic: when a replica was last known to be ready."""
+        self._bound = bound
+        self._project_bound = project_bound
+        self._moved: deque[Waiter] = deque()
+        self._waiting: dict[str, deque[Waiter]] = {}
+        """By project, none empty; whoever was served last comes last."""
+        self._running: Counter[str] = Counter()
+        self._running_of: Counter[str] = Counter()
+        self._asked_at: dict[str, float] = {}
+        """By project; whoever asked last comes last."""
+        self._replicas: tuple[ReplicaView, ...] = ()
+        self._suspects: dict[str, float] = {}
+        self._mean_s = 1.0
+
+    @property
+    def waiting(self) -> int:
+        return len(self._moved) + sum(map(len, self._waiting.values()))
+
+    @property
+    def running(self) -> int:
+        return self._running.total()
+
+    @property
+    def free(self) -> bool:
+        """A slot could be had at once."""
+        return least_loaded(self._replicas, self._running) is not None
+
+    @property
+    def is_served(self) -> bool:
+        """A replica works for it, as far as is known: whoever waits, waits for a slot."""
+        return bool(self._replicas)
+
+    @property
+    def replica_ids(self) -> set[str]:
+        """Those that work for this process right now."""
+        return set(self._running)
+
+    def enter(self, project_id: str = "", *, since: float | None = None) -> Waiter:
+        """Raises RateLimited where it would have to wait and the line is full. One that had a slot before is
+        let in, and goes first: it says `since` when it has waited."""
+        if since is not None:
+            waiter = Waiter(project_id, since, moved=True)
+            self._moved.appendleft(waiter)
+            self._grant()
+            return waiter
+        waiter = Waiter(project_id, monotonic_s(), moved=False)
+        self._ask(project_id, waiter.since)
+        self._waiting.setdefault(project_id, deque()).append(waiter)
+        self._grant()
+        if not waiter.granted.done():
+            self._bind(waiter)
+        return waiter
+
+    def leave(self, waiter: Waiter) -> None:
+        """The request has gone away; what it was granted in the same moment goes to the next."""
+        if self._drop(waiter):
+            return
+        if waiter.granted.done() and not waiter.granted.cancelled() and not waiter.granted.exception():
+            self.release(waiter)
+
+    def offer(self, replicas: Iterable[ReplicaView]) -> None:
+        """The replicas that are ready now."""
+        self._replicas = tuple(it for it in replicas if not self._suspected(it))
+        self._grant()
+        if self._replicas:
+            self.ready_at = monotonic_s()
+
+    def suspect(self, replica: ReplicaView) -> None:
+        self._suspects[replica.address] = monotonic_s()
+        self._replicas = tuple(it for it in self._replicas if it.address != replica.address)
+
+    def release(self, waiter: Waiter, lasted_s: float | None = None) -> None:
+        """Gives back the slot that it was granted."""
+        for counter, key in (
+            (self._running, waiter.granted.result().id),
+            (self._running_of, waiter.project_id),
+        ):
+            counter[key] -= 1
+            if not counter[key]:
+                del counter[key]
+        if lasted_s is not None:
+            self._mean_s += 0.1 * (lasted_s - self._mean_s)
+        self._grant()
+
+    def fail(self, error: TuttiError, waited_s: float = 0.0) -> None:
+        """Those who have waited so long, with no replica ready, get the error."""
+        latest = monotonic_s() - waited_s
+        everybody = [*self._moved, *(it for waiting in self._waiting.values() for it in waiting)]
+        for waiter in everybody:
+            if self._unserved_since(waiter) <= latest:
+                self._refuse(waiter, error)
+
+    # --- how long --------------------------------------------------------------------------------------
+
+    def _unserved_since(self, waiter: Waiter) -> float:
+        """Waiting for a slot does not count. Who has to move does not wait for slots, only for replicas."""
+        return waiter.since if waiter.moved else max(waiter.since, self.ready_at)
+
+    def _suspected(self, replica: ReplicaView) -> bool:
+        return monotonic_s() - self._suspects.get(replica.address, float("-inf")) < _SUSPECT_S
+
+    def _ask(self, project_id: str, at: float) -> None:
+        self._asked_at.pop(project_id, None)
+        self._asked_at[project_id] = at
+        while at - self._asked_at[oldest := next(iter(self._asked_at))] > _SHARED_S:
+            del self._asked_at[oldest]
+
+    # --- whose turn ------------------------------------------------------------------------------------
+
+    def _grant(self) -> None:
+        while (replica := least_loaded(self._replicas, self._running)) and (waiter := self._next()):
+            self._drop(waiter)
+            if not waiter.granted.done():  # a request that goes away cancels it, and leaves a moment later
+                self._running[replica.id] += 1
+                self._running_of[waiter.project_id] += 1
+                waiter.since = self._unserved_since(waiter)
+                waiter.granted.set_result(replica)
+
+    def _next(self) -> Waiter | None:
+        if self._moved:
+            return self._moved[0]
+        if not self._waiting:
+            return None
+        project_id = min(self._waiting, key=self._running_of.__getitem__)
+        if self._running_of[project_id] and self._keeps_last(project_id):
+            return None
+        waiting = self._waiting.pop(project_id)
+        self._waiting[project_id] = waiting
+        return waiting[0]
+
+    def _keeps_last(self, project_id: str) -> bool:
+        """The last free slot is kept for another project that has asked lately, and has none."""
+        free = sum(it.slots - self._running.get(it.id, 0) for it in self._replicas)
+        others = (at for it, at in self._asked_at.items() if it != project_id and not self._running_of[it])
+        return free <= 1 and any(monotonic_s() - at <= _SHARED_S for at in others)
+
+    def _drop(self, waiter: Waiter) -> bool:
+        """False where it does not wait."""
+        waiting = self._moved if waiter.moved else self._waiting.get(waiter.project_id)
+        if waiting is None or waiter not in waiting:
+            return False
+        waiting.remove(waiter)
+        if not waiter.moved and not waiting:
+            del self._waiting[waiter.project_id]
+        return True
+
+    # --- who gives way ---------------------------------------------------------------------------------
+
+    def _bind(self, waiter: Waiter) -> None:
+        """Somebody gives way where more wait than may. Raises RateLimited where that is the waiter itself."""
+        own = len(self._waiting[waiter.project_id])
+        largest = max(self._waiting, key=lambda it: len(self._waiting[it]))
+        full = self.waiting > self._bound
+        if own > self._project_bound or (full and len(self._waiting[largest]) == own):
+            self._drop(waiter)
+            raise self._full(waiter.project_id)
+        if full:
+            self._refuse(self._waiting[largest][-1], self._full(largest))
+
+    def _refuse(self, waiter: Waiter, error: TuttiError) -> None:
+        self._drop(waiter)
+        if not waiter.granted.done():
+            waiter.granted.set_exception(error)
+
+    def _full(self, project_id: str) -> RateLimited:
+        own = len(self._waiting.get(project_id, ()))
+        slots = max(1, sum(it.slots for it in self._replicas))
+        retry_after_s = min(60.0, max(1.0, self._mean_s * (self.waiting + 1) / slots))
+        limit = "--max-project-queue" if own >= self._project_bound < self._bound else "--max-queue"
+        return RateLimited(
+            f"{self.waiting} requests already wait for {self.name}, {own} of them this project's ({limit}); "
+            f"try again in {retry_after_s:.0f} s.",
+            code="queue_full",
+            retry_after_s=retry_after_s,
+        )

@@ -1,0 +1,18 @@
+"""Lets a request in if its key has any left, and tells the client how many."""
+
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from tutti.access.limits import Limits
+
+
+class Admission:
+    """Inside the auth middleware: admits what has a Caller, and says in the answer what its key has left."""
+
+    def __init__(self, app: ASGIApp, limits: Limits) -> None:
+        self._app = app
+        self._limits = limits
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] in ("http", "websocket") and (caller := scope["state"].get("caller")) is not None:
+            scope["state"]["headers"].update(await self._limits.admit(caller))
+        await self._app(scope, receive, send)

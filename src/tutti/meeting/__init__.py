@@ -1,0 +1,1 @@
+"""The rows in which API workers, jobs and nodes meet."""

@@ -1,0 +1,53 @@
+"""What API workers and sandbox hosts say to one another."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+LEAVING = "interpreter_leaving"
+"""Code of the refusal of a host that has no new sessions any more."""
+
+
+@dataclass(frozen=True)
+class InputFile:
+    name: str
+    """Relative to the home directory; folders in it are made."""
+    content: bytes
+
+
+class Call(msgspec.Struct, frozen=True):
+    """One execution, in a new session where none is named."""
+
+    project_id: str
+    code: str
+    session_id: str | None = None
+    files: tuple[InputFile, ...] = ()
+    make_room: bool = True
+    """Whether an idle session may be ended for a new one."""
+
+
+class Ending(msgspec.Struct, frozen=True):
+    """A session that a project wants to end."""
+
+    project_id: str
+    session_id: str
+
+
+class Ended(msgspec.Struct, frozen=True):
+    """`reason`: why it had ended before that."""
+
+    reason: str | None = None
+
+
+class Refused(msgspec.Struct, frozen=True):
+    """The body of an answer that is not a 200: a TuttiError, by its status."""
+
+    message: str
+    code: str | None = None
+    retry_after_s: float | None = None
+
+
+def failed(reason: str) -> dict[str, Any]:
+    """FailedExecution of the API."""
+    return {"data": None, "errors": [reason]}
