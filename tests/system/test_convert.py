@@ -16,8 +16,8 @@ from tests.support.numpy_llama import HEAD, HEADS, HEADS_KV, HIDDEN, INNER, LAYE
 from tokenizers import Regex, pre_tokenizers
 
 from tutti.base.model import Model
-from tutti.engines.base import Adapter, Place
 from tutti.engines.llamacpp import ADAPTER_FILE, LlamaCpp
+from tutti.engines.place import Adapter, Place
 from tutti.features.models.upload_adapter import facts_of
 
 TEXT = "hello wörld, 12 cafés don't  sleep\n"

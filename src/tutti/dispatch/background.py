@@ -25,7 +25,8 @@ import msgspec
 from tutti.base.clock import monotonic_s
 from tutti.base.errors import Unavailable
 from tutti.base.model import Model
-from tutti.engines.base import Engine, Upstream
+from tutti.engines.base import Engine
+from tutti.engines.upstream import Upstream
 
 PREEMPTED = "preempted"
 """Code of the error of a request that was broken off."""

@@ -24,7 +24,8 @@ from tutti.dispatch.line import Line, Waiter
 from tutti.dispatch.suspects import Suspects, Watch
 from tutti.dispatch.upstream import HttpUpstream
 from tutti.dispatch.wire import Client
-from tutti.engines.base import Engine, Upstream
+from tutti.engines.base import Engine
+from tutti.engines.upstream import Upstream
 from tutti.meeting.router import MAX_AGE_S, ReplicaView, Table, of_model
 from tutti.meeting.wants import RETRY_FAILED_S, Key, key_of, want
 from tutti.process import metrics

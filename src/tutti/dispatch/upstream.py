@@ -8,7 +8,7 @@ from typing import NamedTuple, Protocol
 from tutti.base.errors import EngineEnded
 from tutti.dispatch.suspects import Watch
 from tutti.dispatch.wire import JSON, Broken, Client, Connection, Leaving, NotConnected
-from tutti.engines.base import Refusal
+from tutti.engines.upstream import Refusal
 
 
 class Seat(Protocol):

@@ -23,10 +23,12 @@ import msgspec
 from tutti.base.errors import TuttiError
 from tutti.base.model import Model
 from tutti.base.program import Program
-from tutti.engines.base import Options, Place, Progress, Refusal
 from tutti.engines.llamacpp_answers import error_of
 from tutti.engines.llamacpp_calls import always_on, context_of
 from tutti.engines.llamacpp_codec import Dialect
+from tutti.engines.options import Options
+from tutti.engines.place import Place, Progress
+from tutti.engines.upstream import Refusal
 
 ADAPTER_FILE = "adapter.gguf"
 """In the folder of an adapter that requests may choose."""

@@ -8,7 +8,7 @@ import msgspec
 
 from tutti.base.errors import ContextTooLong, InvalidRequest
 from tutti.base.model import Model
-from tutti.engines.base import ChatCall, CompletionCall, Sampling
+from tutti.engines.calls import ChatCall, CompletionCall, Sampling
 from tutti.engines.control import MEDIA
 
 Json = dict[str, Any]

@@ -14,17 +14,8 @@ import msgspec
 
 from tutti.base.errors import Unavailable
 from tutti.base.model import Model
-from tutti.engines.base import (
-    ChatCall,
-    CompletionCall,
-    Delta,
-    Embeddings,
-    FinishReason,
-    Scores,
-    ToolCall,
-    Upstream,
-    Usage,
-)
+from tutti.engines.answers import Delta, Embeddings, FinishReason, Scores, ToolCall, Usage
+from tutti.engines.calls import ChatCall, CompletionCall
 from tutti.engines.control import ESCAPE, splitter
 from tutti.engines.llamacpp_answers import NativeReader
 from tutti.engines.llamacpp_calls import (
@@ -61,6 +52,7 @@ from tutti.engines.openai_answers import (
     decode,
     embeddings_of,
 )
+from tutti.engines.upstream import Upstream
 
 Json = dict[str, Any]
 Batches = AsyncIterator[Sequence[Delta]]

@@ -22,10 +22,13 @@ import msgspec
 from tutti.base.errors import TuttiError
 from tutti.base.model import Model
 from tutti.base.program import Program
-from tutti.engines.base import Embeddings, Options, Place, Progress, Refusal, Scores, Upstream
+from tutti.engines.answers import Embeddings, Scores
 from tutti.engines.openai_answers import RerankAnswer, decode, embeddings_of
 from tutti.engines.openai_audio import AudioDialect, AudioServer, RealtimeSessions
 from tutti.engines.openai_errors import error_of
+from tutti.engines.options import Options
+from tutti.engines.place import Place, Progress
+from tutti.engines.upstream import Refusal, Upstream
 
 
 @dataclass(frozen=True)

@@ -19,11 +19,13 @@ from typing import Literal
 from tutti.base.errors import LoadFailed, TuttiError
 from tutti.base.model import Model
 from tutti.base.program import Program
-from tutti.engines.base import Options, Place, Progress, Refusal
 from tutti.engines.openai import Dialect
 from tutti.engines.openai_audio import AudioDialect, AudioServer
 from tutti.engines.openai_errors import error_of
 from tutti.engines.openai_requests import VLLM_SAMPLING, Server
+from tutti.engines.options import Options
+from tutti.engines.place import Place, Progress
+from tutti.engines.upstream import Refusal
 
 _SERVERS: Mapping[str, Server] = {
     "compatible": Server("", prefix=""),

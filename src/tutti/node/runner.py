@@ -25,7 +25,8 @@ from tutti.catalog.catalog import Catalog, folder_name
 from tutti.catalog.manifest import folder_size_bytes
 from tutti.catalog.sources.base import PullFailed
 from tutti.compute.base import Driver
-from tutti.engines.base import Adapter, Engine, Place
+from tutti.engines.base import Engine
+from tutti.engines.place import Adapter, Place
 from tutti.meeting.replicas import Rows
 from tutti.meeting.wants import key_of
 from tutti.node import enginelog

@@ -14,7 +14,8 @@ from tutti.access.caller import Caller
 from tutti.base.errors import InternalError, InvalidRequest
 from tutti.base.model import Model, ModelType
 from tutti.dispatch.dispatch import Lease
-from tutti.engines.base import EmbeddingDialect, Refusal, RerankDialect
+from tutti.engines.dialects import EmbeddingDialect, RerankDialect
+from tutti.engines.upstream import Refusal
 from tutti.features.inputs import require_openai, shortened
 from tutti.features.metered import Tally, metered
 from tutti.features.retrieval.schemas import (
