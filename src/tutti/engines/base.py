@@ -1,15 +1,17 @@
-"""What an engine is: how to start it, how to see that it moves, and how to speak to it.
+"""An engine: how its replicas are started, how one sees that they move, and how they are spoken to.
 
-An engine never opens a connection. It is handed an `Upstream` (dispatch/upstream makes one) and
-turns calls into requests of its dialect and answers into deltas. All of it is stateless.
+An engine never opens a connection. It is handed an `Upstream` (dispatch/upstream makes one) and turns calls
+into requests of its dialect and answers into deltas. All of it is stateless.
 """
 
-from collections.abc import Mapping
-from typing import Protocol
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import ClassVar
 
-from tutti.base.errors import TuttiError
+from tutti.base.errors import LoadFailed, TuttiError
 from tutti.base.model import Model
 from tutti.base.program import Program
+from tutti.base.settings import Settings
 from tutti.engines.dialects import (
     EmbeddingDialect,
     RealtimeDialect,
@@ -18,81 +20,110 @@ from tutti.engines.dialects import (
     TextDialect,
     TranscriptionDialect,
 )
+from tutti.engines.files import AdapterFormat, Vocabulary, Weights, find_gguf
+from tutti.engines.openai_errors import error_of
 from tutti.engines.options import Options
 from tutti.engines.place import Place, Progress
 from tutti.engines.upstream import Refusal
 
 
-class Engine(Protocol):
-    """How replicas of one kind are run, and the dialects they speak (None: not this kind of work)."""
+class Engine:
+    """The way to run replicas of one kind, and the dialects they speak.
 
-    @property
-    def name(self) -> str: ...
+    A subclass has a name and what is its own: a program (or an address, where others run the server) and at
+    least one dialect. Everything else stands here with the value that fits most engines.
+    """
 
-    @property
-    def options(self) -> "type[Options]":
-        """What `Model.options` may say."""
-        ...
+    name: ClassVar[str]
+    options: ClassVar[type[Options]] = Options
+    """The options that an entry may have."""
+    progress_path: ClassVar[str] = "/health"
+    """A path that answers as long as the loop that does the work does; `progress` reads its answer. Empty:
+    replicas are not watched, since others run them."""
 
-    @property
-    def progress_path(self) -> str: ...
+    # --- dialects; None: it does not do this kind of work ------------------------------------------------
 
-    @property
-    def text(self) -> TextDialect | None: ...
+    text: ClassVar[TextDialect | None] = None
+    embedding: ClassVar[EmbeddingDialect | None] = None
+    rerank: ClassVar[RerankDialect | None] = None
+    speech: ClassVar[SpeechDialect | None] = None
+    transcription: ClassVar[TranscriptionDialect | None] = None
+    realtime: ClassVar[RealtimeDialect | None] = None
 
-    @property
-    def embedding(self) -> EmbeddingDialect | None: ...
+    # --- files --------------------------------------------------------------------------------------------
 
-    @property
-    def rerank(self) -> RerankDialect | None: ...
+    weights: ClassVar[Weights | None] = None
+    """The format in which it runs any language model, also one that no catalogue describes. None: it runs
+    only models that have an entry."""
+    adapters: ClassVar[AdapterFormat | None] = None
+    """The format of LoRA adapters that requests may choose. None: it takes no adapters."""
 
-    @property
-    def speech(self) -> SpeechDialect | None: ...
+    def vocabulary(self, model: Model, folder: Path) -> Vocabulary | None:  # noqa: ARG002 - for subclasses
+        """Return the tokeniser among the model's files. None: there is none that can be read without it."""
+        return None
 
-    @property
-    def transcription(self) -> TranscriptionDialect | None: ...
+    def gguf_files(self, model: Model, folder: Path) -> Sequence[Path]:  # noqa: ARG002
+        """Return the GGUF files in the folder that hold the model's own weights, without adapters and the
+        like."""
+        return find_gguf(folder)
 
-    @property
-    def realtime(self) -> RealtimeDialect | None: ...
+    def is_installed(self, settings: Settings) -> bool:  # noqa: ARG002
+        """Return whether its program is on this machine."""
+        return True
 
-    def program(self, model: Model, place: Place) -> Program | None:
-        """None where there is nothing to start: `address` then says where the model is."""
-        ...
+    def architecture_check(self, settings: Settings) -> Sequence[str]:  # noqa: ARG002
+        """Return a command that gets the names of a model's architectures as arguments, and fails with the
+        reason on stderr if the engine knows none of them. Empty: there is nothing to ask."""
+        return ()
 
-    def address(self, model: Model, place: Place) -> str:
-        """Base URL without a trailing slash."""
-        ...
+    # --- replicas -----------------------------------------------------------------------------------------
 
-    def headers(self, model: Model) -> Mapping[str, str]:
-        """Sent by the Upstream on every request to this model (a remote's credentials); never logged."""
-        ...
+    def program(self, model: Model, place: Place) -> Program | None:  # noqa: ARG002
+        """Return the program of a replica. None: nothing is started, and `address` says where the model
+        is."""
+        return None
 
-    def slots(self, model: Model) -> int:
-        """How many requests a replica works on at once; more wait in the gateway."""
-        ...
+    def address(self, model: Model, place: Place) -> str:  # noqa: ARG002
+        """Return the base URL of a replica, without a trailing slash."""
+        raise LoadFailed(f"The engine {self.name} does not say where {model.name} is.")
 
-    def shares(self, model: Model) -> str:
-        """The compute that its requests take from one another, and from those of other models that name the
-        same: jobs' requests are broken off when a client wants it. Empty where the engine itself lets the
-        requests marked by `behind` wait, or where it is not our compute."""
-        ...
-
-    def behind(self, body: bytes) -> bytes:
-        """The body of a job's request, which clients' requests may overtake."""
-        ...
-
-    def context(self, model: Model) -> int:
-        """Tokens that a prompt and its answer may have together where it runs; 0: that is not known."""
-        ...
+    def slots(self, model: Model) -> int:  # noqa: ARG002
+        """Return how many requests a replica works on at once; more wait in the gateway."""
+        return 1
 
     def memory_bytes(self, model: Model) -> int:
-        """An estimate, used against the memory budget until a replica has been measured."""
-        ...
+        """Return an estimate, used against the memory budget until a replica has been measured."""
+        return model.memory_bytes or weights_bytes(model)
 
-    def progress(self, body: bytes) -> Progress:
-        """Reads the answer of `progress_path`, which must come from the loop that does the work."""
-        ...
+    def progress(self, body: bytes) -> Progress:  # noqa: ARG002
+        """Read the answer of `progress_path`. Unless an engine says more, one that answers is idle."""
+        return Progress(0, None)
+
+    # --- requests -----------------------------------------------------------------------------------------
+
+    def headers(self, model: Model) -> Mapping[str, str]:  # noqa: ARG002
+        """Return headers for every request to the model (a remote's credentials); they are never logged."""
+        return {}
+
+    def shares(self, model: Model) -> str:  # noqa: ARG002
+        """Return a name for the compute that the model's requests take from one another and from those of
+        other models with the same name here. Jobs' requests are broken off when a client wants it. Empty: the
+        engine itself lets the requests marked by `behind` wait, or it is not our compute."""
+        return ""
+
+    def behind(self, body: bytes) -> bytes:
+        """Mark the body of a job's request as one that clients' requests may overtake."""
+        return body
+
+    def context(self, model: Model) -> int:
+        """Return how many tokens a prompt and its answer may have together; 0: that is not known."""
+        return model.context_length
 
     def error(self, refusal: Refusal) -> TuttiError:
-        """What a refusal means to the client."""
-        ...
+        """Translate a refusal into the error that the client gets."""
+        return error_of(refusal)
+
+
+def weights_bytes(model: Model) -> int:
+    """Return the size of all the model's files, as far as it is known."""
+    return sum(file.size_bytes for file in model.files)

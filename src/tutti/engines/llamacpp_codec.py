@@ -22,11 +22,11 @@ from tutti.engines.llamacpp_calls import (
     chat_body,
     fitting,
     has_media,
-    is_harmony,
     native_body,
     needs_parser,
     with_adapter,
 )
+from tutti.engines.llamacpp_options import LlamaCppOptions
 from tutti.engines.llamacpp_prompts import (
     Chat,
     Prompt,
@@ -136,7 +136,7 @@ def _opened(call: ChatCall, prompt: str) -> tuple[str, str]:
     thinking = prompt.rstrip().endswith(_THINK)
     if not (call.is_forced or call.constraint is not None):
         return "", _THINK if thinking else ""
-    if is_harmony(call.model):
+    if LlamaCppOptions.of(call.model).harmony:
         return _HARMONY_ANSWER, ""
     return _THOUGHT if thinking else "", ""
 

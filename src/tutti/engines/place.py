@@ -1,4 +1,4 @@
-"""Where a replica runs, and how far it is with its work."""
+"""The place where a replica runs, and how far it is with its work."""
 
 from collections.abc import Hashable
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ class Adapter:
 
 @dataclass(frozen=True)
 class Place:
-    """Where a replica is to run: its weights' folder, a free loopback port, and its share of the machine."""
+    """The folder of a replica's weights, a free loopback port, and the replica's share of the machine."""
 
     folder: Path
     port: int
@@ -30,7 +30,8 @@ class Place:
 
 @dataclass(frozen=True)
 class Progress:
-    """`busy`: requests being worked on. `mark` changes whenever the engine gets anything done."""
+    """The number of requests being worked on (`busy`), and a mark that changes whenever the engine gets
+    anything done."""
 
     busy: int
     mark: Hashable
