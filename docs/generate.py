@@ -125,8 +125,8 @@ def _codes() -> dict[str, set[str]]:
 def _engines() -> str:
     return page(
         "Engines",
-        "`engine` of a catalogue entry is one of these; `options` are the engine's own, "
-        "most of them with a default. How to add an engine stands in [CONTRIBUTING.md](../../CONTRIBUTING.md).",
+        "`engine` of a catalogue entry is one of these; `options` are the engine's own, most of them with a "
+        "default. How to add an engine stands in [CONTRIBUTING.md](../../CONTRIBUTING.md).",
         *(_engine(engine) for engine in ENGINES.values()),
     )
 

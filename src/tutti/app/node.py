@@ -91,7 +91,7 @@ async def _preload(settings: Settings, catalog: Catalog, fleet: Fleet) -> list[s
         model = await catalog.find(name)
         if model is None:
             # An HTTP client is a tenth of the memory here, and most servers never need one.
-            model = await importlib.import_module("tutti.catalog.describe").describe(name, settings)
+            model = await importlib.import_module("tutti.catalog.describe").describe(name, settings, ENGINES)
             await catalog.add(model)
         await fleet.preload(model)
         names.append(model.name)

@@ -124,6 +124,10 @@ class Engine:
         return error_of(refusal)
 
 
+Engines = Mapping[str, Engine]
+"""The table of engines by name (parts/engines)."""
+
+
 def weights_bytes(model: Model) -> int:
     """Return the size of all the model's files, as far as it is known."""
     return sum(file.size_bytes for file in model.files)

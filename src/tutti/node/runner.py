@@ -140,7 +140,8 @@ class Runner:
             raise Failed(f"its weights are not here; `tutti pull {self.model.name}` fetches them")
         reporting = asyncio.create_task(self._report_pull())
         try:
-            await _puller().pull(self.model, catalog.folder(self.model), settings, self._pull_moved)
+            folder, engines = catalog.folder(self.model), self._node.engines
+            await _puller().pull(self.model, folder, settings, engines, self._pull_moved)
         finally:
             reporting.cancel()
             await asyncio.gather(reporting, return_exceptions=True)
