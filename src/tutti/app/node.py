@@ -1,4 +1,4 @@
-"""The controller's work proper, once the API workers are on their way: the database, and the fleet."""
+"""The controller's own work, once the API workers are on their way: the database, and the fleet."""
 
 import asyncio
 import importlib
@@ -22,6 +22,7 @@ from tutti.node.jobworkers import JobWorkers
 from tutti.node.sandboxhosts import SandboxHosts
 from tutti.parts.engines import ENGINES
 from tutti.parts.schedule import SCHEDULE
+from tutti.parts.workloads import WORKLOADS
 from tutti.process import logs
 from tutti.process.supervisor import Supervisor
 from tutti.store.db import Database, database_url
@@ -31,7 +32,7 @@ log = logging.getLogger(__name__)
 
 
 async def require_key(settings: Settings) -> None:
-    """Raises CannotStart: whoever can reach this machine could use it."""
+    """Raise CannotStart if there is no API key: whoever can reach this machine could use it."""
     async with _database(settings) as database:
         if not await has_keys(database):
             raise CannotStart(
@@ -41,12 +42,13 @@ async def require_key(settings: Settings) -> None:
 
 
 async def run(settings: Settings, workers: Supervisor, asked: asyncio.Event, insisted: asyncio.Event) -> int:
-    """Serves until `asked` to stop, then drains; the exit status. Raises CannotStart."""
+    """Serve until `asked` to stop, then drain, and return the exit status. Raise CannotStart if that is not
+    possible here."""
     logs.configure(settings.log_level)
     async with _database(settings) as database:
         catalog = Catalog(settings, database)
         catalog.check(ENGINES)
-        fleet = await Fleet.open(settings, database, catalog, ENGINES, Local())
+        fleet = await Fleet.open(settings, database, catalog, ENGINES, WORKLOADS, Local())
         jobs = _job_workers(settings, database)
         sandboxes = _sandbox_hosts(settings, database)
         try:
@@ -85,7 +87,7 @@ def _sandbox_hosts(settings: Settings, database: Database) -> SandboxHosts:
 
 
 async def _preload(settings: Settings, catalog: Catalog, fleet: Fleet) -> list[str]:
-    """Their names in the catalogue."""
+    """Ask for the models of the settings, and return their names in the catalogue."""
     names: list[str] = []
     for name in settings.models:
         model = await catalog.find(name)
@@ -99,7 +101,8 @@ async def _preload(settings: Settings, catalog: Catalog, fleet: Fleet) -> list[s
 
 
 async def _look_at_aliases(settings: Settings, catalog: Catalog) -> None:
-    """A model of a project's own may be meant, or one that is added later."""
+    """Warn of aliases that lead nowhere. They stay: a model of a project's own may be meant, or one that is
+    added later."""
     for alias, target in settings.aliases.items():
         if await catalog.named(target) is None:
             log.warning(
@@ -124,7 +127,7 @@ async def _drain(workers: Supervisor, jobs: JobWorkers, fleet: Fleet, insisted: 
 
 @asynccontextmanager
 async def _database(settings: Settings) -> AsyncGenerator[Database]:
-    """Up to date. What is known to go wrong becomes CannotStart."""
+    """Open the database, and bring it up to date. Raise CannotStart for what is known to go wrong."""
     async with AsyncExitStack() as opened:
         try:
             database = await Database.open(database_url(settings))

@@ -27,7 +27,7 @@ from tutti.dispatch.wire import Client
 from tutti.engines.base import Engine
 from tutti.engines.upstream import Upstream
 from tutti.meeting.router import MAX_AGE_S, ReplicaView, Table, of_model
-from tutti.meeting.wants import RETRY_FAILED_S, Key, key_of, want
+from tutti.meeting.wants import RETRY_FAILED_S, Key, Wanted, key_of, want
 from tutti.process import metrics
 from tutti.store.db import Database
 from tutti.store.records import Replica
@@ -201,7 +201,7 @@ class Dispatch:
             line.fail(LoadFailed(f"{model.name} cannot be loaded: {failed.detail}", retry_after_s=left_s))
             return
         if not any(it.state in ("pulling", "starting") for it in replicas):
-            await want(self._database, key_of(model))
+            await want(self._database, Wanted(key_of(model)))
         line.fail(_loading(model, replicas), self._settings.load_wait_s)
 
     async def _touch(self) -> None:

@@ -10,6 +10,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from tutti.base.clock import now
+from tutti.base.program import MODEL
 from tutti.base.settings import Settings
 from tutti.http.context import DRAINING, is_draining
 from tutti.process import metrics
@@ -47,7 +48,9 @@ async def why_not_ready(settings: Settings, database: Database) -> str | None:
         async with database.read() as session:
             nodes = (await session.execute(select(Node.id, Node.state).where(_seen(Node.seen_at)))).all()
             live = [node for node, state in nodes if state != "draining"]
-            of_live = select(Replica.model, Replica.state, Replica.detail).where(Replica.node_id.in_(live))
+            of_live = select(Replica.name, Replica.state, Replica.detail).where(
+                Replica.kind == MODEL, Replica.node_id.in_(live)
+            )
             replicas = (await session.execute(of_live)).all()
     except (SQLAlchemyError, OSError) as exc:
         return f"The database does not answer ({type(exc).__name__})."
@@ -63,13 +66,14 @@ def _seen(seen_at: Any) -> Any:
 
 
 def _progress(replicas: Sequence[Any]) -> str:
-    told = [f"{replica.model} is {replica.state} {replica.detail}".strip() for replica in replicas]
+    told = [f"{replica.name} is {replica.state} {replica.detail}".strip() for replica in replicas]
     return "; ".join(told) or "No model is loaded yet."
 
 
 async def _restarts(database: Database) -> dict[str, int]:
     """Empty where the database does not answer: the other metrics matter most then."""
-    query = select(Replica.model, func.sum(Replica.restarts)).group_by(Replica.model)
+    counts = select(Replica.name, func.sum(Replica.restarts))
+    query = counts.where(Replica.kind == MODEL).group_by(Replica.name)
     try:
         async with database.read() as session:
             return {model: int(count or 0) for model, count in (await session.execute(query)).all()}
