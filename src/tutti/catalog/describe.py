@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any, cast
 
 from tutti.base.clock import now_s
+from tutti.base.gguf import BadGguf, Gguf, read_gguf
 from tutti.base.model import Capability, Model, ModelFile, ModelType, Source
 from tutti.base.settings import Settings
-from tutti.catalog.gguf import BadGguf, Gguf, read_gguf
 from tutti.catalog.sources.base import PullFailed, SourceFailed
 from tutti.catalog.sources.hub import (
     SHARD,
