@@ -1,13 +1,11 @@
 """Bytes too large for a row: a folder in the data directory, or an S3 bucket."""
 
 import asyncio
-import importlib
 import re
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from functools import cached_property
 from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING
 
 from tutti.base.clock import now
@@ -44,7 +42,9 @@ class Blobs:
 
     @cached_property
     def _store(self) -> "LocalStore | S3Store":
-        return _objects().open_store(self._settings)
+        from tutti.store.objects import open_store  # noqa: PLC0415 - most workers keep no files
+
+        return open_store(self._settings, _folder(self._settings))
 
     async def put(self, key: str, data: bytes | AsyncIterator[bytes]) -> None:
         """All or nothing: until it returns, readers see what was there before."""
@@ -92,8 +92,7 @@ class Blobs:
         """What processes that were killed had begun to write, so long ago. In a bucket only a lifecycle
         rule can do that: for uploads in parts that were never completed."""
         if not self._settings.blob_url:
-            folder = _objects().folder(self._settings)
-            await asyncio.to_thread(_delete_unfinished, folder, now() - older_than_s)
+            await asyncio.to_thread(_delete_unfinished, _folder(self._settings), now() - older_than_s)
 
     async def list(self, prefix: str) -> list[str]:
         """The keys below `prefix`, which ends with a slash, sorted."""
@@ -121,14 +120,15 @@ def _checked(key: str) -> str:
     return key
 
 
-def _objects() -> ModuleType:
-    """Loaded by the first object: an API worker that serves no files is smaller by that."""
-    return importlib.import_module("tutti.store.objects")
+def _folder(settings: Settings) -> Path:
+    return settings.data_dir / "blobs"
 
 
 @asynccontextmanager
 async def _reachable() -> AsyncGenerator[None]:
+    from obstore.exceptions import BaseError  # noqa: PLC0415 - most workers keep no files
+
     try:
         yield
-    except _objects().BaseError as error:
+    except BaseError as error:
         raise Unavailable("The object store cannot be reached; try again.", retry_after_s=2) from error

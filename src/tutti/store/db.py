@@ -1,12 +1,11 @@
 """The SQL database: SQLite in the data directory, or PostgreSQL. Nothing above this file knows which."""
 
 import asyncio
-import importlib
 import sqlite3
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext, suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, Executable, Row, event, make_url, text
 from sqlalchemy.exc import SQLAlchemyError
@@ -15,6 +14,9 @@ from sqlalchemy.pool import ConnectionPoolEntry
 
 from tutti.base.errors import Unavailable
 from tutti.base.settings import Settings
+
+if TYPE_CHECKING:
+    from sqlalchemy.dialects import postgresql, sqlite
 
 BUSY_TIMEOUT_S = 30
 """How long a SQLite statement waits for another process's transaction."""
@@ -85,10 +87,13 @@ class Database:
         async with self._polling.connect() as connection:
             return (await connection.execute(query, parameters)).all()
 
-    def insert(self, table: type[Any]) -> Any:
-        """A statement with `on_conflict_...`, which both databases have, each in a dialect of its own. Only
-        the dialect that is used is loaded."""
-        return importlib.import_module(f"sqlalchemy.dialects.{self.engine.dialect.name}").insert(table)
+    def insert(self, table: type[Any]) -> "postgresql.Insert | sqlite.Insert":
+        """Return a statement with `on_conflict_...`, which each database has in a dialect of its own."""
+        if self.engine.dialect.name == "sqlite":
+            from sqlalchemy.dialects.sqlite import insert  # noqa: PLC0415 - only the dialect used
+        else:
+            from sqlalchemy.dialects.postgresql import insert  # noqa: PLC0415 - only the dialect used
+        return insert(table)
 
     async def close(self) -> None:
         await self.engine.dispose()
