@@ -19,8 +19,10 @@ from tutti.base.model import Model
 from tutti.base.settings import Settings
 from tutti.catalog.aliases import any_alias
 from tutti.catalog.catalog import Catalog
-from tutti.dispatch.background import Announcer, Listener, Traffic, meeting_place
+from tutti.dispatch.announcer import Announcer
+from tutti.dispatch.background import Traffic, meeting_place
 from tutti.dispatch.line import Line, Waiter
+from tutti.dispatch.listener import Listener
 from tutti.dispatch.suspects import Suspects, Watch
 from tutti.dispatch.upstream import HttpUpstream
 from tutti.dispatch.wire import Client

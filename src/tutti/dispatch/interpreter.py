@@ -18,7 +18,8 @@ from tutti.base.errors import (
     Unavailable,
 )
 from tutti.base.settings import Settings
-from tutti.dispatch.wire import Broken, Client, NotConnected
+from tutti.dispatch.connection import Broken, NotConnected
+from tutti.dispatch.wire import Client
 from tutti.meeting.router import NODE_DEAD_S
 from tutti.meeting.sandbox_calls import LEAVING, Call, Ended, Ending, Refused, failed
 from tutti.meeting.sandbox_hosts import HostView, hosts, want

@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from tutti.base.errors import EngineEnded
+from tutti.dispatch.connection import Broken, Connection, Leaving, NotConnected
 from tutti.dispatch.suspects import Watch
-from tutti.dispatch.wire import JSON, Broken, Client, Connection, Leaving, NotConnected
+from tutti.dispatch.wire import JSON, Client
 from tutti.engines.base import Refusal
 
 

@@ -13,7 +13,9 @@ from tests.support.patience import limit
 
 from tutti.base.errors import Unavailable
 from tutti.base.model import Model
-from tutti.dispatch.background import BEAT_S, LINGER_S, PREEMPTED, Announcer, Listener, meeting_place
+from tutti.dispatch.announcer import Announcer
+from tutti.dispatch.background import BEAT_S, LINGER_S, PREEMPTED, meeting_place
+from tutti.dispatch.listener import Listener
 from tutti.engines.echo import Echo
 from tutti.engines.vllm import Vllm
 
