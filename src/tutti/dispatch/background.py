@@ -1,10 +1,11 @@
 """Requests of jobs wait for those of clients.
 
 Where an engine's requests take compute from one another, `Engine.shares` names that compute. As long as
-clients' requests for it run or wait, every API worker says so ten times a second, and at once for the first
-one, by a datagram to each job worker of the node. A job worker begins nothing on compute that was named in
-the last LINGER_S, and breaks off what it has there: the job asks again, and waits. Nobody adds up anything,
-so neither a lost datagram nor a killed API worker does lasting harm.
+clients' requests for it run or wait, every API worker announces the name ten times a second, and at once for
+the first request, by a datagram to each job worker of the node (dispatch/announcer). A job worker begins
+nothing on compute that was announced in the last LINGER_S, and breaks off the requests that it has there
+(dispatch/listener): the job asks again, and waits. Nobody keeps a sum, so neither a lost datagram nor a
+killed API worker does lasting harm.
 """
 
 import hashlib
@@ -17,17 +18,17 @@ from tutti.base.model import Model
 from tutti.engines.base import Engine, Upstream
 
 PREEMPTED = "preempted"
-"""Code of the error of a request that was broken off."""
+"""The code of the error of a request that was broken off."""
 BEAT_S = 0.1
 LINGER_S = 0.5
 LOOK_S = 0.5
 """How often an API worker looks for new job workers."""
 _LONGEST_PATH = 90
-"""Of a socket's name, most systems take a little over 100 bytes."""
+"""Most systems limit the path of a socket to a little over 100 bytes."""
 
 
 class Turn(Protocol):
-    """One request's part in the traffic, from before it waits for a slot until it is done."""
+    """The part of one request in the traffic, from before it waits for a slot until it is done."""
 
     def upstream(self, upstream: Upstream) -> Upstream: ...
 
@@ -35,7 +36,7 @@ class Turn(Protocol):
 
 
 class Traffic(Protocol):
-    """Clients' requests as `Announcer` sees them, jobs' requests as `Listener` does."""
+    """The traffic as a process takes part in it: API workers as `Announcer`, job workers as `Listener`."""
 
     async def start(self) -> None: ...
 
@@ -45,7 +46,8 @@ class Traffic(Protocol):
 
 
 def meeting_place(data_dir: Path) -> Path:
-    """The folder of the job workers' sockets."""
+    """Return the folder of the job workers' sockets: in the data directory, unless its path is too long for a
+    socket."""
     folder = data_dir.absolute() / "run"
     if len(os.fsencode(folder)) <= _LONGEST_PATH - 30:
         return folder

@@ -10,24 +10,24 @@ from typing import NamedTuple, cast
 import httptools
 
 _LEAVE_S = 60.0
-"""How long a server is waited for that does not end what was given up."""
+"""How long a server may take to end work that was given up, before the connection is cut."""
 _MUCH = 1 << 16
-"""Bytes of an answer wanted as a whole that are worth waking up for."""
+"""Bytes of an answer that is read as a whole that are worth waking up for."""
 _MOST_UNREAD = 1 << 18
 """Bytes kept of an answer that is read slower than it comes; then the engine has to wait."""
 _BLOCK_BYTES = 1 << 18
 
 
 class NotConnected(Exception):
-    """Nothing was sent."""
+    """No connection could be made: nothing was sent."""
 
 
 class Broken(Exception):
-    """The connection ended, or what came was not HTTP, before the answer was complete."""
+    """The connection ended, or received bytes that are not HTTP, before the answer was complete."""
 
 
 Leaving = Callable[[asyncio.Future[None]], None]
-"""Gets what is done when a server has ended the work that nobody waits for any more."""
+"""Called with a future that is done when the server has ended the work that nobody waits for any more."""
 
 
 class Origin(NamedTuple):
@@ -37,15 +37,15 @@ class Origin(NamedTuple):
 
 
 class Connection(asyncio.Protocol):
-    """One request at a time. Take the `rest` of its answer, or `read` it until that gives nothing, or leave
-    it to `Client.release`."""
+    """A connection with one request at a time. Take the `rest` of its answer, or `read` until it returns
+    nothing, or leave the answer to `Client.release`."""
 
     def __init__(self, origin: Origin) -> None:
         self.origin = origin
         self.reusable = False
-        """The answer has come to its end, and the server keeps the connection."""
+        """True once the answer has come to its end, if the server keeps the connection."""
         self.closes = False
-        """The server was asked to close the connection after its answer."""
+        """True if the server was asked to close the connection after its answer."""
         self._transport: asyncio.Transport
         self._loop = asyncio.get_running_loop()
         self._parser = httptools.HttpResponseParser(self)
@@ -62,14 +62,15 @@ class Connection(asyncio.Protocol):
         return self._parser.get_status_code()
 
     @property
-    def is_heard(self) -> bool:
-        """Something has come that nobody asked for: the end, which the loop has not told us of yet."""
+    def has_stray_bytes(self) -> bool:
+        """True if something can be read that nobody asked for: the end of the connection, of which the loop
+        has not informed us yet."""
         looking = select.poll()
         looking.register(self._transport.get_extra_info("socket"), select.POLLIN)
         return bool(looking.poll(0))
 
     async def ask(self, head: bytes, body: Sequence[bytes | Path]) -> None:
-        """Sends it, and waits for the head of the answer. Raises Broken."""
+        """Send the request, and wait for the head of the answer. Raises Broken."""
         self._has_head = self._has_length = self._complete = self.reusable = self._sent = False
         self._at_once = False
         self._take()
@@ -82,13 +83,13 @@ class Connection(asyncio.Protocol):
             await self._more()
 
     async def read(self) -> bytes:
-        """What has come since the last time; empty at the end of the answer. Raises Broken."""
+        """Return the bytes received since the last call; none at the end of the answer. Raises Broken."""
         while not (self._pieces or self._complete):
             await self._more()
         return self._take()
 
     async def rest(self) -> bytes:
-        """The answer up to its end. Until then nothing is done here for each token. Raises Broken."""
+        """Return the answer up to its end. Until then nothing is done here for each token. Raises Broken."""
         self._at_once = True
         if self.closes and not self._parser.should_keep_alive():  # so the end of the answer wakes us
             receiving = self._transport.get_extra_info("socket")
@@ -104,8 +105,8 @@ class Connection(asyncio.Protocol):
         self._transport.abort()
 
     def leave(self) -> asyncio.Future[None]:
-        """Ends only our side: the server ends the work for it, and closes its side when it has. Done then, or
-        when it did not in time."""
+        """Close only our side, so that the server ends its work for the request and then closes its side. The
+        future is done then, or when the server took too long."""
         self.reusable = False
         self._left = self._loop.create_future()
         if self._is_over or not self._transport.can_write_eof():
@@ -119,11 +120,11 @@ class Connection(asyncio.Protocol):
 
     @property
     def _is_over(self) -> bool:
-        """The server has answered or gone, or has not even got what it is to answer."""
+        """True if the server has answered or gone, or has not yet received the whole request."""
         return self._complete or self._lost or not self._sent or self._transport.is_closing()
 
     async def _send(self, body: Sequence[bytes | Path]) -> None:
-        """Stops where the answer comes before the body was wanted whole."""
+        """Send the body, but stop as soon as the answer comes."""
         for piece in body:
             async for block in _blocks(piece):
                 self._transport.write(block)

@@ -25,6 +25,9 @@ log = logging.getLogger(__name__)
 
 
 class Listener:
+    """Receives the announcements of API workers, and preempts the requests of jobs on compute that they
+    name."""
+
     def __init__(self, folder: Path, clock: Callable[[], float] = monotonic_s) -> None:
         self._folder = folder
         self._clock = clock
@@ -47,7 +50,7 @@ class Listener:
         self._path.unlink(missing_ok=True)
 
     async def begin(self, engine: Engine, model: Model) -> "_BackgroundTurn":
-        """Waits until no client uses that compute."""
+        """Wait until no client uses the engine's compute, and begin the request."""
         share = engine.shares(model)
         while share and not self.is_quiet(share):  # noqa: ASYNC110 - silence is not an event
             await asyncio.sleep(_AGAIN_S)
@@ -62,9 +65,9 @@ class Listener:
     def _read(self) -> None:
         with contextlib.suppress(BlockingIOError):
             while True:
-                self._hear(self._socket.recv(65536))
+                self._receive(self._socket.recv(65536))
 
-    def _hear(self, data: bytes) -> None:
+    def _receive(self, data: bytes) -> None:
         try:
             shares = msgspec.json.decode(data, type=list[str])
         except msgspec.MsgspecError:
@@ -98,7 +101,7 @@ class _BackgroundTurn:
 
     @asynccontextmanager
     async def waiting(self) -> AsyncGenerator[None]:
-        """Around each wait for the engine: that is where a request is broken off, and nowhere else."""
+        """Enter around each wait for the engine: a request is broken off there, and nowhere else."""
         if self._preempted:
             raise _preempted()
         self._waiting = scope = asyncio.timeout(None)
@@ -114,6 +117,8 @@ class _BackgroundTurn:
 
 
 class _Preemptible:
+    """An upstream whose requests stand behind those of clients, and can be broken off."""
+
     def __init__(self, upstream: Upstream, turn: _BackgroundTurn, engine: Engine) -> None:
         self._upstream = upstream
         self._turn = turn

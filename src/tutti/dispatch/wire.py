@@ -1,7 +1,7 @@
-"""HTTP/1.1 to engines: a whole body out, the answer read as it comes. Over asyncio and httptools.
+"""HTTP/1.1 to engines: a whole body is sent, the answer is read as it comes.
 
 Every token passes here, and a general client was a third of what a token cost. So there is nothing that
-engines do not need: no redirects, compression, cookies or proxies. What a client's URL names is fetched by
+engines do not need: no redirects, compression, cookies or proxies. URLs that clients name are fetched by
 fetch/fetch, never by this.
 """
 
@@ -18,15 +18,16 @@ from tutti.dispatch.connection import Broken, Connection, Leaving, NotConnected,
 
 _CONNECT_S = 10.0
 _STALE_S = 0.1
-"""How soon a kept connection breaks whose server has ended."""
+"""A kept connection whose server has ended breaks within this time after it is used again."""
 _KEEP_ALIVE_S = 2.0
-"""Shorter than any engine's own (uvicorn: 5 s), so that no request meets a connection being closed."""
+"""How long idle connections are kept. It is shorter than any engine's own time (uvicorn: 5 s), so that no
+request meets a connection being closed."""
 JSON = "application/json"
 _FIELDS = "accept-encoding: identity\r\nuser-agent: tutti\r\n"
 
 
 class Client:
-    """Connections, and those that are kept for a moment for the next request to the same place."""
+    """Makes connections, and keeps each for a moment for the next request to the same place."""
 
     def __init__(self) -> None:
         self._idle: defaultdict[Origin, dict[Connection, asyncio.TimerHandle]] = defaultdict(dict)
@@ -39,11 +40,13 @@ class Client:
         content_type: str = JSON,
         leaving: Leaving | None = None,
     ) -> Connection:
-        """With the head of the answer; to be given back by `release`. Files are read as they are sent, which
-        nobody may change meanwhile. Raises NotConnected or Broken.
+        """Send the request, and return the connection with the head of the answer; give it back with
+        `release`. Files are read as they are sent; nobody may change them meanwhile. Raises NotConnected or
+        Broken.
 
-        A kept connection that breaks as soon as it is used again was being closed. If its server is there
-        no more, this very request may have ended it."""
+        A kept connection that breaks as soon as it is used again was being closed: the request is sent once
+        more. If the server is gone by then, this very request may have ended it.
+        """
         origin, host, path = _parts(url)
         kept = self._kept(origin)
         pieces = [body] if isinstance(body, bytes) else body
@@ -62,7 +65,8 @@ class Client:
         return await _asked(again, head, pieces, headers, leaving)
 
     def release(self, connection: Connection, leaving: Leaving | None = None) -> None:
-        """Ends the work of the server, unless the answer has come to its end."""
+        """Take a connection back. Unless its answer has come to its end, the server's work for it is
+        ended."""
         if not connection.reusable:
             _give_up(connection, leaving)
             return
@@ -77,12 +81,12 @@ class Client:
         self._idle.clear()
 
     def _kept(self, origin: Origin) -> Connection | None:
-        """The one that was used last."""
+        """Return the connection that was used last and still works."""
         kept = self._idle[origin]
         while kept:
             connection, expire = kept.popitem()
             expire.cancel()
-            if connection.reusable and not connection.is_heard:
+            if connection.reusable and not connection.has_stray_bytes:
                 return connection
             connection.abort()
         return None
@@ -138,7 +142,7 @@ def _tls() -> ssl.SSLContext:
 
 @lru_cache(256)
 def _parts(url: str) -> tuple[Origin, str, str]:
-    """Where to connect to, the Host header, and the path with its query."""
+    """Return where to connect to, the Host header, and the path with its query."""
     parts = urlsplit(url)
     tls = parts.scheme == "https"
     origin = Origin(parts.hostname or "", parts.port or (443 if tls else 80), tls)
@@ -146,7 +150,7 @@ def _parts(url: str) -> tuple[Origin, str, str]:
 
 
 def _encoded(headers: Mapping[str, str]) -> bytes:
-    """Raises ValueError for a value that would begin another header."""
+    """Encode headers. Raises ValueError for a value that would begin another header."""
     if any("\r" in value or "\n" in value for value in headers.values()):
         raise ValueError("a header's value has a line break")
     return "".join(f"{name}: {value}\r\n" for name, value in headers.items()).encode()

@@ -1,4 +1,4 @@
-"""How a fetch fails for a reason that the client may read."""
+"""The error of a fetch that is not allowed."""
 
 
 class FetchRefused(Exception):

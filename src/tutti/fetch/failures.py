@@ -1,4 +1,4 @@
-"""What aiohttp raises while a client's URL is asked, as errors of the API."""
+"""The errors of the API for what aiohttp raises while a client's URL is fetched."""
 
 import asyncio
 import zlib
