@@ -1,4 +1,4 @@
-"""The minute of one key: what was counted in it, whether a limit is reached, and the headers that say so."""
+"""One minute of one key: the counts, whether a limit is reached, and the headers that report them."""
 
 from dataclasses import dataclass
 
@@ -33,10 +33,12 @@ class Window:
 
 
 def is_active(window: Window) -> bool:
+    """Return True if the next flush has to share or fetch the window's counts."""
     return window.asked or bool(window.new_requests or window.new_tokens)
 
 
 def limit_reached(caller: Caller, window: Window) -> str | None:
+    """Return the sentence that names the limit; None where the key has requests and tokens left."""
     if 0 < caller.requests_per_minute <= window.requests + window.new_requests:
         return f"The limit of {caller.requests_per_minute} requests a minute is reached."
     if 0 < caller.tokens_per_minute <= window.tokens + window.new_tokens:
@@ -45,6 +47,7 @@ def limit_reached(caller: Caller, window: Window) -> str | None:
 
 
 def headers_of(caller: Caller, window: Window, reset_s: int) -> dict[str, str]:
+    """Return the headers that say how much is left of each limit that the key has."""
     headers = {"x-ratelimit-reset": str(reset_s)}
     if caller.requests_per_minute:
         left = max(0, caller.requests_per_minute - window.requests - window.new_requests)

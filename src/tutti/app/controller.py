@@ -12,7 +12,8 @@ from tutti.process.supervisor import Supervisor
 
 
 def serve(settings: Settings) -> int:
-    """The exit status: 0 after a clean drain, 1 where it could not start or had to be cut short."""
+    """Serve until the server is stopped, and return the exit status: 0 after a clean drain, 1 if it could not
+    start or had to be cut short."""
     try:
         return asyncio.run(_serve(settings))
     except CannotStart as error:
@@ -55,7 +56,8 @@ async def _require_key(settings: Settings) -> None:
 
 
 async def _run(settings: Settings, workers: Supervisor, stop: _Stop) -> int:
-    """Import takes half a second: the API workers, begun before, start on another core meanwhile."""
+    """Run the node. Its import takes half a second: the API workers, begun before, start on another core
+    meanwhile."""
     from tutti.app.node import run  # noqa: PLC0415 - imports while the workers start
 
     return await run(settings, workers, stop.asked, stop.insisted)

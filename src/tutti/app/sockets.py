@@ -1,8 +1,8 @@
-"""How the connections of clients are served: HTTP, and WebSockets.
+"""The options for uvicorn: how HTTP connections and WebSockets of clients are served.
 
-WebSockets have no compression (audio does not shrink), and nobody is dropped for a late pong: a player that
-reads at the pace of speech has them wait behind megabytes. Features drop who is silent, or does not read at
-all.
+WebSockets have no compression (audio does not shrink), and nobody is dropped for a late pong: in the
+connection of a player that reads at the pace of speech, pongs wait behind megabytes. Features drop clients
+that are silent, or do not read at all.
 """
 
 import asyncio

@@ -1,4 +1,4 @@
-"""Which hosts and addresses belong to the public internet. All code that connects for a client asks here."""
+"""The public internet: its hosts and addresses. All code that connects for a client asks here."""
 
 import asyncio
 import ipaddress

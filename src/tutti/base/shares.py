@@ -39,7 +39,7 @@ class NoRoom(Exception):
 
 @dataclass(frozen=True)
 class Shares:
-    """How many there may be, and how many of them may be one project's."""
+    """The most that there may be, and the most that one project may have."""
 
     most: int
     most_of_project: int

@@ -7,11 +7,12 @@ from starlette.types import Receive
 
 
 class Connected:
-    """Cancels what is done within as soon as the client leaves, and ends that cancellation, as
+    """Cancels the work done within as soon as the client leaves, and ends that cancellation, as
     asyncio.timeout does.
 
     It cancels at once, not in the loop's next turn: by then the work, whose writes go nowhere any more, might
-    have come to its end by itself, and would be cancelled in the middle of its cleaning up."""
+    have come to its end by itself, and would be cancelled in the middle of its cleaning up.
+    """
 
     def __init__(self, receive: Receive) -> None:
         self._receive = receive

@@ -27,26 +27,29 @@ def event_stream(
     keep_alive_s: float = 5.0,
     headers: Mapping[str, str] | None = None,
 ) -> StreamingResponse:
-    """Each frame is one or more whole events (`data: ...` and an empty line); the caller ends with `[DONE]`.
+    """Return the response for a stream of events. Each frame is one or more whole events (`data: ...` and an
+    empty line); the caller ends with `[DONE]`.
 
-    What `frames` raises before its first frame becomes a response of its own status, unless that takes longer
+    An error of `frames` before its first frame becomes a response of its own status, unless that takes longer
     than `early_headers_s`: then the headers go out with a comment. Later errors become the last event.
     """
     return EventStream(frames, early_headers_s, keep_alive_s, headers)
 
 
 async def while_connected(request: Request, work: Coroutine[Any, Any, _T]) -> _T:
-    """The result of `work`, which is cancelled when the client leaves (this then raises ClientDisconnect).
+    """Return the result of `work`, which is cancelled when the client leaves (this then raises
+    ClientDisconnect).
 
-    For answers that are not streams: nobody else listens while a generation runs."""
+    For answers that are not streams: nobody else listens while a generation runs.
+    """
     async with Connected(request.receive):
         return await work
     raise ClientDisconnect
 
 
 class ByteStream(StreamingResponse):
-    """What `frames` raises before its first piece becomes a response of its own status; later the connection
-    is broken off, so that nobody takes a part for the whole."""
+    """A stream of bytes. An error of `frames` before its first piece becomes a response of its own status;
+    after a later one the connection is broken off, so that nobody takes a part for the whole."""
 
     def __init__(
         self, frames: AsyncIterator[bytes], media_type: str, headers: Mapping[str, str] | None = None
@@ -96,6 +99,8 @@ class ByteStream(StreamingResponse):
 
 
 class EventStream(ByteStream):
+    """A stream of server-sent events; see `event_stream`."""
+
     def __init__(
         self,
         frames: AsyncIterator[bytes],
@@ -128,7 +133,7 @@ class EventStream(ByteStream):
         self._waiting = asyncio.create_task(self._keep_alive())
 
     async def _keep_alive(self) -> None:
-        """Comments, for as long as there is nothing else to say."""
+        """Send comments as long as no frame comes."""
         written = 0
         while True:
             if self._written == written:
