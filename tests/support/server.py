@@ -114,6 +114,7 @@ def started(
     models: Sequence[str | Model] = (ECHO,),
     catalog: Sequence[Model] = (),
     arguments: Sequence[str] = (),
+    python: Path | str = sys.executable,
     **settings: Any,
 ) -> Iterator[subprocess.Popen[bytes]]:
     """Just the process: nobody waits for it to be ready. It is ended with all it started."""
@@ -123,7 +124,7 @@ def started(
     chosen = {"data_dir": data_dir, "port": 0, "models": names, "catalog": data_dir / "catalogue.toml"}
     env = {**_plain_environment(), **_variables({**chosen, **settings})}
     (data_dir / "url").unlink(missing_ok=True)
-    argv = (sys.executable, "-m", "tutti", "serve", *arguments)
+    argv = (str(python), "-m", "tutti", "serve", *arguments)
     with (data_dir / "output").open("wb") as output:
         process = subprocess.Popen(argv, env=env, stdout=output, stderr=output, stdin=subprocess.DEVNULL)
     try:

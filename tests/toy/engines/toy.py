@@ -1,0 +1,5 @@
+from tutti.engines.echo import Echo
+
+
+class Toy(Echo):
+    name = "toy"
