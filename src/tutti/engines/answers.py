@@ -20,8 +20,9 @@ class TopToken(msgspec.Struct, frozen=True, gc=False):
 
 
 class Token(msgspec.Struct, frozen=True, gc=False):
-    """`logprob` is None where it was not asked for or cannot be had. `raw`: its bytes, where they are only a
-    part of a character. The last of such tokens has the text."""
+    """A token of a prompt or an answer. `logprob` is None where the call did not ask for it or it cannot be
+    had. `raw` are the bytes of a token that is only a part of a character; the last token of the character
+    has the text."""
 
     text: str
     id: int | None = None
@@ -31,7 +32,8 @@ class Token(msgspec.Struct, frozen=True, gc=False):
 
 
 class ToolCall(msgspec.Struct, frozen=True, gc=False):
-    """A whole call, or in a stream a piece of one: `id` and `name` come with the first piece of an index."""
+    """A call of a tool, or in a stream a piece of one: `id` and `name` come with the first piece of an
+    index."""
 
     index: int
     id: str = ""

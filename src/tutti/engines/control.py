@@ -1,7 +1,9 @@
-"""Control tokens in the texts of a request are text: only the template's own are tokens.
+"""Control tokens that a client wrote into a text of a request. They are text: only the template's own are
+tokens.
 
-Which tokens a model has is asked of its engine, so every family of templates is covered. A text that has one
-is split within it: the halves are tokenised one by one, or a space without width is put between them.
+The engine itself tells which tokens its model has, so every family of templates is covered. A text that has a
+control token is split within it: the halves are tokenised one by one, or a space without width is put between
+them.
 """
 
 import re

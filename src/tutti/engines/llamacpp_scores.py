@@ -1,4 +1,4 @@
-"""Log probabilities of tokens that are there already: llama.cpp's server tells them only of tokens that it
+"""Log probabilities of tokens that are there already. llama.cpp's server gives them only for tokens that it
 generates, so it is made to generate these."""
 
 from collections.abc import Sequence
@@ -16,12 +16,13 @@ from tutti.engines.upstream import Upstream
 Json = dict[str, Any]
 Call = ChatCall | CompletionCall
 Before = Sequence[str | int]
-"""Texts and token ids that the tokens follow."""
+"""Texts and token ids that stand before the tokens."""
 
 _RUN = 256
-"""Tokens forced by one grammar."""
+"""The number of tokens that one grammar forces."""
 _LIKELY = 1000
-"""Of a token that is only a part of a character llama.cpp says nothing, but it is among the likely ones."""
+"""The number of likely tokens to ask for. llama.cpp gives nothing for a token that is only a part of a
+character, but it is among the likely ones."""
 _GREEDY: Json = {"temperature": 0, "top_k": 1, "samplers": ["top_k"]}
 _FIELDS = ("content", "stop_type", "tokens_predicted", "completion_probabilities")
 
@@ -40,7 +41,8 @@ async def scored(upstream: Upstream, call: Call, tokens: Sequence[Token]) -> tup
 
 
 class Filler:
-    """Tells each token of an answer. llama.cpp tells only the last of those that make up a character."""
+    """A filter that completes the tokens of an answer. llama.cpp gives only the last of those that make up a
+    character."""
 
     def __init__(self, upstream: Upstream, call: Call, prompt: str | Sequence[int]) -> None:
         self._upstream = upstream
@@ -60,7 +62,8 @@ class Filler:
         return msgspec.structs.replace(delta, tokens=tokens)
 
     async def _parts(self, last: Token, missing: int) -> tuple[Token, ...]:
-        """Which they were the tokeniser tells; nothing, if it would have taken others than the model did."""
+        """Return the missing tokens with the last one: the tokeniser says which they were. Empty if it would
+        have taken others than the model did."""
         parts = await _tokens(self._upstream, last.text)
         parts = parts[-missing - 1 :]
         if len(parts) != missing + 1 or parts[-1].id != last.id:
@@ -79,7 +82,8 @@ async def _tokens(upstream: Upstream, text: str) -> tuple[Token, ...]:
 
 
 async def _forced(upstream: Upstream, call: Call, before: Before, ids: Sequence[int]) -> dict[int, Token]:
-    """By their numbers in the run, from 1. It ends early at a token that ends an answer."""
+    """Return the forced tokens by their numbers in the run, from 1. It ends early at a token that ends an
+    answer."""
     answers = await _generated(upstream, call, before, ids, max(1, call.logprobs or 0))
     return {
         answer.tokens_predicted: token
@@ -89,7 +93,8 @@ async def _forced(upstream: Upstream, call: Call, before: Before, ids: Sequence[
 
 
 async def _likely(upstream: Upstream, call: Call, before: Before, token_id: int) -> Token:
-    """What is generated is another token, which is a whole text: the prompt's own may be none."""
+    """Return a token with its log probability. Another token is generated, one that is a whole text: the
+    prompt's own may be none."""
     [answer, *_] = await _generated(upstream, call, before, [await _plain_id(upstream)], _LIKELY)
     [told] = NativeReader.tokens_of(answer, _LIKELY)
     logprob = next((it.logprob for it in told.top if it.id == token_id), None)

@@ -22,7 +22,7 @@ class _Call(msgspec.Struct):
 
 
 class CallReader:
-    """Reads the calls of one answer, whole or piece by piece."""
+    """A reader of the calls of one answer, whole or piece by piece."""
 
     def __init__(self) -> None:
         self._calls: list[_Call] = []
@@ -52,7 +52,7 @@ class CallReader:
         return ToolCall(call.index, call.id, name, "".join(call.arguments))
 
     def _call_of(self, part: ToolCallPart, function: Function) -> _Call:
-        """The call that is being written at this index, unless the piece begins another."""
+        """Return the call that is being written at this index, unless the piece begins another."""
         call = self._at.get(part.index)
         if call is not None and self._begins(part, function, call):
             call = next((it for it in self._calls if part.id and it.id == part.id), None)
@@ -63,11 +63,12 @@ class CallReader:
         return call
 
     def _unused(self, call_id: str | None) -> str:
-        """An id that another call has is none: the client needs one a call."""
+        """Return the id, or an empty text if another call has it: the client needs one a call."""
         return "" if call_id is None or any(it.id == call_id for it in self._calls) else call_id
 
     def _begins(self, part: ToolCallPart, function: Function, call: _Call) -> bool:
-        """By another id. Without one, a name begins a call, unless it is repeated within the arguments."""
+        """Return whether a piece begins another call: by another id, or if it has none, by a name, unless
+        that is repeated within the arguments."""
         if part.id and call.id:
             return part.id != call.id
         return bool(function.name) and call.told and _is_json("".join(call.arguments) or "{}")
