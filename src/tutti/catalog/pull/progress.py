@@ -1,4 +1,4 @@
-"""How far a pull is."""
+"""Progress of a pull."""
 
 from collections.abc import Callable
 from typing import Literal
@@ -11,7 +11,7 @@ _REPORT_S = 0.2
 
 
 class PullProgress(msgspec.Struct, frozen=True):
-    """`total_bytes` is 0 while unknown. `file` and `source` are for people."""
+    """The progress of a pull. `total_bytes` is 0 while unknown. `file` and `source` are for people."""
 
     state: Literal["waiting", "downloading", "verifying", "done"]
     done_bytes: int = 0
@@ -24,7 +24,7 @@ Report = Callable[[PullProgress], None]
 
 
 class Meter:
-    """Sums up what the files report, and passes it on now and then."""
+    """A sum of what the files report, which is passed on every now and then."""
 
     def __init__(self, report: Report, total_bytes: int) -> None:
         self._report = report
@@ -40,8 +40,8 @@ class Meter:
         self.moved(0)
 
     def moved(self, size: int) -> None:
-        """`size`: bytes of the present file. What is fetched is then joined, which counts up once more:
-        people are told the most that there was."""
+        """Report `size` bytes of the present file. Fetched pieces are joined later, which counts up once
+        more: people see the greatest size so far."""
         size = self._most = max(self._most, size)
         if monotonic_s() - self._told_at >= _REPORT_S:
             self._tell("downloading", size)
