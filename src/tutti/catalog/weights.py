@@ -66,8 +66,8 @@ def _check_safetensors(path: Path) -> None:
     with path.open("rb") as file:
         length = int.from_bytes(file.read(8), "little")
         if size < 8 or length > min(size - 8, MAX_JSON_BYTES):
-            said = f"its header is longer than the file, or than {MAX_JSON_BYTES} bytes"
-            raise BadWeights(f"not a sound safetensors file: {said}")
+            cause = f"its header is longer than the file, or than {MAX_JSON_BYTES} bytes"
+            raise BadWeights(f"not a sound safetensors file: {cause}")
         header = file.read(length)
     try:
         tensors = json.loads(header)

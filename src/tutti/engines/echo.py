@@ -113,5 +113,5 @@ def _arguments(options: _Options) -> list[str]:
     """Return the command line's share of the options: those that differ from their defaults."""
     given = msgspec.structs.asdict(options)
     defaults = msgspec.structs.asdict(_Options())
-    changed = [it for it in given if it not in _NOT_PASSED_ON and given[it] != defaults[it]]
-    return [word for it in changed for word in ("--" + it.replace("_", "-"), str(given[it]))]
+    changed = [name for name in given if name not in _NOT_PASSED_ON and given[name] != defaults[name]]
+    return [word for name in changed for word in ("--" + name.replace("_", "-"), str(given[name]))]

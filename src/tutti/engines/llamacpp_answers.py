@@ -42,7 +42,7 @@ class ErrorBody(msgspec.Struct):
     n_ctx: int = 0
 
 
-class Refused(msgspec.Struct):
+class ErrorAnswer(msgspec.Struct):
     error: ErrorBody
 
 
@@ -188,7 +188,7 @@ def prompt_tokens(pieces: Pieces) -> tuple[Token, ...]:
 
 def error_of(refusal: Refusal) -> TuttiError:
     try:
-        body = msgspec.json.decode(refusal.body, type=Refused).error
+        body = msgspec.json.decode(refusal.body, type=ErrorAnswer).error
     except msgspec.DecodeError:
         body = ErrorBody()
     return _error(refusal.status, body)

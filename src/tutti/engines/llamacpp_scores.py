@@ -30,14 +30,14 @@ _FIELDS = ("content", "stop_type", "tokens_predicted", "completion_probabilities
 async def scored(upstream: Upstream, call: Call, tokens: Sequence[Token]) -> tuple[Token, ...]:
     """Return the tokens of a prompt with their log probabilities. Nothing predicts the first."""
     ids = [token.id or 0 for token in tokens]
-    told = list(tokens[:1])
-    while len(told) < len(ids):
-        run = await _forced(upstream, call, ids[: len(told)], ids[len(told) :][:_RUN])
+    known = list(tokens[:1])
+    while len(known) < len(ids):
+        run = await _forced(upstream, call, ids[: len(known)], ids[len(known) :][:_RUN])
         for place in range(max(run, default=1)):
-            at = len(told)
+            at = len(known)
             found = run.get(place + 1) or await _likely(upstream, call, ids[:at], ids[at])
-            told.append(msgspec.structs.replace(found, text=tokens[at].text, raw=tokens[at].raw))
-    return tuple(told)
+            known.append(msgspec.structs.replace(found, text=tokens[at].text, raw=tokens[at].raw))
+    return tuple(known)
 
 
 class Filler:
@@ -68,12 +68,12 @@ class Filler:
         parts = parts[-missing - 1 :]
         if len(parts) != missing + 1 or parts[-1].id != last.id:
             return ()
-        told: list[Token] = []
+        known: list[Token] = []
         for part in parts[:-1]:
-            before = [*self._before, *(token.id or 0 for token in told)]
+            before = [*self._before, *(token.id or 0 for token in known)]
             found = await _likely(self._upstream, self._call, before, part.id or 0)
-            told.append(msgspec.structs.replace(found, text=part.text, raw=part.raw))
-        return (*told, msgspec.structs.replace(last, text=parts[-1].text, raw=parts[-1].raw))
+            known.append(msgspec.structs.replace(found, text=part.text, raw=part.raw))
+        return (*known, msgspec.structs.replace(last, text=parts[-1].text, raw=parts[-1].raw))
 
 
 async def _tokens(upstream: Upstream, text: str) -> tuple[Token, ...]:
@@ -96,9 +96,9 @@ async def _likely(upstream: Upstream, call: Call, before: Before, token_id: int)
     """Return a token with its log probability. Another token is generated, one that is a whole text: the
     prompt's own may be none."""
     [answer, *_] = await _generated(upstream, call, before, [await _plain_id(upstream)], _LIKELY)
-    [told] = NativeReader.tokens_of(answer, _LIKELY)
-    logprob = next((it.logprob for it in told.top if it.id == token_id), None)
-    return Token("", token_id, logprob, told.top[: call.logprobs or 0])
+    [generated] = NativeReader.tokens_of(answer, _LIKELY)
+    logprob = next((top.logprob for top in generated.top if top.id == token_id), None)
+    return Token("", token_id, logprob, generated.top[: call.logprobs or 0])
 
 
 async def _plain_id(upstream: Upstream) -> int:

@@ -13,11 +13,11 @@ from tutti.engines.openai_answers import Function, ToolCallPart
 
 
 class _Call(msgspec.Struct):
-    """A call so far. `told`: its name has been passed on, and its id with it."""
+    """A call so far. `named`: its name has been passed on, and its id with it."""
 
     index: int
     id: str
-    told: bool = False
+    named: bool = False
     arguments: list[str] = []
 
 
@@ -36,7 +36,7 @@ class CallReader:
         """Return the arguments of the calls that have none: an empty text is no JSON."""
         if cut_off:
             return ()
-        empty = [call for call in self._calls if call.told and not "".join(call.arguments).strip()]
+        empty = [call for call in self._calls if call.named and not "".join(call.arguments).strip()]
         return tuple(ToolCall(call.index, arguments="{}") for call in empty)
 
     def _piece(self, part: ToolCallPart) -> ToolCall | None:
@@ -44,11 +44,11 @@ class CallReader:
         call, name, arguments = self._call_of(part, function), function.name or "", function.written
         call.id = call.id or self._unused(part.id)
         call.arguments.append(arguments)
-        if call.told:
+        if call.named:
             return ToolCall(call.index, arguments=arguments) if arguments else None
         if not name:
             return None
-        call.told = True
+        call.named = True
         return ToolCall(call.index, call.id, name, "".join(call.arguments))
 
     def _call_of(self, part: ToolCallPart, function: Function) -> _Call:
@@ -71,7 +71,7 @@ class CallReader:
         that is repeated within the arguments."""
         if part.id and call.id:
             return part.id != call.id
-        return bool(function.name) and call.told and _is_json("".join(call.arguments) or "{}")
+        return bool(function.name) and call.named and _is_json("".join(call.arguments) or "{}")
 
 
 def _is_json(text: str) -> bool:

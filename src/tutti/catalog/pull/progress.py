@@ -33,7 +33,7 @@ class Meter:
         self._most = 0
         self._file = ""
         self._source = ""
-        self._told_at = 0.0
+        self._reported_at = 0.0
 
     def start(self, file: str, source: str) -> None:
         self._file, self._source, self._most = file, source, 0
@@ -43,21 +43,21 @@ class Meter:
         """Report `size` bytes of the present file. Fetched pieces are joined later, which counts up once
         more: people see the greatest size so far."""
         size = self._most = max(self._most, size)
-        if monotonic_s() - self._told_at >= _REPORT_S:
-            self._tell("downloading", size)
+        if monotonic_s() - self._reported_at >= _REPORT_S:
+            self._pass_on("downloading", size)
 
     def verifying(self, size: int) -> None:
-        self._tell("verifying", size)
+        self._pass_on("verifying", size)
 
     def finished(self, size: int) -> None:
         self._before += size
 
     def done(self) -> None:
         self._file = self._source = ""
-        self._tell("done", 0)
+        self._pass_on("done", 0)
 
-    def _tell(self, state: Literal["downloading", "verifying", "done"], size: int) -> None:
-        self._told_at = monotonic_s()
+    def _pass_on(self, state: Literal["downloading", "verifying", "done"], size: int) -> None:
+        self._reported_at = monotonic_s()
         done = self._before + size
         total = max(self._total, done) if self._total else 0
         self._report(PullProgress(state, done, total, self._file, self._source))
