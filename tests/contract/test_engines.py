@@ -9,7 +9,9 @@ from tests.support.engines import model
 
 from tutti.base.errors import TuttiError
 from tutti.base.model import Model, ModelFile
-from tutti.engines.base import Engine, Place, Refusal
+from tutti.engines.base import Engine
+from tutti.engines.place import Place
+from tutti.engines.upstream import Refusal
 from tutti.parts.engines import ENGINES
 
 PLACE = Place(folder=Path("/weights/some--model"), port=4321, threads=2, hub_token="secret-token")

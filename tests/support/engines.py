@@ -18,7 +18,11 @@ from tests.support.ports import free_port
 from tutti.base.model import Model
 from tutti.dispatch.upstream import HttpUpstream
 from tutti.dispatch.wire import Client
-from tutti.engines.base import ChatCall, CompletionCall, Delta, Engine, Place, Refusal, Sampling
+from tutti.engines.answers import Delta
+from tutti.engines.base import Engine
+from tutti.engines.calls import ChatCall, CompletionCall, Sampling
+from tutti.engines.place import Place
+from tutti.engines.upstream import Refusal
 
 
 @dataclass

@@ -25,7 +25,8 @@ from tutti.catalog.catalog import Catalog, folder_name
 from tutti.catalog.manifest import folder_size_bytes
 from tutti.catalog.sources.base import PullFailed
 from tutti.compute.base import Driver
-from tutti.engines.base import Adapter, Engine, Place
+from tutti.engines.base import Engine
+from tutti.engines.place import Adapter, Place
 from tutti.meeting.replicas import Rows
 from tutti.meeting.wants import key_of
 from tutti.node import enginelog
@@ -139,7 +140,8 @@ class Runner:
             raise Failed(f"its weights are not here; `tutti pull {self.model.name}` fetches them")
         reporting = asyncio.create_task(self._report_pull())
         try:
-            await _puller().pull(self.model, catalog.folder(self.model), settings, self._pull_moved)
+            folder, engines = catalog.folder(self.model), self._node.engines
+            await _puller().pull(self.model, folder, settings, engines, self._pull_moved)
         finally:
             reporting.cancel()
             await asyncio.gather(reporting, return_exceptions=True)

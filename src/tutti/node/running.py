@@ -11,7 +11,8 @@ from typing import Any
 from tutti.base.clock import monotonic_s
 from tutti.base.program import Program
 from tutti.compute.base import Handle
-from tutti.engines.base import Engine, Progress
+from tutti.engines.base import Engine
+from tutti.engines.place import Progress
 from tutti.node.stall import Stall
 from tutti.process.probe import get
 

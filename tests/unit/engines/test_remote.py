@@ -15,7 +15,8 @@ from tutti.base.errors import LoadFailed
 from tutti.base.model import Model
 from tutti.dispatch.upstream import HttpUpstream
 from tutti.dispatch.wire import Client
-from tutti.engines.base import Place, Sampling
+from tutti.engines.calls import Sampling
+from tutti.engines.place import Place
 from tutti.engines.remote import Remote
 
 REMOTE = Remote()
