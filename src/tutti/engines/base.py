@@ -83,8 +83,8 @@ class Engine:
         is."""
         return None
 
-    def address(self, model: Model, place: Place) -> str:  # noqa: ARG002
-        """Return the base URL of a replica, without a trailing slash."""
+    def address(self, model: Model) -> str:
+        """Return the base URL of a model that others run (`program` is None), without a trailing slash."""
         raise LoadFailed(f"The engine {self.name} does not say where {model.name} is.")
 
     def slots(self, model: Model) -> int:  # noqa: ARG002

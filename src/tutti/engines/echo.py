@@ -92,9 +92,6 @@ class Echo(Engine):
             argv.append("--guard")
         return Program(name=model.name, argv=tuple(argv), port=place.port, health_path="/health")
 
-    def address(self, model: Model, place: Place) -> str:  # noqa: ARG002 - the protocol's arguments
-        return f"http://127.0.0.1:{place.port}"
-
     def slots(self, model: Model) -> int:
         return _Options.of(model).slots
 

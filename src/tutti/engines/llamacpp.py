@@ -64,9 +64,6 @@ class LlamaCpp(Engine):
             gpus=LlamaCppOptions.of(model).gpus,
         )
 
-    def address(self, model: Model, place: Place) -> str:  # noqa: ARG002 - the protocol's arguments
-        return f"http://127.0.0.1:{place.port}"
-
     def headers(self, model: Model) -> Mapping[str, str]:  # noqa: ARG002
         """Ask llama.cpp to close the connection. After a stream it closes one that it said it would keep, and
         one that it does keep holds a thread of it."""

@@ -105,9 +105,6 @@ class Ours(Engine):
             gpus=min(1, len(place.gpus)) if options.gpu else 0,
         )
 
-    def address(self, model: Model, place: Place) -> str:  # noqa: ARG002 - the protocol's arguments
-        return f"http://127.0.0.1:{place.port}"
-
     def slots(self, model: Model) -> int:
         return _worker(model).slots
 

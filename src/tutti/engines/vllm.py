@@ -114,9 +114,6 @@ class Vllm(Engine):
             start_timeout_s=_START_TIMEOUT_S,
         )
 
-    def address(self, model: Model, place: Place) -> str:  # noqa: ARG002 - the protocol's arguments
-        return f"http://127.0.0.1:{place.port}"
-
     def slots(self, model: Model) -> int:
         return _Options.of(model).max_num_seqs
 
