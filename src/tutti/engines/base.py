@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar
 
-from tutti.base.errors import TuttiError
+from tutti.base.errors import LoadFailed, TuttiError
 from tutti.base.model import Model
 from tutti.base.program import Program
 from tutti.base.settings import Settings
@@ -83,9 +83,9 @@ class Engine:
         is."""
         return None
 
-    def address(self, model: Model, place: Place) -> str:  # noqa: ARG002
-        """Return the base URL of a replica, without a trailing slash."""
-        return f"http://127.0.0.1:{place.port}"
+    def address(self, model: Model) -> str:
+        """Return the base URL of a model that others run (`program` is None), without a trailing slash."""
+        raise LoadFailed(f"The engine {self.name} does not say where {model.name} is.")
 
     def slots(self, model: Model) -> int:  # noqa: ARG002
         """Return how many requests a replica works on at once; more wait in the gateway."""

@@ -21,7 +21,6 @@ from tutti.engines.openai import Dialect
 from tutti.engines.openai_audio import AudioDialect, AudioServer
 from tutti.engines.openai_requests import VLLM_SAMPLING, Server
 from tutti.engines.options import Options
-from tutti.engines.place import Place
 
 _SERVERS: Mapping[str, Server] = {
     "compatible": Server("", prefix=""),
@@ -61,7 +60,7 @@ class Remote(Engine):
     text = embedding = rerank = Dialect(server_of)
     speech = transcription = AudioDialect(audio_server_of)
 
-    def address(self, model: Model, place: Place) -> str:  # noqa: ARG002 - the protocol's arguments
+    def address(self, model: Model) -> str:
         base_url = _Options.of(model).base_url
         if not base_url:
             raise LoadFailed(f"The entry of {model.name} has no options.base_url.")

@@ -1,4 +1,4 @@
-"""The least engine: a name, a program and a dialect. What it does not say stands in `Engine`."""
+"""An engine that says only what is its own: a program, and the dialect that it speaks."""
 
 import sys
 
