@@ -49,7 +49,7 @@ class Pricing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Model(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A catalogue entry. `files` may be empty where the engine fetches its own weights (`hub`) or has none.
 
-    `options` are the engine's own settings, typed and documented in its `_Options`. `memory_bytes` is the
+    `options` are the engine's own settings, typed and documented in its `Options`. `memory_bytes` is the
     estimate used until a replica has been measured; 0 means derive it from the file sizes.
     """
 
