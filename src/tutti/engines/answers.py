@@ -62,14 +62,14 @@ class Delta(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 
 class Embeddings(msgspec.Struct, frozen=True):
-    """`vectors[i]` belongs to input i; little-endian float32 bytes."""
+    """Embeddings of texts: `vectors[i]` belongs to input i, as little-endian float32 bytes."""
 
     vectors: Sequence[bytes]
     prompt_tokens: int
 
 
 class Scores(msgspec.Struct, frozen=True):
-    """`scores[i]` belongs to document i: higher is more relevant."""
+    """Relevance of documents: `scores[i]` belongs to document i, and higher is more relevant."""
 
     scores: Sequence[float]
     prompt_tokens: int

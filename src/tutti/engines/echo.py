@@ -45,14 +45,14 @@ _CONTEXT = 8192
 
 
 class _Options(Options, frozen=True):
-    """Most of them are left to the program: see workers/echo/options.py."""
+    """Options of the echo engine. Most are left to the program, see workers/echo/options.py."""
 
     tokens_per_s: float | None = None
     """Speed of each request; 0, the program's default: as fast as it goes."""
     first_token_delay_s: float | None = None
-    """Time before the first token of an answer."""
+    """Seconds before the first token of an answer."""
     start_delay_s: float | None = None
-    """Time before the port opens."""
+    """Seconds before the port opens."""
     slots: int = 1024
     """Requests at once; more wait."""
     crash_after_tokens: int | None = None
@@ -60,7 +60,7 @@ class _Options(Options, frozen=True):
     hang_after_tokens: int | None = None
     """Stop answering anything after so many tokens of any answer."""
     memory_bytes: int = 0
-    """Memory that is taken for real."""
+    """Bytes of memory that are taken for real."""
     dimensions: int | None = None
     """Numbers in an embedding; the program's default is 384."""
     guard: bool = False

@@ -20,7 +20,7 @@ _INT32_MAX = 2**31 - 1
 _RANDOM_SEED = 2**32 - 1  # llama.cpp takes this one for "no seed"
 _SAMPLERS = ("penalties", "temperature", "top_k", "top_p", "min_p")
 _GREEDY = {"top_k": 1, "samplers": ("penalties", "top_k")}
-"""For a temperature of 0: the same token, without a probability for each of the vocabulary."""
+"""Sampling for a temperature of 0: the same token, without a probability for each of the vocabulary."""
 _ANSWER_FIELDS = (
     "content",
     "stop_type",

@@ -196,7 +196,8 @@ def calls_of(choice: Choice) -> Sequence[ToolCallPart]:
 
 
 def finish_of(choice: Choice) -> FinishReason | None:
-    """vLLM's `stop_reason` tells a stop sequence (its text) from the model's own end (null)."""
+    """Return the reason to finish. vLLM's `stop_reason` tells a stop sequence (its text) from the model's own
+    end (null)."""
     if choice.finish_reason is None:
         return None
     reason = _FINISH.get(choice.finish_reason)

@@ -25,6 +25,6 @@ class VllmOptions(AdapterOptions, frozen=True):
     max_lora_rank: int | None = None
     """vLLM's --max-lora-rank; by default enough for the adapters that have entries."""
     cpu_kv_cache_gb: int = 4
-    """Memory of the KV cache in the CPU build."""
+    """Gigabytes for the KV cache in the CPU build."""
     args: str | list[str] = ""
     """Further arguments of `vllm serve`."""
