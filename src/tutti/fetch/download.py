@@ -1,13 +1,11 @@
-"""A large file from a URL that a client named: through the guarded fetcher, to the disk, resumed by Range.
+"""Downloading a large file from a URL that a client named: through the guarded fetcher, to the disk, resumed
+by Range.
 
-What has come lies at the file's path, what was said about it beside it (`.mark`). A file whose ETag changed
-meanwhile starts anew.
+The bytes received so far lie at the file's path; beside it (`.mark`) lie the ETag and the size that the
+server named. A file whose ETag changed meanwhile is downloaded anew.
 """
 
 import asyncio
-import errno
-import random
-import re
 import shutil
 from collections.abc import Callable
 from contextlib import AsyncExitStack
@@ -18,27 +16,27 @@ import aiohttp
 import msgspec
 
 from tutti.base.errors import Unavailable
-from tutti.fetch.fetch import Fetcher, Refused
+from tutti.fetch.errors import FetchRefused
+from tutti.fetch.fetch import Fetcher
+from tutti.fetch.resume import SPARE_BYTES, extent, is_disk_full, is_transient, pause_s
 
 _CHUNK = 1 << 20
 _QUIET_S = 30.0
-"""How long nothing may come."""
+"""The longest time without a single byte."""
 _TRIES = 5
-"""In a row without a single byte."""
-_SPARE_BYTES = 64 << 20
-_RANGE = re.compile(r"bytes (\d+)-\d+/(\d+)")
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""Tries in a row without a single byte, after which the download is given up."""
 
 Moved = Callable[[int, int], None]
-"""Is told bytes that are there, and all there will be (0: unknown)."""
+"""Called with the number of bytes received and the file's size (0: unknown)."""
 
 
 class NotDownloaded(Exception):
-    """For good: another try would end the same. The message is for the client, and has no part of the URL."""
+    """The download failed for good: another try would end the same. The message is for the client, and
+    contains no part of the URL."""
 
 
 class _Again(Exception):
-    """Worth another try."""
+    """The download failed, and is worth another try."""
 
 
 class _Mark(msgspec.Struct, frozen=True):
@@ -47,21 +45,22 @@ class _Mark(msgspec.Struct, frozen=True):
 
 
 async def download(fetcher: Fetcher, url: str, path: Path, max_bytes: int, moved: Moved) -> None:
-    """Continues what is at `path`. Raises NotDownloaded, or Unavailable: what has come is kept for later."""
+    """Download the file to `path`, continuing with the bytes that are there. Raises NotDownloaded, or
+    Unavailable: the bytes received are then kept for a later call."""
     failed = 0
     while True:
         before = _size(path)
         try:
             return await _once(fetcher, url, path, max_bytes, moved)
-        except Refused as error:
+        except FetchRefused as error:
             raise NotDownloaded(f"The file cannot be downloaded: {error}.") from error
         except (_Again, aiohttp.ClientError, TimeoutError, ConnectionError) as error:
             failed = 1 if _size(path) > before else failed + 1
             if failed >= _TRIES:
                 raise Unavailable(f"The file cannot be downloaded now: {_cause(error)}.") from error
-            await asyncio.sleep(0.25 * 2**failed * random.uniform(0.5, 1))
+            await asyncio.sleep(pause_s(failed))
         except OSError as error:
-            if error.errno not in _FULL:
+            if not is_disk_full(error):
                 raise
             raise NotDownloaded("The server has no room left for the file.") from error
 
@@ -80,7 +79,7 @@ async def _once(fetcher: Fetcher, url: str, path: Path, max_bytes: int, moved: M
         start, total = _extent(response)
         if total > max_bytes:
             raise NotDownloaded(f"The file has {total} bytes; at most {max_bytes} are taken.")
-        if total and total - start + _SPARE_BYTES > shutil.disk_usage(path.parent).free:
+        if total and total - start + SPARE_BYTES > shutil.disk_usage(path.parent).free:
             raise NotDownloaded(f"The server has no room for the file's {total} bytes.")
         if start and mark and response.headers.get("etag") != mark.etag:
             path.unlink()
@@ -97,15 +96,14 @@ async def _once(fetcher: Fetcher, url: str, path: Path, max_bytes: int, moved: M
 
 
 def _extent(response: aiohttp.ClientResponse) -> tuple[int, int]:
-    """Where the body starts in the file, and the file's size (0: not said). Raises _Again, NotDownloaded."""
+    """Return the position of the body in the file, and the file's size (0: unknown). Raises _Again,
+    NotDownloaded."""
     status = response.status
     if response.headers.get("content-encoding", "identity") != "identity":
         raise NotDownloaded("The file cannot be downloaded: the server compresses it.")
-    if status == 206 and (match := _RANGE.match(response.headers.get("content-range", ""))):
-        return int(match[1]), int(match[2])
-    if status == 200:
-        return 0, response.content_length or 0
-    if status in (408, 425, 429) or status >= 500:
+    if (found := extent(response)) is not None:
+        return found
+    if is_transient(status):
         raise _Again(f"the server answered {status}")
     hint = ": a signed URL may have expired, make a new one" if status in (401, 403) else ""
     raise NotDownloaded(f"The file cannot be downloaded: the server answered {status}{hint}.")
@@ -139,7 +137,8 @@ def _read_mark(path: Path) -> _Mark | None:
 
 
 def _write_mark(path: Path, response: aiohttp.ClientResponse, total: int) -> None:
-    """Only a strong ETag says that the bytes are the same; without one there is no going on."""
+    """Keep the ETag and size for a later resumption. Only a strong ETag proves that the bytes are the same:
+    without one the next try begins anew."""
     etag = response.headers.get("etag", "")
     if etag.startswith('"'):
         _mark_path(path).write_bytes(msgspec.json.encode(_Mark(etag, total)))

@@ -1,4 +1,4 @@
-"""Which files a pull brings, with their hashes, and whether there is room for them."""
+"""The plan of a pull: its files with their hashes, and a check that there is room for them."""
 
 import shutil
 from pathlib import Path
@@ -11,9 +11,7 @@ from tutti.catalog.sources.hub import choose_files, list_repo, parse_hub
 from tutti.catalog.sources.web import Web
 from tutti.catalog.weights import is_data, is_safe_name
 from tutti.engines.base import Engines
-
-_SPARE_BYTES = 64 << 20
-"""Left free for the database and logs, which share the disk."""
+from tutti.fetch.resume import SPARE_BYTES
 
 
 async def plan(model: Model, web: Web, settings: Settings, engines: Engines) -> list[Wanted]:
@@ -48,7 +46,7 @@ async def _plan_repo(model: Model, web: Web, settings: Settings, *, gguf: bool) 
 async def _ask_hub(
     wanted: Wanted, known: dict[str, dict[str, Wanted]], web: Web, settings: Settings
 ) -> Wanted:
-    """The hash and size from the listing of the hub source, if there is one."""
+    """Take hash and size from the listing of the hub source, if there is one."""
     name = next((parse_hub(s.hub) for s in wanted.sources if s.hub), None)
     if name is None:
         return wanted
@@ -68,7 +66,7 @@ async def _ask_hub(
 def check_room(folder: Path, wanted: list[Wanted]) -> None:
     missing = sum(_missing_bytes(folder, file) for file in wanted)
     free = shutil.disk_usage(folder).free
-    if missing and missing + _SPARE_BYTES > free:
+    if missing and missing + SPARE_BYTES > free:
         raise DiskFull(f"{missing / 1e6:.0f} MB are needed and {free / 1e6:.0f} MB are free in {folder}")
 
 

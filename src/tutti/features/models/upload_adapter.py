@@ -10,8 +10,8 @@ from typing import Any
 
 import msgspec
 
+from tutti.base.gguf import BadGguf, Gguf, read_gguf
 from tutti.base.model import Model
-from tutti.catalog.gguf import BadGguf, Gguf, read_gguf
 from tutti.catalog.weights import BadWeights, read_json
 from tutti.engines.base import Engine
 from tutti.engines.files import ADAPTER_FILE
