@@ -178,7 +178,7 @@ class Line:
         return waiting[0]
 
     def _keeps_last(self, project_id: str) -> bool:
-        """Return True if the last free slot is kept for another project that has asked lately, and has none."""
+        """Return True if the last free slot is kept for another project that asked lately and has none."""
         free = sum(replica.slots - self._running.get(replica.id, 0) for replica in self._replicas)
         others = (
             at for name, at in self._asked_at.items() if name != project_id and not self._running_of[name]
