@@ -9,8 +9,6 @@ from tutti.access.caller import Caller
 
 Family = Literal["together", "openai"]
 
-DRAINING = "This server is draining."
-
 
 def caller(request: HTTPConnection) -> Caller:
     """Return the caller. The middleware of http/auth sets it for every route but the exempt ones."""
