@@ -5,8 +5,10 @@ import binascii
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, Field
 from typing_extensions import TypeAliasType
+
+from tutti.features.fields import Body
 
 _MOST_FILES = 1000
 _MOST_NAME_CHARS = 1024
@@ -21,10 +23,6 @@ def _safe(name: str) -> str:
     if any(len(part.encode()) > _MOST_PART_BYTES for part in parts):
         raise ValueError(f"has a part that is longer than {_MOST_PART_BYTES} bytes")
     return name
-
-
-class Body(BaseModel):
-    model_config = ConfigDict(strict=True, extra="ignore")
 
 
 class InterpreterFile(Body):
