@@ -20,7 +20,7 @@ from tutti.features.fields import Body, Whole, as_whole
 
 
 def _expected(form: str) -> WrapValidator:
-    """Says this of a value that is not so, rather than the pattern."""
+    """Return a validator whose error names the expected form in words, in place of a pattern."""
 
     def check(value: Any, valid: ValidatorFunctionWrapHandler) -> Any:
         try:
@@ -38,7 +38,7 @@ def _locale(code: str) -> str:
 
 
 Language = Annotated[str, Field(max_length=35), AfterValidator(_locale), _expected(FORM)]
-"""As its shortest BCP 47 tag."""
+"""A language as its shortest BCP 47 tag."""
 Pronunciation = Annotated[
     str,
     Field(max_length=256, pattern="^[^/]+/.+$"),

@@ -16,7 +16,7 @@ _MOST_PART_BYTES = 255
 
 
 def _safe(name: str) -> str:
-    """Files go into the session's home directory or below it. Raises ValueError."""
+    """Return a file's name. Raise ValueError if it is not within the session's home directory."""
     parts = name.split("/")
     if any(part in ("", ".", "..") or "\0" in part for part in parts):
         raise ValueError("should be a file's name, or a relative path without '..'")
@@ -36,7 +36,7 @@ class InterpreterFile(Body):
     content: str
 
     def decoded(self) -> bytes:
-        """Raises ValueError."""
+        """Return the bytes of the file. Raise ValueError if they are not in the encoding it names."""
         if self.encoding == "string":
             return self.content.encode()
         try:
