@@ -8,8 +8,8 @@ The rules by which the two APIs differ:
 - Together's clients get one token a chunk, with its id and log probability beside it, the role in every
   chunk, and the usage in the chunk of the last `finish_reason`;
 - OpenAI's clients join strings that are repeated, so the role comes once a choice, and the id and the name
-  once a tool call; usage
-  comes only if it is asked for (`stream_options.include_usage`), in a last chunk without choices.
+  once a tool call. Usage comes only if the request has `stream_options.include_usage`, in a last chunk
+  without choices.
 
 The bytes `[DONE]` that end a stream are sent by `delivery`. This runs for every token, so keep it lean.
 """

@@ -49,15 +49,20 @@ _KEYS = ("name", "function", "type", "arguments", "parameters", "id", "tool_call
 
 _OPENER = re.compile("|".join(map(re.escape, _CLOSERS)))
 _FIRST = re.compile("[<[`]")
+"""The characters that openers begin with."""
 _LONGEST = max(map(len, _CLOSERS))
 _BEGINNING = re.compile(r'\s*(?:\[\s*)?(?:\{\s*(?:"(?P<key>\w*)(?P<closed>"?))?)?')
+"""The beginning of an object, or of a list of objects, as far as its first key."""
 _FIRST_NAME = re.compile(r'\s*(?:\[\s*)?\{\s*"name"\s*:\s*"(?P<name>[^"\\]*)"')
 _NAMED = re.compile(r"\s*(?P<name>[\w.-]+)(?:\[CALL_ID\]\w*)?(?:\[ARGS\])?\s*(?=\{)")
+"""A name before the arguments, after `[TOOL_CALLS]`."""
 _NAMED_BEGINNING = re.compile(r"\s*[\w.-]*(?:\[[\w\]\[]*)?\s*")
+"""A text that may become such a name."""
 _JSON_BEGINS = re.compile(r"\{|\[(?!T)")  # but no [TOOL_CALLS]
 _LINE_OF_JSON = re.compile(rf"\n(?={_JSON_BEGINS.pattern})")
 _NAME_END = "</name><arguments>"
 _NOT_SCHEMA = r'\{\s*(?:\}|"(?!(?:type|properties|description|\$schema)")[^"\\]*")'
+"""Arguments that don't begin as a JSON schema does."""
 _HEAD = re.compile(
     r'\s*(?P<list>\[\s*)?\{\s*(?P<nested>"type"\s*:\s*"function"\s*,\s*"function"\s*:\s*\{\s*)?'
     rf'"name"\s*:\s*"(?P<name>[^"\\]*)"\s*,\s*(?:"arguments"\s*:\s*(?=\{{)|"parameters"\s*:\s*(?={_NOT_SCHEMA}))'
