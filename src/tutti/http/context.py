@@ -42,3 +42,8 @@ def is_draining(scope: Scope) -> bool:
     """Return True if this server takes no new work any more. app/api sets it for all requests from then
     on."""
     return "draining" in scope["state"]
+
+
+def log_model(request: HTTPConnection, name: str) -> None:
+    """Name the model in the line that http/edge logs about the request."""
+    request.scope["state"]["model"] = name
