@@ -92,6 +92,10 @@ class Dispatch:
         """All replicas on live nodes, in every state, at most `MAX_AGE_S` old."""
         return await self._table.read()
 
+    async def slots(self, model: Model) -> int:
+        """Return how many requests the model's ready replicas take at once; 0 while none is ready."""
+        return sum(it.slots for it in await self.ready(model, MAX_AGE_S))
+
     async def resolve(self, name: str, project_id: str) -> Model:
         model = await self._catalog.find(name, project_id)
         if model is None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-LONGEST_ID = 512
+from tutti.features.files.checks.batch import LONGEST_ID
 
 
 class InvalidLine(Exception):

@@ -11,7 +11,6 @@ from collections.abc import AsyncGenerator
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from tutti.access.caller import Caller
 from tutti.base.clock import monotonic_s, now
 from tutti.dispatch.background import PREEMPTED
 from tutti.features.batches.gate import Gate
@@ -24,7 +23,6 @@ from tutti.http.context import Family
 from tutti.http.inside import Answer, Inside
 from tutti.jobs.job import Job
 from tutti.jobs.ledger import Ledger
-from tutti.meeting.router import of_model
 from tutti.platform import Platform
 from tutti.store.records import Batch
 
@@ -51,12 +49,7 @@ class Runner:
         self._batch = batch
         self._recorder = recorder
         self._family: Family = job.args.family
-        self._caller = Caller(
-            key_id=job.args.key_id,
-            key_name=job.args.key_name,
-            project_id=job.project_id,
-            organization_id=job.args.organization_id,
-        )
+        self._caller = job.args.caller(job.project_id)
         self._gate = Gate()
         self._underway = 0
         self._room = asyncio.Event()
@@ -95,11 +88,10 @@ class Runner:
         has its next request at once."""
         try:
             model = await self._platform.catalog.find(self._batch.model, self._caller.project_id)
-            replicas = await self._platform.dispatch.replicas()
+            slots = await self._platform.dispatch.slots(model) if model else 0
         except (SQLAlchemyError, OSError):
             return self._gate.slots
-        ready = [it.slots for it in of_model(replicas, model) if it.state == "ready"] if model else []
-        return min(_MOST_AT_ONCE, sum(ready) + max(1, sum(ready) // 8))
+        return min(_MOST_AT_ONCE, slots + max(1, slots // 8))
 
     # --- the requests -----------------------------------------------------------------------------------
 

@@ -3,7 +3,7 @@
 import uuid
 from collections.abc import Sequence
 
-from sqlalchemy import and_, or_, select, update
+from sqlalchemy import and_, select, update
 
 from tutti.access.caller import Caller
 from tutti.base.clock import now
@@ -12,8 +12,10 @@ from tutti.features.batches.endpoints import check_endpoint
 from tutti.features.batches.schemas import CreateBatchRequest
 from tutti.features.batches.window import DEFAULT, window_s
 from tutti.features.files import service as files
+from tutti.features.ownership import find_owned, missing
+from tutti.features.paging import by_age
 from tutti.http.context import Family
-from tutti.jobs.kind import Args
+from tutti.jobs.args import CallerArgs
 from tutti.jobs.queue import cancel, check_queue, enqueue
 from tutti.platform import Platform
 from tutti.store.records import Batch, File
@@ -23,12 +25,9 @@ _PURPOSE = "batch-api"
 _UNFINISHED = ("VALIDATING", "IN_PROGRESS")
 
 
-class BatchArgs(Args, frozen=True, kw_only=True):
-    """Who is served, and in whose shape. What is to be done stands in the batch's row."""
+class BatchArgs(CallerArgs, frozen=True, kw_only=True):
+    """The caller who is served, and the client family whose shape answers have. The rest is in the row."""
 
-    key_id: str
-    key_name: str
-    organization_id: str
     family: Family
 
 
@@ -57,12 +56,7 @@ async def create(
         created_at=now(),
         deadline_at=now() + lasts_s,
     )
-    args = BatchArgs(
-        key_id=caller.key_id,
-        key_name=caller.key_name,
-        organization_id=caller.organization_id,
-        family=family,
-    )
+    args = BatchArgs.of(caller, family=family)
     async with platform.database.begin() as session:
         await check_queue(session, caller.project_id, platform.settings.project_jobs)
         session.add(batch)
@@ -71,22 +65,13 @@ async def create(
 
 
 async def retrieve(platform: Platform, project_id: str, batch_id: str) -> Batch:
-    query = select(Batch).where(Batch.id == batch_id, Batch.project_id == project_id)
-    async with platform.database.read() as session:
-        batch = await session.scalar(query)
-    if batch is None:
-        raise NotFound(f"There is no batch {batch_id}.", param="id", code="batch_not_found")
-    return batch
+    return await find_owned(platform.database, Batch, project_id, batch_id, missing("batch", batch_id))
 
 
 async def newest(platform: Platform, project_id: str, after: str | None, limit: int) -> Sequence[Batch]:
-    """Those made before `after`, the latest first."""
-    query = select(Batch).where(Batch.project_id == project_id)
-    if after:
-        last = await _predecessor(platform, project_id, after)
-        earlier = and_(Batch.created_at == last.created_at, Batch.id < last.id)
-        query = query.where(or_(Batch.created_at < last.created_at, earlier))
-    query = query.order_by(Batch.created_at.desc(), Batch.id.desc()).limit(limit)
+    """Return at most `limit` of the project's batches, the newest first: those made before `after`."""
+    last = await _predecessor(platform, project_id, after) if after else None
+    query = by_age(select(Batch).where(Batch.project_id == project_id), Batch, after=last).limit(limit)
     async with platform.database.read() as session:
         return (await session.scalars(query)).all()
 

@@ -3,6 +3,7 @@
 from collections.abc import Collection, Iterator
 
 from tutti.base.errors import InvalidRequest, NotFound
+from tutti.base.model import ANSWERING_TYPES
 from tutti.features.evaluations.admission import TemplateChecks
 from tutti.features.evaluations.schemas import (
     AnyParameters,
@@ -17,7 +18,6 @@ from tutti.fetch.fetch import Fetcher
 from tutti.platform import Platform
 
 FILE_TYPES = ("jsonl", "csv")
-_TEXT_TYPES = frozenset({"chat", "language", "code", "moderation"})
 
 Subject = tuple[str, str | EvaluationModelRequest]
 """A field of the parameters, and what it names: a model, or a field of the data."""
@@ -111,7 +111,7 @@ async def _check_model(platform: Platform, project_id: str, called: Called, para
         model = await platform.dispatch.resolve(called.model, project_id)
     except NotFound as error:
         raise InvalidRequest(error.message, param=f"{param}.model", code=error.code) from None
-    if model.type not in _TEXT_TYPES:
+    if model.type not in ANSWERING_TYPES:
         raise InvalidRequest(
             f"{model.name} is a model for {model.type}, which cannot write text: use a chat model.",
             param=f"{param}.model",

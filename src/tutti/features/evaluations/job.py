@@ -8,8 +8,7 @@ from typing import Any
 import msgspec
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from tutti.access.caller import Caller
-from tutti.access.keys import server_secret
+from tutti.access.keys import sealer
 from tutti.base.errors import InvalidRequest, NotFound
 from tutti.features.evaluations import service
 from tutti.features.evaluations.checks import FILE_TYPES, subjects
@@ -36,10 +35,9 @@ from tutti.jobs.errors import Failed
 from tutti.jobs.job import Job
 from tutti.jobs.kind import Ending, Kind
 from tutti.jobs.ledger import Ledger
-from tutti.meeting.router import of_model
 from tutti.platform import Platform
 from tutti.store.records import Evaluation, File
-from tutti.store.secrets import SealBroken, Sealer
+from tutti.store.secrets import SealBroken
 
 EXTERNAL_WORKERS = 4
 MOST_WORKERS = 64
@@ -102,7 +100,7 @@ async def _parameters(platform: Platform, job: EvaluationJob) -> AnyParameters:
     async with platform.database.read() as session:
         row = await session.get_one(Evaluation, job.id)
     try:
-        return service.parameters_of(row, Sealer(server_secret(platform.settings)))
+        return service.parameters_of(row, sealer(platform.settings))
     except SealBroken:
         raise Failed("The server's secret has changed: it cannot open the token any more.") from None
 
@@ -185,14 +183,7 @@ def _line(platform: Platform, inside: Inside, job: EvaluationJob, called: Called
     if called.model_source == "external":
         base_url, token = called.external_base_url or "", called.external_api_token or ""
         return External(platform.fetcher, base_url, token)
-    args = job.args
-    caller = Caller(
-        key_id=args.key_id,
-        key_name=args.key_name,
-        project_id=job.project_id,
-        organization_id=args.organization_id,
-    )
-    return Own(inside, caller)
+    return Own(inside, job.args.caller(job.project_id))
 
 
 async def _workers(platform: Platform, project_id: str, called: Called) -> int:
@@ -200,8 +191,7 @@ async def _workers(platform: Platform, project_id: str, called: Called) -> int:
     if called.model_source == "external":
         return EXTERNAL_WORKERS
     model = await platform.dispatch.resolve(called.model, project_id)
-    replicas = of_model(await platform.dispatch.replicas(), model)
-    slots = sum(it.slots for it in replicas if it.state == "ready")
+    slots = await platform.dispatch.slots(model)
     return max(1, min(MOST_WORKERS, slots or EXTERNAL_WORKERS))
 
 

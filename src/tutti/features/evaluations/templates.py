@@ -3,20 +3,20 @@
 import asyncio
 import contextlib
 import signal
-import sys
 from collections.abc import AsyncGenerator, Mapping
 from typing import Any
 
 import msgspec
 
 from tutti.features.evaluations.rows import named
+from tutti.process.pipes import worker_argv
 from tutti.process.questions import Answerer, NoAnswer
 
 CPU_S = 2.0
 """What the templates of one row may take, and a template while it is checked."""
 PATIENCE_S = 30.0
 """The most that the renderer may take for one question."""
-_ARGV = (sys.executable, "-m", "tutti.workers.render", str(CPU_S))
+_ARGV = worker_argv("render", str(CPU_S))
 
 
 class TemplateFailed(Exception):

@@ -11,15 +11,14 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from tutti.base.errors import InternalError, InvalidRequest
-from tutti.base.model import Model
+from tutti.base.model import TEXT_TYPES, Model
 from tutti.features.files.checks.samples import Uncountable, samples
 from tutti.features.files.checks.training import COLUMNS
-from tutti.features.files.child import said, tell, worker
 from tutti.features.files.service import lines
 from tutti.platform import Platform
+from tutti.process.pipes import lines_of, piped_worker, write_all
 from tutti.store.records import File
 
-_TYPES = ("chat", "language", "code")
 _ENGINES = ("llamacpp", "vllm")
 _PIECE_BYTES = 64 * 1024
 _LONGEST_REASON = 300
@@ -36,9 +35,11 @@ class Answer(msgspec.Struct, frozen=True):
 
 
 async def base_models(platform: Platform, project_id: str) -> list[Model]:
-    """Those that are on this machine and read text."""
+    """Return the models on this machine that read text, and have a vocabulary of their own."""
     catalog = platform.catalog
-    models = [it for it in await catalog.models(project_id) if it.type in _TYPES and it.engine in _ENGINES]
+    models = [
+        it for it in await catalog.models(project_id) if it.type in TEXT_TYPES and it.engine in _ENGINES
+    ]
     here = [it for it in models if it.adapter_of is None and catalog.is_pulled(it)]
     return [model for model in here if _vocabulary(platform, model)]
 
@@ -73,10 +74,10 @@ async def count(platform: Platform, file: File, model: Model) -> Answer:
     if vocabulary is None:
         raise InvalidRequest(f"{model.name} has no tokeniser on this machine: pull it first.", param="model")
     try:
-        async with worker("tokens", *_arguments(platform, model, vocabulary)) as process:
+        async with piped_worker("tokens", *_arguments(platform, model, vocabulary)) as process:
             async with aclosing(_pieces(platform, file)) as pieces:
-                await tell(process, pieces)
-            async for line in said(process):
+                await write_all(process, pieces)
+            async for line in lines_of(process):
                 return _worded(msgspec.json.decode(line, type=Answer))
             if await process.wait() < 0:
                 return Answer(refused="counting it takes more time or memory than there is for it")

@@ -5,8 +5,9 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 
 from tutti.base.errors import Forbidden
+from tutti.features.answers import answer
 from tutti.features.files import parts
-from tutti.features.files.answers import duplicate, json, patiently
+from tutti.features.files.answers import duplicate, patiently
 from tutti.features.files.bodies import length_of, whole_body
 from tutti.features.files.schemas import (
     MultipartAbortRequest,
@@ -40,7 +41,7 @@ def add(routes: APIRouter, platform: Platform, signed: SignedUrls) -> None:
             return duplicate(upload)
         numbers = range(1, upload.num_parts + 1)
         targets = [_target(request, signed, upload, number) for number in numbers]
-        return json({"upload_id": upload.id, "file_id": upload.file_id, "parts": targets})
+        return answer({"upload_id": upload.id, "file_id": upload.file_id, "parts": targets})
 
     @routes.put(
         "/files/multipart/{upload_id}/parts/{number}", operation_id="putPart", summary="Put a part's bytes"
@@ -83,7 +84,7 @@ def add(routes: APIRouter, platform: Platform, signed: SignedUrls) -> None:
         """A file that is complete already stays."""
         project_id = caller(request).project_id
         aborted = await parts.abort(platform, project_id, body.upload_id, body.file_id)
-        return json({"upload_id": body.upload_id, "file_id": body.file_id, "aborted": aborted})
+        return answer({"upload_id": body.upload_id, "file_id": body.file_id, "aborted": aborted})
 
 
 def _target(request: Request, signed: SignedUrls, upload: Upload, number: int) -> dict[str, Any]:

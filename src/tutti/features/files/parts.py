@@ -18,6 +18,7 @@ from tutti.features.files.quota import room_left
 from tutti.features.files.reception import Expected, Received, receive
 from tutti.features.files.schemas import CompletedPart, MultipartInitiateRequest
 from tutti.features.files.service import find
+from tutti.features.ownership import missing
 from tutti.platform import Platform
 from tutti.store.records import File, Upload, UploadPart
 
@@ -187,4 +188,4 @@ def _check(upload: Upload, numbers: Sequence[int]) -> None:
 
 
 def _no_upload(upload_id: str) -> NotFound:
-    return NotFound(f"There is no upload {upload_id}.", param="upload_id", code="upload_not_found")
+    return missing("upload", upload_id, "upload_id")

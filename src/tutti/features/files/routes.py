@@ -6,15 +6,17 @@ from fastapi import APIRouter, Query, Request, Response
 
 from tutti.access.keys import server_secret
 from tutti.base.errors import Forbidden, InvalidRequest
+from tutti.features.answers import answer
 from tutti.features.files import download, part_routes, uploads
-from tutti.features.files.answers import duplicate, file_answer, json
+from tutti.features.files.answers import duplicate, file_answer
 from tutti.features.files.bodies import length_of, whole_body
 from tutti.features.files.deletion import delete_file
 from tutti.features.files.forms import FilePart, MultipartForm, parse, urlencoded
-from tutti.features.files.listing import MAX_PAGE, Order, list_files
+from tutti.features.files.listing import MAX_PAGE, list_files
 from tutti.features.files.schemas import Announcement, FileDeleteResponse, FileList, FileResponse
 from tutti.features.files.service import find
 from tutti.features.files.shapes import dialect, shown
+from tutti.features.paging import Order
 from tutti.http.context import caller, is_signed
 from tutti.http.signed import SignedUrls, origin
 from tutti.platform import Platform
@@ -107,7 +109,7 @@ def _file_routes(routes: APIRouter, platform: Platform) -> None:
         limit: Annotated[int, Query(ge=1, le=MAX_PAGE)] = MAX_PAGE,
     ) -> Response:
         """List the metadata for all uploaded data files."""
-        found, has_more = await list_files(
+        page = await list_files(
             platform,
             caller(request).project_id,
             purpose=purpose,
@@ -115,9 +117,9 @@ def _file_routes(routes: APIRouter, platform: Platform) -> None:
             order=order,
             limit=limit,
         )
-        data = [shown(file, dialect(request)) for file in found]
-        ends = {"first_id": data[0]["id"], "last_id": data[-1]["id"]} if data else {}
-        return json({"object": "list", "data": data, "has_more": has_more, **ends})
+        data = [shown(file, dialect(request)) for file in page.rows]
+        ends = page.ends(lambda file: file.id)
+        return answer({"object": "list", "data": data, "has_more": page.has_more, **ends})
 
     @routes.get(
         "/files/{id}",
@@ -135,7 +137,7 @@ def _file_routes(routes: APIRouter, platform: Platform) -> None:
     async def delete(request: Request, id: str) -> Response:
         """Delete a previously uploaded data file. One that a batch or an evaluation still reads is a 409."""
         await delete_file(platform, caller(request).project_id, id)
-        return json({"id": id, "object": "file", "deleted": True})
+        return answer({"id": id, "object": "file", "deleted": True})
 
     @routes.get(
         "/files/{id}/content",

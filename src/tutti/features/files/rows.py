@@ -13,6 +13,7 @@ from tutti.base.clock import now
 from tutti.base.errors import Conflict, NotFound
 from tutti.base.ids import new_id
 from tutti.features.files.reception import Received
+from tutti.features.ownership import missing
 from tutti.store.records import File
 
 
@@ -35,7 +36,7 @@ def new_blob() -> str:
 
 
 def no_file(file_id: str) -> NotFound:
-    return NotFound(f"There is no file {file_id}.", param="file_id", code="file_not_found")
+    return missing("file", file_id, "file_id")
 
 
 def announced(project_id: str, filename: str, purpose: str, file_type: str, checksum: str = "") -> File:

@@ -6,6 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from tutti.features.paging import IdList
+
 
 class FileType(StrEnum):
     csv = "csv"
@@ -60,12 +62,8 @@ class FileResponse(BaseModel):
     expires_at: int | None = None
 
 
-class FileList(BaseModel):
-    object: Literal["list"]
-    data: list[FileResponse]
-    has_more: bool
-    first_id: str | None = None
-    last_id: str | None = None
+class FileList(IdList[FileResponse]):
+    pass
 
 
 class FileDeleteResponse(BaseModel):

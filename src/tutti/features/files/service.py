@@ -8,7 +8,6 @@ then the row. So a crash anywhere leaves a row that `sweep` finds, and no object
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 
-from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from tutti.base.clock import now
@@ -18,6 +17,7 @@ from tutti.features.files.checks.file import BOM
 from tutti.features.files.names import basename, file_type
 from tutti.features.files.reception import Expected, Received, receive
 from tutti.features.files.shapes import stored_purpose
+from tutti.features.ownership import find_owned
 from tutti.platform import Platform
 from tutti.store.records import File
 
@@ -30,12 +30,8 @@ Also = Callable[[AsyncSession, File], Awaitable[None]]
 
 async def find(platform: Platform, project_id: str, file_id: str) -> File:
     """Raises NotFound unless it is ready and of this project."""
-    query = select(File).where(File.id == file_id, File.project_id == project_id, File.state == "ready")
-    async with platform.database.read() as session:
-        file = await session.scalar(query)
-    if file is None:
-        raise rows.no_file(file_id)
-    return file
+    absent, is_ready = rows.no_file(file_id), File.state == "ready"
+    return await find_owned(platform.database, File, project_id, file_id, absent, is_ready)
 
 
 async def content(

@@ -6,9 +6,9 @@ from collections.abc import AsyncGenerator
 import msgspec
 
 from tutti.features.files.checks.file import Row
-from tutti.features.files.child import said, worker
 from tutti.features.files.service import content
 from tutti.platform import Platform
+from tutti.process.pipes import lines_of, piped_worker
 from tutti.store.records import File
 
 
@@ -19,8 +19,8 @@ async def table_rows(platform: Platform, file: File) -> AsyncGenerator[Row]:
             local.write(chunk)
         local.seek(0)
         last = 0
-        async with worker(f"rows_{file.file_type}", stdin=local) as process:
-            async for line in said(process):
+        async with piped_worker(f"rows_{file.file_type}", stdin=local) as process:
+            async for line in lines_of(process):
                 row = msgspec.json.decode(line, type=Row)
                 last = row.line
                 yield row

@@ -9,6 +9,7 @@ from pathlib import Path
 import msgspec
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from tutti.access.keys import sealer
 from tutti.base.clock import now_s
 from tutti.base.model import Model
 from tutti.catalog.catalog import row_of
@@ -16,7 +17,7 @@ from tutti.catalog.entries import check_model
 from tutti.catalog.pull.pull import pull
 from tutti.catalog.sources.base import PullFailed
 from tutti.features.models.upload_adapter import build_adapter
-from tutti.features.models.upload_args import NAME, Sealed, UploadArgs, sealer
+from tutti.features.models.upload_args import NAME, Sealed, UploadArgs
 from tutti.features.models.upload_build import build_model, has_vllm
 from tutti.features.models.upload_fetch import Moved, fetch_repo, fetch_url
 from tutti.features.models.upload_place import Place, belongs_to, discard, install, place_of
@@ -92,9 +93,10 @@ async def _fetch(
     platform: Platform, job: Job[UploadArgs], place: Place, moved: Moved, *, prefers_gguf: bool
 ) -> None:
     try:
-        sealed = msgspec.json.decode(sealer(platform).open(job.args.sealed, job.project_id), type=Sealed)
+        opened = sealer(platform.settings).open(job.args.sealed, job.project_id)
     except SealBroken as error:
         raise Failed("The server's secret has changed since: start the upload again.") from error
+    sealed = msgspec.json.decode(opened, type=Sealed)
     settings = platform.settings
     source = parse_source(sealed.source, settings.hub_url, platform.fetcher)
     if isinstance(source, HubSource):

@@ -9,7 +9,6 @@ from fastapi import APIRouter, Path, Request
 from sqlalchemy import select
 
 from tutti.base.clock import now
-from tutti.base.errors import NotFound
 from tutti.catalog.catalog import FRESH_S
 from tutti.features.models.schemas import (
     JobArguments,
@@ -18,6 +17,7 @@ from tutti.features.models.schemas import (
     JobStatusUpdate,
 )
 from tutti.features.models.upload_args import NAME
+from tutti.features.ownership import missing
 from tutti.http.context import caller
 from tutti.platform import Platform
 from tutti.store.records import JobEvent, JobRow
@@ -42,7 +42,7 @@ def router(platform: Platform) -> APIRouter:
         """The status of one upload."""
         found = await _read(platform, caller(request).project_id, job_id)
         if not found:
-            raise NotFound(f"There is no job {job_id}.", code="job_not_found")
+            raise missing("job", job_id, param=None)
         return found[0]
 
     return routes

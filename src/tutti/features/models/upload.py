@@ -5,11 +5,14 @@ import re
 import msgspec
 from sqlalchemy import select
 
-from tutti.base.errors import Conflict, InvalidRequest, NotFound
+from tutti.access.keys import sealer
+from tutti.base.errors import Conflict, InvalidRequest
 from tutti.base.ids import new_id
+from tutti.base.model import TEXT_TYPES
 from tutti.features.models.schemas import ModelUpload, ModelUploadRequest, ModelUploadSuccessResponse
-from tutti.features.models.upload_args import NAME, Sealed, UploadArgs, sealer
+from tutti.features.models.upload_args import NAME, Sealed, UploadArgs
 from tutti.features.models.upload_sources import kind_of, parse_source, shown
+from tutti.features.ownership import missing
 from tutti.jobs.queue import check_queue, enqueue
 from tutti.jobs.states import UNFINISHED
 from tutti.platform import Platform
@@ -17,7 +20,6 @@ from tutti.store.records import JobRow, Project
 
 _NAME = re.compile(r"[A-Za-z0-9][\w.-]{0,95}(/[A-Za-z0-9][\w.-]{0,95})?", re.ASCII)
 _BASES = ("llamacpp", "vllm")
-_TEXT = ("chat", "language", "code")
 
 
 async def upload(
@@ -75,8 +77,8 @@ async def _base(platform: Platform, project_id: str, request: ModelUploadRequest
         raise InvalidRequest("An adapter needs its base_model.", param=param)
     base = await platform.catalog.find(name, project_id)
     if base is None:
-        raise NotFound(f"There is no model {name}.", param=param, code="model_not_found")
-    if base.engine not in _BASES or base.type not in _TEXT or base.adapter_of is not None:
+        raise missing("model", name, param)
+    if base.engine not in _BASES or base.type not in TEXT_TYPES or base.adapter_of is not None:
         raise InvalidRequest(
             f"Adapters can't be used on {name}: it is no text model of its own.", param=param
         )
@@ -86,4 +88,4 @@ async def _base(platform: Platform, project_id: str, request: ModelUploadRequest
 def _sealed(platform: Platform, project_id: str, request: ModelUploadRequest) -> str:
     """The source may be a signed address, as good as a password."""
     whole = Sealed(request.model_source, request.hf_token or "")
-    return sealer(platform).seal(msgspec.json.encode(whole).decode(), project_id)
+    return sealer(platform.settings).seal(msgspec.json.encode(whole).decode(), project_id)

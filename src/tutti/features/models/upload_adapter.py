@@ -15,7 +15,7 @@ from tutti.catalog.gguf import BadGguf, Gguf, read_gguf
 from tutti.catalog.weights import BadWeights, read_json
 from tutti.engines.llamacpp import ADAPTER_FILE
 from tutti.features.models.upload_place import Place, sizes
-from tutti.features.models.upload_programs import run_worker
+from tutti.features.programs import run_worker
 from tutti.jobs.errors import Failed
 
 ADAPTER_WEIGHTS = "adapter_model.safetensors"

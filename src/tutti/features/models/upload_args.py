@@ -2,10 +2,7 @@
 
 import msgspec
 
-from tutti.access.keys import server_secret
 from tutti.jobs.args import Args
-from tutti.platform import Platform
-from tutti.store.secrets import Sealer
 
 NAME = "model_upload"
 
@@ -25,7 +22,3 @@ class UploadArgs(Args, frozen=True, kw_only=True):
 class Sealed(msgspec.Struct, frozen=True):
     source: str
     hf_token: str
-
-
-def sealer(platform: Platform) -> Sealer:
-    return Sealer(server_secret(platform.settings))

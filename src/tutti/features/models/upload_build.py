@@ -16,7 +16,7 @@ from tutti.catalog.sources.hub import SHARD
 from tutti.catalog.weights import BadWeights, is_data, read_json
 from tutti.features.models.upload_adapter import ADAPTER_CONFIG, header_of
 from tutti.features.models.upload_place import Place, sizes
-from tutti.features.models.upload_programs import run, run_worker
+from tutti.features.programs import run, run_worker
 from tutti.jobs.errors import Failed
 
 _IN_VLLM = """

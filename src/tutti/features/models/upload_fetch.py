@@ -18,8 +18,8 @@ from tutti.catalog.sources.hub import HubFile, HubName, Listing, choose_files, h
 from tutti.catalog.sources.web import Web
 from tutti.catalog.weights import BadWeights, check_weights, is_data, is_safe_name
 from tutti.features.models.upload_place import Place
-from tutti.features.models.upload_programs import run_worker
 from tutti.features.models.upload_sources import PICKLES, HubSource, UrlSource
+from tutti.features.programs import run_worker
 from tutti.fetch.download import NotDownloaded, download
 from tutti.fetch.fetch import Fetcher
 from tutti.jobs.errors import Failed

@@ -6,7 +6,7 @@ from contextlib import aclosing
 from typing import cast
 
 from tutti.base.errors import InvalidRequest, Unavailable
-from tutti.base.model import Model
+from tutti.base.model import ANSWERING_TYPES, Model
 from tutti.dispatch.dispatch import Dispatch, Lease
 from tutti.engines.base import ChatCall, CompletionCall, Delta, Engine, Refusal, TextDialect
 from tutti.features.text.choice import Choice
@@ -17,12 +17,11 @@ Call = ChatCall | CompletionCall
 Batch = Sequence[tuple[int, Delta]]
 """What was written at once: deltas with the index of their choice."""
 
-_TEXT_TYPES = frozenset({"chat", "language", "code", "moderation"})
 _QUEUED = 64
 
 
 def require_text(model: Model) -> None:
-    if model.type not in _TEXT_TYPES:
+    if model.type not in ANSWERING_TYPES:
         raise InvalidRequest(
             f"{model.name} is a model for {model.type}, which cannot write text: use a chat model.",
             param="model",

@@ -12,7 +12,6 @@ from tutti.base.clock import monotonic_s, now
 from tutti.dispatch.meter import Meter, Served
 from tutti.engines.base import ChatCall, CompletionCall, Delta, Json, Usage
 from tutti.features.metered import status_of
-from tutti.process import metrics
 
 Call = ChatCall | CompletionCall
 
@@ -118,20 +117,17 @@ class Tally:
     ) -> None:
         if isinstance(exc, Exception):  # what the engine did not begin to answer is not charged
             self._seen = {index: seen for index, seen in self._seen.items() if seen or index in self._usages}
-        usage, latency_s, model = self.usage, monotonic_s() - self._began_s, self._call.model.name
-        metrics.observe_served(
-            model, usage.prompt_tokens, usage.completion_tokens, latency_s, self._first_token_s
-        )
+        usage = self.usage
         self._meter.record(
             Served(
                 project_id=self._caller.project_id,
                 key_id=self._caller.key_id,
-                model=model,
+                model=self._call.model.name,
                 operation=self._operation,
                 status=status_of(exc),
                 prompt_tokens=usage.prompt_tokens,
                 completion_tokens=usage.completion_tokens,
-                latency_s=latency_s,
+                latency_s=monotonic_s() - self._began_s,
                 first_token_s=self._first_token_s,
                 created_at=self._began_at,
             )

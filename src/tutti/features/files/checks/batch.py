@@ -16,7 +16,8 @@ ENDPOINTS = (
 """Each takes a JSON body; that of audio names a URL as its `file`. A new one is a path here."""
 MAX_REQUESTS = 5_000_000
 """Of one batch. Which ids have been used is kept in memory while they are checked."""
-_MAX_ID = 512
+LONGEST_ID = 512
+"""Characters of a custom_id."""
 
 
 def check_batch(fields: Json) -> str:
@@ -26,8 +27,8 @@ def check_batch(fields: Json) -> str:
             "The line has no `custom_id`: give each its own, by which you find its result.", "custom_id"
         )
     custom_id = a_text(fields["custom_id"], "custom_id")
-    if not 0 < len(custom_id) <= _MAX_ID:
-        raise Wrong(f"`custom_id` must have 1 to {_MAX_ID} characters.", "custom_id")
+    if not 0 < len(custom_id) <= LONGEST_ID:
+        raise Wrong(f"`custom_id` must have 1 to {LONGEST_ID} characters.", "custom_id")
     if fields.get("method") not in (None, "POST"):
         raise Wrong("`method` must be POST.", "method")
     if fields.get("url") not in (None, *ENDPOINTS):
