@@ -104,7 +104,7 @@ def _error(kind: type[TuttiError], codes: set[str]) -> Sequence[str]:
 
 
 def _codes() -> dict[str, set[str]]:
-    """What the code gives as `code=` where it makes an error, by class."""
+    """Return the codes by class: given as `code=`, or made by `missing` (features/ownership)."""
     found: dict[str, set[str]] = {}
     for path in sorted(Path(tutti.__file__).parent.rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text())):
@@ -114,6 +114,8 @@ def _codes() -> dict[str, set[str]]:
                     it.value for it in given if isinstance(it, ast.Constant) and isinstance(it.value, str)
                 }
                 found.setdefault(node.func.id, set()).update(literal)
+                if node.func.id == "missing" and isinstance(node.args[0], ast.Constant):
+                    found.setdefault("NotFound", set()).add(f"{node.args[0].value}_not_found")
     return found
 
 

@@ -1,4 +1,4 @@
-"""What was served, for usage reports: queued in memory, written in batches."""
+"""The meter of what was served, for usage reports: rows are queued in memory and written in batches."""
 
 import asyncio
 import contextlib
@@ -45,8 +45,8 @@ class Served(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Meter:
-    """`spent` is told key id and tokens of every request at once (the rate limits want to know). With
-    `background`, what will be tried again is not counted: the client never hears of it."""
+    """A queue of usage rows. `spent` is called at once with key id and tokens of every request, for the rate
+    limits. With `background`, requests that will be tried again are not counted: clients don't see them."""
 
     def __init__(
         self,
@@ -88,7 +88,7 @@ class Meter:
         self._flusher = asyncio.create_task(self._keep_flushing())
 
     async def close(self) -> None:
-        """Writes what is left."""
+        """Write what is left, for at most CLOSE_S."""
         self._closing = True
         self._some.set()
         self._enough.set()
@@ -109,7 +109,7 @@ class Meter:
             self._forget(batch)
 
     def _forget(self, batch: list[dict[str, Any]]) -> None:
-        """Rows may have been dropped at the left end meanwhile."""
+        """Remove the rows that are written. Others may have been dropped at the left end meanwhile."""
         written = {row["id"] for row in batch}
         while self._rows and self._rows[0]["id"] in written:
             self._rows.popleft()

@@ -9,12 +9,13 @@ _INT64_MAX = 2**63 - 1
 
 
 def as_whole(value: Any) -> Any:
-    """JSON knows one kind of number: 10.0 is an integer."""
+    """Return an integer for a float without fraction: JSON knows one kind of number, so 10.0 is an
+    integer."""
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def at_most(most: int) -> BeforeValidator:
-    """Of a list, before any of its items is looked at."""
+    """Return a check that a list has at most so many items, made before any item is validated."""
 
     def check(value: Any) -> Any:
         size = len(cast(list[Any], value)) if isinstance(value, list) else 0

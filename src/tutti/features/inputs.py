@@ -13,7 +13,8 @@ MOST_BYTES_A_TOKEN = 256
 
 
 def texts_or_tokens(value: Any) -> str:
-    """Which member of a union a prompt or an input is meant for. OpenAI's also takes token ids."""
+    """Return the tag of the union's member that a prompt or an input is meant for. OpenAI's clients may also
+    send token ids."""
     if not isinstance(value, list):
         return "string"
     first = cast(list[Any], value)[0] if value else None
@@ -21,7 +22,7 @@ def texts_or_tokens(value: Any) -> str:
 
 
 def require_openai(request: Request, name: str, given: Any) -> None:
-    """For a field with a prompt or an input that may be token ids."""
+    """Raise InvalidRequest if the field `name` has token ids and the client isn't one of OpenAI's."""
     if family(request) != "openai" and has_token_ids(given):
         raise InvalidRequest(
             f"`{name}` has token ids, which are taken at /openai/v1 only: send the text (in LangChain:"
@@ -35,6 +36,6 @@ def has_token_ids(given: Any) -> bool:
 
 
 def shortened(text: str, model: Model) -> str:
-    """Its beginning, where engines read no further: what is surely longer than the context is cut."""
+    """Return the beginning of the text, without what is surely longer than the model's context."""
     most = (model.context_length or len(text)) * MOST_BYTES_A_TOKEN
     return text[:most]

@@ -1,4 +1,4 @@
-"""Counts a request that is not about tokens alone, when it ends, however it ends."""
+"""The count of a request that is about more than tokens, made when it ends, however it ends."""
 
 from collections.abc import Generator
 from contextlib import AbstractContextManager, contextmanager
@@ -19,7 +19,7 @@ from tutti.http.edge import CLIENT_GONE
 class Tally:
     prompt_tokens: int = 0
     first_s: float | None = None
-    """Until the first piece of an answer that comes in pieces."""
+    """Seconds until the first piece of an answer that comes in pieces."""
     _began_s: float = field(default_factory=monotonic_s)
 
     @property
@@ -27,6 +27,7 @@ class Tally:
         return monotonic_s() - self._began_s
 
     def piece(self) -> None:
+        """Note that a piece of the answer was sent."""
         if self.first_s is None:
             self.first_s = self.elapsed_s
 
@@ -37,7 +38,7 @@ def metered(meter: Meter, who: Caller, model: Model, operation: str) -> Abstract
 
 @contextmanager
 def metered_as(meter: Meter, who: Caller, name: str, operation: str) -> Generator[Tally]:
-    """`name` stands where others have a model's."""
+    """Count a request that calls no model: reports show `name` in place of a model's name."""
     began_at, tally, status = now(), Tally(), 200
     try:
         yield tally
@@ -62,7 +63,7 @@ def metered_as(meter: Meter, who: Caller, name: str, operation: str) -> Generato
 
 
 def status_of(error: BaseException | None) -> int:
-    """Of a request that ended so, as the meter has it."""
+    """Return the status that the meter records for a request that ended with this error, or with none."""
     if error is None:
         return 200
     if isinstance(error, TuttiError):

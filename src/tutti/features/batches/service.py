@@ -1,4 +1,4 @@
-"""Batches as rows: made with the job that works them off, listed, cancelled."""
+"""Batches as rows: made together with the job that runs them, listed, cancelled."""
 
 import uuid
 from collections.abc import Sequence
@@ -34,7 +34,7 @@ class BatchArgs(CallerArgs, frozen=True, kw_only=True):
 async def create(
     platform: Platform, caller: Caller, family: Family, request: CreateBatchRequest
 ) -> tuple[Batch, str | None]:
-    """With a warning, where there is reason for one."""
+    """Make a batch and its job. Return it with a warning for the client, or None."""
     check_endpoint(request.endpoint)
     window = request.completion_window or DEFAULT
     lasts_s = window_s(window)
@@ -84,7 +84,8 @@ async def _predecessor(platform: Platform, project_id: str, batch_id: str) -> Ba
 
 
 async def request_cancel(platform: Platform, project_id: str, batch_id: str) -> Batch:
-    """It ends within seconds, and keeps what is done. Raises InvalidRequest where it has ended otherwise."""
+    """Ask for the batch to end, which it does within seconds, and keeps what is done. Raise InvalidRequest if
+    it has ended in another way."""
     batch = await retrieve(platform, project_id, batch_id)
     if batch.status not in (*_UNFINISHED, "CANCELLED"):
         raise InvalidRequest(f"The batch is {batch.status} already.", code="batch_ended")

@@ -1,4 +1,4 @@
-"""What an evaluation's parameters must fulfil beyond their schema; the error names the field."""
+"""Checks of an evaluation's parameters beyond their schema. The error names the field."""
 
 from collections.abc import Collection, Iterator
 
@@ -20,13 +20,13 @@ from tutti.platform import Platform
 FILE_TYPES = ("jsonl", "csv")
 
 Subject = tuple[str, str | EvaluationModelRequest]
-"""A field of the parameters, and what it names: a model, or a field of the data."""
+"""The name of a field of the parameters, and its value: a model, or the name of a field of the data."""
 
 
 async def check(
     platform: Platform, templates: TemplateChecks, project_id: str, parameters: AnyParameters
 ) -> None:
-    """Raises InvalidRequest."""
+    """Raise InvalidRequest unless the evaluation can run with these parameters."""
     _check_kind(parameters)
     for param, called in all_called(parameters):
         if called.model_source == "external":
@@ -38,7 +38,7 @@ async def check(
 
 
 def subjects(parameters: AnyParameters) -> list[Subject]:
-    """What is judged: nothing (the data itself), one, or two to compare."""
+    """Return the subjects to judge: none (the data itself is judged), one, or two to compare."""
     if isinstance(parameters, EvaluationCompareParameters):
         named = {"model_a": parameters.model_a, "model_b": parameters.model_b}
     else:
@@ -47,7 +47,7 @@ def subjects(parameters: AnyParameters) -> list[Subject]:
 
 
 def all_called(parameters: AnyParameters) -> Iterator[tuple[str, Called]]:
-    """Every model to call, with its path in the request."""
+    """Yield every model to call, with its path in the request."""
     yield "parameters.judge", parameters.judge
     for name, subject in subjects(parameters):
         if isinstance(subject, EvaluationModelRequest):

@@ -1,4 +1,4 @@
-"""The job of an evaluation: reads the data, has every row judged, counts, and makes the result file."""
+"""The job of an evaluation: it reads the data, has each row judged, counts, and makes the result file."""
 
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
@@ -59,8 +59,8 @@ def evaluation(platform: Platform, inside: Inside) -> Kind[EvaluationArgs]:
 
 
 async def _run(platform: Platform, inside: Inside, job: EvaluationJob) -> None:
-    """May run again: rows in the ledger are not judged again, the id of the result file follows from the
-    job's, and the results are those of the ledger's rows."""
+    """Judge all rows and save the results. This may run again: rows in the ledger are not judged again, the
+    id of the result file follows from the job's, and the results are counted from the ledger's rows."""
     if "results" in job.state:
         return
     try:
@@ -114,7 +114,8 @@ async def _advance(job: EvaluationJob, status: EvaluationStatus, message: str) -
 
 
 async def _checked_file(platform: Platform, job: EvaluationJob, parameters: AnyParameters) -> File:
-    """Read once from beginning to end, so that nothing is judged of data that are broken."""
+    """Return the data file, after reading it once to its end: no row is judged if the data are broken. Raise
+    UserError if it can't be used."""
     file = await files.find(platform, job.project_id, parameters.input_data_file_path)
     if file.file_type not in FILE_TYPES:
         raise UserError(f"{file.id} is a {file.file_type} file: evaluations read jsonl and csv.")
@@ -139,7 +140,7 @@ async def _rows(platform: Platform, file: File) -> AsyncGenerator[Read]:
 
 
 def _at_once(plan: Plan) -> int:
-    """How many rows may be under way: enough that one that takes its time does not stop the others."""
+    """Return how many rows may be under way: so many that a slow one does not stop the others."""
     return 4 * max(voice.workers for voice in (plan.judge, *plan.models.values()))
 
 
@@ -187,7 +188,7 @@ def _line(platform: Platform, inside: Inside, job: EvaluationJob, called: Called
 
 
 async def _workers(platform: Platform, project_id: str, called: Called) -> int:
-    """As many as the replicas of the model have slots."""
+    """Return how many requests to make at a time: as many as the model's replicas have slots."""
     if called.model_source == "external":
         return EXTERNAL_WORKERS
     model = await platform.dispatch.resolve(called.model, project_id)

@@ -1,4 +1,4 @@
-"""Evaluations as rows: made with the job that works them off, read, and moved from status to status."""
+"""Evaluations as rows: made together with the job that runs them, read, and moved from status to status."""
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -85,7 +85,7 @@ async def find(platform: Platform, project_id: str, evaluation_id: str) -> Evalu
 async def newest(
     platform: Platform, project_id: str, status: str | None, limit: int
 ) -> list[schemas.EvaluationJob]:
-    """As a list shows them. They are read a few at a time, since each may have long templates."""
+    """List the newest evaluations, shortened. They are read a few at a time: each may have long templates."""
     if status is not None and status not in STATUSES:
         raise InvalidRequest(f"`status` should be one of {', '.join(STATUSES)}.", param="status")
     query = select(Evaluation).where(Evaluation.project_id == project_id)
@@ -105,8 +105,8 @@ async def _page(platform: Platform, query: Select[Evaluation], start: int, end: 
 
 
 async def model_names(platform: Platform, project_id: str, source: str) -> list[str]:
-    """Of models that can judge and be judged. There are no dedicated endpoints yet, and nobody knows what is
-    on other servers."""
+    """Return the names of models that can judge and be judged. There are no dedicated endpoints yet, and
+    nobody knows the models of other servers."""
     if source not in ("all", "serverless", "dedicated", "external"):
         raise InvalidRequest(
             "`model_source` should be one of all, serverless, dedicated, external.", param="model_source"
@@ -124,7 +124,8 @@ async def advance(
     message: str,
     results: Mapping[str, Any] | None = None,
 ) -> None:
-    """Only forward: nothing happens where it has come so far already, as on another attempt."""
+    """Move the evaluation forward to this status. Do nothing if it has come so far already, as on another
+    attempt."""
     row = await session.get_one(Evaluation, evaluation_id)
     if STATUSES.index(status) <= STATUSES.index(row.status):
         return
@@ -136,13 +137,13 @@ async def advance(
 
 
 def parameters_of(row: Evaluation, sealer: Sealer) -> schemas.AnyParameters:
-    """With the tokens open. Raises SealBroken."""
+    """Return the parameters with their tokens opened. Raise SealBroken."""
     opened = sealed(row.parameters, lambda token: sealer.open(token, row.project_id))
     return _PARAMETERS[row.type].model_validate(opened)
 
 
 def shown(row: Evaluation, change: Callable[[Any], Any] = lambda it: it) -> schemas.EvaluationJob:
-    """Without tokens. `change` is applied to the parameters."""
+    """Return the evaluation in the API's shape, without tokens. `change` is applied to the parameters."""
     fields: dict[str, Any] = {
         "workflow_id": row.id,
         "type": row.type,

@@ -1,4 +1,4 @@
-"""How the routes of files answer."""
+"""Answers of the files routes."""
 
 import asyncio
 from collections.abc import AsyncIterator, Coroutine
@@ -23,7 +23,7 @@ def file_answer(request: Request, file: File) -> Response:
 
 
 def duplicate(known: Duplicate) -> Response:
-    """The body that the 2.x and 3.x clients look for; they would repeat the request without the header."""
+    """Return the 409 whose body the 2.x and 3.x clients look for. Without its header they would try again."""
     message = f"There is a file with these bytes and this purpose already: {known.file_id}."
     error = {"message": message, "type": "conflict_error", "param": "checksum", "code": "file_exists"}
     refusal = answer({"file_id": known.file_id, "error": error}, 409)
@@ -32,8 +32,8 @@ def duplicate(known: Duplicate) -> Response:
 
 
 async def patiently(work: Coroutine[Any, Any, Any], patience_s: float = PATIENCE_S) -> Response:
-    """The result of `work` as JSON. When it takes longer, spaces are sent meanwhile, which JSON may begin
-    with, so that no client gives up; an error is then the body of a 200."""
+    """Answer with the result of `work` as JSON. If it takes longer than `patience_s`, send spaces meanwhile,
+    which JSON may begin with, so that no client gives up; an error is then the body of a 200."""
     task = asyncio.create_task(work)
     if (await asyncio.wait({task}, timeout=patience_s))[0]:
         return answer(task.result())

@@ -22,12 +22,12 @@ from tutti.store.records import File
 _ENGINES = ("llamacpp", "vllm")
 _PIECE_BYTES = 64 * 1024
 _LONGEST_REASON = 300
-"""A model's template may say anything."""
+"""Characters of a reason: a model's template may raise any text."""
 log = logging.getLogger(__name__)
 
 
 class Answer(msgspec.Struct, frozen=True):
-    """Of workers/tokens.py: either `tokens`, or why line `line` cannot be counted."""
+    """The answer of workers/tokens.py: either `tokens`, or the reason why line `line` can't be counted."""
 
     tokens: int = 0
     line: int = 0
@@ -45,12 +45,13 @@ async def base_models(platform: Platform, project_id: str) -> list[Model]:
 
 
 async def count_tokens(platform: Platform, file: File, model: Model) -> int:
-    """All that the model reads when it reads each line once. Counted when it is first asked for, then kept
-    with the file. Raises InvalidRequest where it is no sound training data, or the model cannot read it."""
+    """Return how many tokens the model reads when it reads each line once. The number is counted when it is
+    first asked for, then kept with the file. Raise InvalidRequest if the file is no sound training data, or
+    the model can't read it."""
     report = file.report
     if not (report.get("valid") and report["dataset_format"].lower() in (*COLUMNS, "tokens")):
-        said = f"File {file.id} is no training data that passed its check."
-        raise InvalidRequest(said, param="training_file")
+        message = f"File {file.id} is no training data that passed its check."
+        raise InvalidRequest(message, param="training_file")
     known = known_count(report, model.name)
     if known is None:
         answer = await count(platform, file, model)
@@ -63,13 +64,13 @@ async def count_tokens(platform: Platform, file: File, model: Model) -> int:
 
 
 def known_count(report: dict[str, Any], name: str) -> int | str | None:
-    """A text says why there is none."""
+    """Return the count in the report, or the reason why there is none; None if nobody has counted yet."""
     counts = report.get("token_counts", {})
     return counts.get("*", counts.get(name, report.get("token_counts_missing", {}).get(name)))
 
 
 async def count(platform: Platform, file: File, model: Model) -> Answer:
-    """Of a sound jsonl file. Raises InternalError where the model's own files cannot be used."""
+    """Count the tokens of a sound jsonl file. Raise InternalError if the model's own files can't be used."""
     vocabulary = _vocabulary(platform, model)
     if vocabulary is None:
         raise InvalidRequest(f"{model.name} has no tokeniser on this machine: pull it first.", param="model")
@@ -87,7 +88,7 @@ async def count(platform: Platform, file: File, model: Model) -> Answer:
 
 
 async def keep(session: AsyncSession, file: File, name: str, answer: Answer) -> None:
-    """In the file's row, beside what others have counted meanwhile."""
+    """Write the answer into the file's row, beside those that others have written meanwhile."""
     row = await session.scalar(select(File).where(File.id == file.id).with_for_update())
     if row is None:
         return
@@ -97,7 +98,7 @@ async def keep(session: AsyncSession, file: File, name: str, answer: Answer) -> 
 
 
 async def _pieces(platform: Platform, file: File) -> AsyncGenerator[bytes]:
-    """Lines for the worker, many at once."""
+    """Yield lines for the worker, many at once."""
     number, piece = 0, bytearray()
     async for line in lines(platform, file):
         number += 1
@@ -112,7 +113,7 @@ async def _pieces(platform: Platform, file: File) -> AsyncGenerator[bytes]:
 
 
 def _vocabulary(platform: Platform, model: Model) -> Path | None:
-    """A GGUF file, the first of several parts, or a folder with a tokeniser."""
+    """Return the GGUF file (the first of several parts), or the folder with a tokeniser; None without one."""
     folder = platform.catalog.folder(model)
     adapters = model.options.get("lora", [])
     besides = [model.options.get("mmproj"), *(adapters if isinstance(adapters, list) else [adapters])]

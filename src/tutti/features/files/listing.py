@@ -10,7 +10,7 @@ from tutti.platform import Platform
 from tutti.store.records import File
 
 MAX_PAGE = 10_000
-"""openai's, and its default too: together's clients know no pages."""
+"""The limit of OpenAI's API, and the default too: Together's clients know no pages."""
 
 _COLUMNS = (
     File.id,
@@ -29,7 +29,8 @@ _FOUND = {
     "error": File.report["error"].as_string(),
     "error_type": File.report["error_type"].as_string(),
 }
-"""Of a report. All of it is in the file's own description: a page of ten thousand would be large."""
+"""The members of a report that a list shows. A file's own description has all of it: a page of ten thousand
+would be large."""
 
 
 async def list_files(

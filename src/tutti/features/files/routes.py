@@ -1,4 +1,4 @@
-"""Files: announced, uploaded, listed, read, deleted. Uploads in parts stand in `part_routes`."""
+"""Routes that announce, upload, list, read and delete files. `part_routes` has uploads in parts."""
 
 from typing import Annotated, Any
 
@@ -50,8 +50,8 @@ def _upload_routes(routes: APIRouter, platform: Platform, signed: SignedUrls) ->
         openapi_extra=_form(announced=True),
     )
     async def create(request: Request) -> Response:
-        """With the bytes in a part of the form, the answer is the file. Without, it is a 302 whose
-        `location` takes the bytes by PUT, without a key, for an hour."""
+        """Upload a file, or announce one. With the bytes in a part of the form, the answer is the file.
+        Without them, it is a 302 whose `location` takes the bytes by PUT, without a key, for an hour."""
         form = _multipart(request)
         part = None if form is None else await form.file()
         if form is not None and part is not None:
@@ -81,7 +81,7 @@ def _upload_routes(routes: APIRouter, platform: Platform, signed: SignedUrls) ->
 
     @routes.put("/files/{id}/content", operation_id="putFile", summary="Put a file's bytes")
     async def put(request: Request, id: str) -> Response:
-        """For the URL of an announcement only, which needs no key. The body is the file."""
+        """Put the bytes of an announced file at the URL of the announcement, which needs no key."""
         if not is_signed(request):
             raise Forbidden("Announce the file with POST /files, and put it at the location it answers.")
         data = whole_body(request)
@@ -95,7 +95,8 @@ def _upload_routes(routes: APIRouter, platform: Platform, signed: SignedUrls) ->
         response_model=FileResponse,
     )
     async def preprocess(request: Request, id: str) -> Response:
-        """The last step of an upload for some clients. The check of the content has begun already."""
+        """Return the file: the last step of an upload for some clients. The check of the content has begun
+        already."""
         return file_answer(request, await find(platform, caller(request).project_id, id))
 
 
@@ -165,7 +166,7 @@ def _multipart(request: Request) -> MultipartForm | None:
 
 
 async def _urlencoded(request: Request) -> dict[str, str]:
-    """Some clients say it all in the query too."""
+    """Return the fields of the body and those of the query, where some clients send them too."""
     if _kind(request.headers.get("content-type", "")) != _URLENCODED:
         raise InvalidRequest(f"Send a body of {_MULTIPART} or {_URLENCODED}.")
     return {**request.query_params, **await urlencoded(whole_body(request))}
@@ -176,7 +177,7 @@ def _kind(content_type: str) -> str:
 
 
 def _form(*, announced: bool) -> dict[str, Any]:
-    """Forms are read as they come, so the framework does not know of them."""
+    """Describe the form for /openapi.json: it is read as it comes, so the framework doesn't know of it."""
     schemas = "#/components/schemas/"
     properties = {
         "purpose": {"$ref": f"{schemas}FilePurpose"},

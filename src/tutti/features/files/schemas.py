@@ -1,5 +1,5 @@
-"""Bodies of the files routes. The contract has GET, DELETE and /files/upload; the rest is as the clients do
-it."""
+"""Bodies of the files routes. The contract has GET, DELETE and /files/upload; the rest follows the
+clients."""
 
 from enum import StrEnum
 from typing import Annotated, Literal
@@ -30,7 +30,7 @@ class FilePurpose(StrEnum):
 
 
 class ValidationReport(BaseModel):
-    """What the check of the file's content found."""
+    """Results of the check of the file's content."""
 
     model_config = ConfigDict(extra="allow")
 

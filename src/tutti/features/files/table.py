@@ -13,7 +13,8 @@ from tutti.store.records import File
 
 
 async def table_rows(platform: Platform, file: File) -> AsyncGenerator[Row]:
-    """Ends with the first row that leaves nothing to be read. Raises NotFound once the file is deleted."""
+    """Yield the rows, up to one with an error that leaves nothing to be read. Raise NotFound once the file is
+    deleted."""
     with tempfile.TemporaryFile(dir=platform.settings.data_dir) as local:
         async for chunk in content(platform, file):
             local.write(chunk)

@@ -29,7 +29,7 @@ from tutti.jobs.kind import Ending, Kind
 from tutti.platform import Platform
 from tutti.store.secrets import SealBroken
 
-_TELL_S = 1.0
+_REPORT_S = 1.0
 _STEP_PERCENT = 10
 
 
@@ -46,14 +46,15 @@ def model_upload(platform: Platform, _inside: Inside) -> Kind[UploadArgs]:
 
 
 async def run(platform: Platform, job: Job[UploadArgs]) -> None:
-    """Safe to run again: downloads go on where they ended, every later step makes its result aside and
-    renames it, and a model that is in its place already is recognised by the job's mark."""
+    """Fetch, check and convert the model. Running again is safe: downloads go on where they ended, every
+    later step makes its result aside and renames it, and a model that is in its place already has the job's
+    mark."""
     place = place_of(platform.settings, job.id)
     if "entry" in job.state and belongs_to(_folder(platform, job), job.id):
         return
     await asyncio.to_thread(place.root.mkdir, parents=True, exist_ok=True)
     base = await _base(platform, job)
-    async with _telling(job, "Downloading the files") as moved:
+    async with _reporting(job, "Downloading the files") as moved:
         await _fetch(
             platform, job, place, moved, prefers_gguf=base is None and not has_vllm(platform.settings)
         )
@@ -110,10 +111,15 @@ async def _pull_base(platform: Platform, job: Job[UploadArgs], base: Model) -> N
         return
     if not platform.settings.pull_on_use:
         raise Failed(f"The base {base.name} is not on this server, which downloads nothing by itself.")
-    async with _telling(job, f"Downloading the base {base.name}") as moved:
+    async with _reporting(job, f"Downloading the base {base.name}") as moved:
         try:
             folder = platform.catalog.folder(base)
-            await pull(base, folder, platform.settings, lambda it: moved(it.done_bytes, it.total_bytes))
+            await pull(
+                base,
+                folder,
+                platform.settings,
+                lambda progress: moved(progress.done_bytes, progress.total_bytes),
+            )
         except PullFailed as error:
             raise Failed(f"The base {base.name} cannot be downloaded: {error}") from error
 
@@ -151,27 +157,28 @@ def _folder(platform: Platform, job: Job[UploadArgs]) -> Path:
 
 
 @asynccontextmanager
-async def _telling(job: Job[UploadArgs], what: str) -> AsyncGenerator[Moved]:
-    """Tells of every tenth part; what is handed out may be called from any thread."""
-    seen = [0, 0]
+async def _reporting(job: Job[UploadArgs], what: str) -> AsyncGenerator[Moved]:
+    """Report every tenth of a download as the job's message. The function that this gives may be called from
+    any thread, with the bytes done and all bytes."""
+    progress = [0, 0]
 
     def moved(done: int, total: int) -> None:
-        seen[:] = done, total
+        progress[:] = done, total
 
-    async def tell() -> None:
-        told = 0
+    async def report() -> None:
+        reported = 0
         while True:
-            await asyncio.sleep(_TELL_S)
-            done, total = seen
+            await asyncio.sleep(_REPORT_S)
+            done, total = progress
             percent = 100 * done // total // _STEP_PERCENT * _STEP_PERCENT if total else 0
-            if percent > told:
-                told = percent
+            if percent > reported:
+                reported = percent
                 await job.tell(message=f"{what}: {percent}% of {total / 1e6:.0f} MB")
 
     await job.tell(message=what)
-    telling = asyncio.create_task(tell())
+    reporting = asyncio.create_task(report())
     try:
         yield moved
     finally:
-        telling.cancel()
-        await asyncio.gather(telling, return_exceptions=True)
+        reporting.cancel()
+        await asyncio.gather(reporting, return_exceptions=True)

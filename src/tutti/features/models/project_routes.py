@@ -1,5 +1,5 @@
-"""What the 3.x client has in place of GET /models: the models of a project, and those that everybody has. It
-asks under /v2, which means the same here as /v1."""
+"""Lists that the 3.x client reads instead of GET /models: the models of a project, and those that everybody
+has. It asks under /v2, which means the same here as /v1."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -61,7 +61,7 @@ def router(platform: Platform) -> APIRouter:
     async def models(
         request: Request, project_id: str, after: Cursor = "", limit: CursorLimit = 100
     ) -> ProjectModelList:
-        """The models and adapters that were uploaded to the project, by name."""
+        """List the models and adapters that were uploaded to the project, by name."""
         me = _member(request, project_id)
         page = _page(await _own(platform, me), after, limit)
         data = [_owned(it, me) for it in page.rows]
@@ -73,9 +73,9 @@ def router(platform: Platform) -> APIRouter:
         summary="Describe one of a project's own models",
     )
     async def model(request: Request, project_id: str, id: str) -> ProjectModel:
-        """Its id is its name."""
+        """Describe one of the project's models. Its id is its name."""
         me = _member(request, project_id)
-        found = next((it for it in await _own(platform, me) if it.name == id), None)
+        found = next((own for own in await _own(platform, me) if own.name == id), None)
         if found is None:
             raise missing("model", id)
         return _owned(found, me)
@@ -91,7 +91,7 @@ def router(platform: Platform) -> APIRouter:
         modality: Annotated[Modality | None, Query(description="Only with this input.")] = None,
         product: Product | None = None,
     ) -> SupportedModelList:
-        """The catalogue of this server, without what projects have uploaded."""
+        """List the catalogue of this server, without what projects have uploaded."""
         known = await platform.catalog.models(caller(request).project_id)
         served = [platform.dispatch.as_served(it) for it in known if it.project_id is None]
         described = {it.name: _supported(it) for it in served}

@@ -1,4 +1,4 @@
-"""Bodies of what the 3.x client asks for under /v2, as it declares them (the contract does not)."""
+"""Bodies of the operations that the 3.x client calls under /v2. It declares them; the contract does not."""
 
 from datetime import datetime
 from typing import Literal

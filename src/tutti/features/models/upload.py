@@ -1,4 +1,4 @@
-"""Accepts uploads of models and adapters. The work is done by the job in job.py."""
+"""Uploads of models and adapters as they are accepted. The job in job.py does the work."""
 
 import re
 
@@ -25,8 +25,9 @@ _BASES = ("llamacpp", "vllm")
 async def upload(
     platform: Platform, project_id: str, request: ModelUploadRequest
 ) -> ModelUploadSuccessResponse:
-    """The name in the answer is that of the model: the one asked for where it has an owner, otherwise behind
-    the project's slug. Raises Conflict where there is such a model, or such an upload on its way."""
+    """Enqueue an upload. The answer has the model's full name: the one asked for if it has an owner,
+    otherwise with the project's slug in front. Raise Conflict if there is such a model, or such an upload on
+    its way."""
     parse_source(request.model_source, platform.settings.hub_url, platform.fetcher)
     name = await _full_name(platform, project_id, request.model_name)
     args = UploadArgs(
@@ -69,7 +70,8 @@ async def _full_name(platform: Platform, project_id: str, name: str) -> str:
 
 
 async def _base(platform: Platform, project_id: str, request: ModelUploadRequest) -> str | None:
-    """The name that a base has for good, whatever alias was given."""
+    """Return the permanent name of an adapter's base, for which an alias may have been given; None for a
+    model. Raise InvalidRequest or NotFound if the base can't be used."""
     if request.model_type != "adapter":
         return None
     name, param = request.base_model or request.lora_model, "base_model"
@@ -86,6 +88,6 @@ async def _base(platform: Platform, project_id: str, request: ModelUploadRequest
 
 
 def _sealed(platform: Platform, project_id: str, request: ModelUploadRequest) -> str:
-    """The source may be a signed address, as good as a password."""
+    """Seal the source and the token. The source may be a signed address, which is as good as a password."""
     whole = Sealed(request.model_source, request.hf_token or "")
     return sealer(platform.settings).seal(msgspec.json.encode(whole).decode(), project_id)

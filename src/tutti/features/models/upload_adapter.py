@@ -1,5 +1,4 @@
-"""From an adapter's files to one that an engine can put on its base: compared with the base, converted where
-that is needed."""
+"""Adapters from uploaded files: compared with their base, and converted if its engine needs that."""
 
 import asyncio
 import os
@@ -24,7 +23,8 @@ _MOST_RANK = 512
 
 
 async def build_adapter(place: Place, base: Model, base_folder: Path) -> Model:
-    """An entry like its base's, with the adapter in `place.model`. Raises Failed."""
+    """Make the adapter in `place.model`, and return an entry like its base's. Raise Failed if they don't
+    fit."""
     shutil.rmtree(place.model, ignore_errors=True)
     work = await asyncio.to_thread(place.fresh_work)
     config = place.files / ADAPTER_CONFIG
@@ -47,7 +47,7 @@ async def build_adapter(place: Place, base: Model, base_folder: Path) -> Model:
 
 
 async def _take_peft(place: Place, base: Model, base_folder: Path, work: Path) -> None:
-    """vLLM reads what PEFT writes."""
+    """Check an adapter as PEFT writes it, and convert it unless vLLM serves it, which reads that format."""
     prefix = f"The adapter cannot be used on {base.name}"
     if base.engine == "vllm":
         await run_worker("lora", place.files, base_folder, log=place.log, prefix=prefix)
@@ -60,7 +60,7 @@ async def _take_peft(place: Place, base: Model, base_folder: Path, work: Path) -
 
 
 def _take_gguf(files: Sequence[Path], base: Model, base_folder: Path, work: Path) -> int:
-    """One that llama.cpp's own tool has converted. The rank."""
+    """Take an adapter that llama.cpp's own tool has converted, and return its rank. Raise Failed."""
     header = header_of(files[0])
     if base.engine != "llamacpp" or len(files) != 1 or header.text("adapter.type") != "lora":
         raise Failed(f"It is no LoRA adapter that {base.engine}, which serves {base.name}, can use.")
@@ -92,12 +92,12 @@ def _rank_of(
 
 
 def facts_of(base: Model, folder: Path) -> dict[str, Any]:
-    """What workers/lora wants to know."""
+    """Return the facts of the base that workers/lora needs."""
     besides = {str(base.options.get("mmproj", "")), *map(str, _listed(base.options.get("lora", [])))}
     headers = [header_of(path) for path in sorted(folder.glob("*.gguf")) if path.name not in besides]
     if not headers:
         raise Failed(f"The base {base.name} has no GGUF file here.")
-    first = next(it for it in headers if it.text("general.architecture"))
+    first = next(header for header in headers if header.text("general.architecture"))
     architecture = first.text("general.architecture")
     heads = first.number(f"{architecture}.attention.head_count")
     return {

@@ -1,4 +1,4 @@
-"""What an upload is asked to do: all that the routes need of the job, whose parts are large."""
+"""Arguments of an upload: all that the routes need of the job, whose modules are large."""
 
 import msgspec
 
@@ -8,14 +8,14 @@ NAME = "model_upload"
 
 
 class UploadArgs(Args, frozen=True, kw_only=True):
-    """`source` is as it may be shown; `sealed` has the whole of it and the token, see `Sealed`."""
+    """Arguments of the job. `source` has no secrets; `sealed` has all of it and the token, see `Sealed`."""
 
     model_name: str
     model_id: str
     source: str
     description: str | None
     base: str | None
-    """Of an adapter: its base's name."""
+    """The name of an adapter's base; None for a model."""
     sealed: str
 
 

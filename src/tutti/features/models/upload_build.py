@@ -1,4 +1,4 @@
-"""From the files that came to a model that an engine can serve: checked, converted where that is needed."""
+"""Models from uploaded files: checked, and converted if no engine can serve them as they are."""
 
 import asyncio
 import os
@@ -38,13 +38,13 @@ def has_vllm(settings: Settings) -> bool:
 
 
 def vllm_python(settings: Settings) -> str:
-    """Empty where there is none. Beside the `vllm` on PATH lies the Python that it runs in."""
+    """Return the Python that vLLM runs in, which lies beside the `vllm` on PATH; "" if there is none."""
     command = shutil.which("vllm")
     return settings.vllm_python or (str(Path(command).resolve().with_name("python")) if command else "")
 
 
 async def build_model(place: Place, settings: Settings) -> Model:
-    """As `place.model` describes itself. Raises Failed."""
+    """Make the model in `place.model`, and return its entry. Raise Failed if no engine here can serve it."""
     shutil.rmtree(place.model, ignore_errors=True)
     work = await asyncio.to_thread(place.fresh_work)
     ggufs = _parts(place.files)
@@ -65,7 +65,7 @@ async def build_model(place: Place, settings: Settings) -> Model:
 
 
 def _parts(folder: Path) -> list[Path]:
-    """One file, or all parts of one model."""
+    """Return the GGUF file, or all parts of one model. Raise Failed for several models."""
     found = sorted(path for path in folder.glob("*.gguf") if not path.name.startswith(_BESIDES))
     if len({SHARD.sub("", path.name) for path in found}) > 1:
         names = ", ".join(path.name for path in found)
@@ -81,7 +81,7 @@ async def _check_gguf(files: Sequence[Path], place: Place) -> None:
 
 
 async def _check_architecture(place: Place, python: str) -> None:
-    """vLLM itself is asked, which takes it some seconds."""
+    """Ask vLLM itself if it knows the architecture, which takes some seconds. Raise Failed if not."""
     prefix = "The model cannot be served"
     try:
         config = msgspec.convert(read_json(place.files / "config.json"), _Config)
@@ -101,7 +101,7 @@ def _described(work: Path, target: Path) -> Model:
 
 
 def _data_files(folder: Path) -> list[Path]:
-    """complete.json is the mark of a download."""
+    """Return the files that engines read. complete.json is only the mark of a finished download."""
     files = [path for path in folder.iterdir() if path.is_file() and is_data(path.name)]
     return sorted(path for path in files if path.name != "complete.json")
 
