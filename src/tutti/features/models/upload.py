@@ -19,7 +19,6 @@ from tutti.platform import Platform
 from tutti.store.records import JobRow, Project
 
 _NAME = re.compile(r"[A-Za-z0-9][\w.-]{0,95}(/[A-Za-z0-9][\w.-]{0,95})?", re.ASCII)
-_BASES = ("llamacpp", "vllm")
 
 
 async def upload(
@@ -80,7 +79,9 @@ async def _base(platform: Platform, project_id: str, request: ModelUploadRequest
     base = await platform.catalog.find(name, project_id)
     if base is None:
         raise missing("model", name, param)
-    if base.engine not in _BASES or base.type not in TEXT_TYPES or base.adapter_of is not None:
+    engine = platform.engines.get(base.engine)
+    takes_adapters = engine is not None and engine.adapters is not None
+    if not takes_adapters or base.type not in TEXT_TYPES or base.adapter_of is not None:
         raise InvalidRequest(
             f"Adapters can't be used on {name}: it is no text model of its own.", param=param
         )
