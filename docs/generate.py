@@ -1,4 +1,5 @@
-"""Writes docs/generated from the code: `make docs`. tests/unit/test_docs.py fails while a page is stale."""
+"""Writes docs/generated and the list of gaps from the code: `make docs`. tests/unit/test_docs.py fails while
+a page is stale."""
 
 import ast
 import inspect
@@ -13,6 +14,7 @@ import typer
 from typer.main import get_command
 
 import tutti
+from docs.gaps import GAPS, without_served
 from docs.jobs import jobs_page
 from docs.markdown import page, table, told
 from tutti.base import errors
@@ -33,6 +35,7 @@ def main() -> None:
     FOLDER.mkdir(exist_ok=True)
     for name, text in pages().items():
         (FOLDER / name).write_text(text)
+    GAPS.write_text(without_served(GAPS.read_text()))
 
 
 def pages() -> dict[str, str]:
