@@ -357,7 +357,7 @@ async def test_chat_answers_the_lines_of_a_pipe_and_remembers(scripted: Scripted
     ]
     ran = await scripted.run("chat", stdin="Hello\n\n/system Be kind\nBad\n/nothing\nSure?\n/model\n")
     assert (ran.status, ran.out) == (0, "Hi!\nYes\norg/talker\n")
-    assert ran.err == "tutti: No (400)\ntutti: there is no /nothing; /help shows what there is\n"
+    assert ran.err == "tutti: No (400)\ntutti: there is no command /nothing: /help lists the commands\n"
     assert [body["messages"] for _, body in scripted.asked][2] == [
         {"role": "system", "content": "Be kind"},
         {"role": "user", "content": "Hello"},
