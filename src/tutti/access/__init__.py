@@ -1,1 +1,1 @@
-"""Who may use the server, and how much: projects, keys, limits."""
+"""Access to the server: projects, keys and limits."""

@@ -1,4 +1,4 @@
-"""Who is calling: from the Authorization header to a Caller."""
+"""Authentication: from the Authorization header to a Caller."""
 
 import hmac
 import re
@@ -21,9 +21,9 @@ from tutti.store.db import Database
 from tutti.store.records import ApiKey, Project
 
 _CACHE_S = 1.0
-"""How long a revoked key may still work, and a server without keys not notice its first."""
+"""How long a revoked key may still work, and how long a server without keys may not notice its first."""
 _CACHE_ENTRIES = 4096
-_OF_DIGEST = (
+_CALLER = (
     select(
         ApiKey.digest,
         ApiKey.id,
@@ -36,19 +36,19 @@ _OF_DIGEST = (
     .join(Project, Project.id == ApiKey.project_id)
     .where(ApiKey.digest == bindparam("digest"), ApiKey.revoked_at.is_(None))
 )
-"""After the digest, what a Caller is made of."""
+"""By the digest of a key: the digest, then the fields of a Caller."""
 _DEFAULT = Caller(
     key_id="key-default",
     key_name="default",
     project_id=DEFAULT_PROJECT_ID,
     organization_id=DEFAULT_ORGANIZATION_ID,
 )
-"""Who calls with any key, as long as none was made."""
+"""The caller with any key, as long as no key was made."""
 _BEARER = re.compile(rb"bearer +([^\s]+) *", re.IGNORECASE)
 
 
 class Authenticator:
-    """Answers from the database, or from what it said less than a second ago."""
+    """Looks keys up in the database, and trusts an answer for a second."""
 
     def __init__(
         self, database: Database, settings: Settings, clock: Callable[[], float] = monotonic_s
@@ -62,19 +62,20 @@ class Authenticator:
         self._cache: OrderedDict[str, Fresh[Caller | None]] = OrderedDict()
 
     async def authenticate(self, authorization: bytes | None) -> Caller:
-        """Raises Unauthenticated; Unavailable while the database is down."""
+        """Return the caller whose key the header holds. Raises Unauthenticated; Unavailable while the
+        database is down."""
         match = _BEARER.fullmatch(authorization or b"")
         if match is None:
             raise Unauthenticated("An API key is needed: send the header `Authorization: Bearer <key>`.")
         try:
-            caller = await self._of(digest(self._secret, match[1])).get()
+            caller = await self._cached(digest(self._secret, match[1])).get()
         except (SQLAlchemyError, OSError) as error:
             raise Unavailable("The database cannot be reached.", retry_after_s=1) from error
         if caller is None:
             raise Unauthenticated("The API key is not valid.", code="invalid_api_key")
         return caller
 
-    def _of(self, key_digest: str) -> Fresh[Caller | None]:
+    def _cached(self, key_digest: str) -> Fresh[Caller | None]:
         if key_digest not in self._cache:
             self._cache[key_digest] = Fresh(partial(self._look_up, key_digest), _CACHE_S, self._clock)
             if len(self._cache) > _CACHE_ENTRIES:
@@ -94,14 +95,14 @@ class Authenticator:
         )
 
     async def _is_open(self) -> bool:
-        """Whether any key will do. Once a key was made none does, for ever."""
+        """True if any key will do. Once a key was made, none does any more, for ever."""
         self._locked = self._locked or not self._loopback or await has_keys(self._database)
         return not self._locked
 
 
 async def _find(database: Database, key_digest: str) -> Caller | None:
-    """Whose key has this digest, unless it was revoked."""
-    for found, *caller in await database.poll(_OF_DIGEST, {"digest": key_digest}):
+    """Return the caller whose key has this digest, unless the key was revoked."""
+    for found, *caller in await database.poll(_CALLER, {"digest": key_digest}):
         if hmac.compare_digest(found, key_digest):
             return Caller(*caller)
     return None

@@ -1,11 +1,11 @@
-"""The one who asks: what a key stands for."""
+"""The caller of a request: the project and the limits that a key stands for."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class Caller:
-    """Whose key it is. The limits are the key's own or else the server's; 0 means none."""
+    """The owner of a key. The limits are the key's own or else the server's; 0 means no limit."""
 
     key_id: str
     key_name: str

@@ -1,4 +1,5 @@
-"""API keys: made, listed, revoked. Only an HMAC of a key is stored: a copy of the database opens nothing."""
+"""API keys: making, listing and revoking them. Only an HMAC of a key is stored: a copy of the database opens
+nothing."""
 
 import hmac
 import secrets
@@ -18,7 +19,7 @@ from tutti.store.records import ApiKey, Project
 
 DEFAULT_ORGANIZATION_ID = "org-default"
 DEFAULT_PROJECT_ID = "proj-default"
-"""Both come with the first migration."""
+"""The first migration makes both."""
 
 _SHOWN_CHARACTERS = 12
 
@@ -27,14 +28,14 @@ _ANY_KEY = select(ApiKey.id).limit(1)
 
 @dataclass(frozen=True)
 class NewKey:
-    """`secret` is in nobody's hands but the caller's: it cannot be had again."""
+    """A key that was just made. Only the caller has `secret`: it cannot be had again."""
 
     record: ApiKey
     secret: str
 
 
 def server_secret(settings: Settings) -> bytes:
-    """The key of the HMAC. Nodes that share a PostgreSQL must share `settings.secret`."""
+    """Return the key of the HMAC. Nodes that share a PostgreSQL must share `settings.secret`."""
     return settings.secret.encode() if settings.secret else _kept_secret(settings.data_dir)
 
 
@@ -51,7 +52,7 @@ async def create_key(
     requests_per_minute: int = 0,
     tokens_per_minute: int = 0,
 ) -> NewKey:
-    """Raises NotFound for an unknown project. A limit of 0 means the server's default."""
+    """Make a key. Raises NotFound for an unknown project. A limit of 0 means the server's default."""
     key = new_secret("tutti")
     record = ApiKey(
         id=new_id("key"),
@@ -71,7 +72,7 @@ async def create_key(
 
 
 async def list_keys(database: Database, project_id: str | None = None) -> Sequence[ApiKey]:
-    """Oldest first, revoked ones included; of every project if none is named."""
+    """Return the keys, oldest first, revoked ones included; of every project if none is named."""
     query = select(ApiKey).order_by(ApiKey.id)
     if project_id is not None:
         query = query.where(ApiKey.project_id == project_id)
@@ -80,7 +81,8 @@ async def list_keys(database: Database, project_id: str | None = None) -> Sequen
 
 
 async def revoke_key(database: Database, key_id: str) -> ApiKey:
-    """It stops working within a second, everywhere. Raises NotFound; revoking twice changes nothing."""
+    """Revoke a key: it stops working within a second, everywhere. Revoking it twice changes nothing. Raises
+    NotFound."""
     async with database.begin() as session:
         record = await session.get(ApiKey, key_id)
         if record is None:
@@ -91,12 +93,13 @@ async def revoke_key(database: Database, key_id: str) -> ApiKey:
 
 
 async def has_keys(database: Database) -> bool:
-    """Whether a key was ever made: from then on nobody gets in without one, even if all are revoked."""
+    """Return True if a key was ever made: from then on nobody gets in without one, even if all are
+    revoked."""
     return bool(await database.poll(_ANY_KEY))
 
 
 async def project_named(database: Database, slug: str) -> Project:
-    """The project with this slug; in the default organisation it is made if nobody has it yet."""
+    """Return the project with this slug; it is made in the default organisation if there is none."""
     async with database.begin() as session:
         project = await session.scalar(select(Project).where(Project.slug == slug))
         if project is None:

@@ -10,7 +10,6 @@ import contextlib
 import logging
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from sqlalchemy import delete
@@ -18,45 +17,19 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.sql.dml import ReturningInsert
 
 from tutti.access.caller import Caller
+from tutti.access.window import LimitReached, Window, headers_of, is_active, limit_reached
 from tutti.base.clock import now
-from tutti.base.errors import RateLimited
 from tutti.store.db import Database
 from tutti.store.records import RateWindow
 
 FLUSH_S = 0.2
 CLOSE_S = 5.0
 _IDLE_MINUTES = 15
-"""How long a key is remembered: answers longer than this do not count."""
+"""How long a key is remembered: tokens of answers that take longer do not count."""
 
 _NOT_SHARED = "rate limits not shared: the database cannot be reached"
 
 log = logging.getLogger(__name__)
-
-
-class LimitReached(RateLimited):
-    """Also carries the `x-ratelimit-*` headers."""
-
-    def __init__(self, message: str, limits: dict[str, str], retry_after_s: float) -> None:
-        super().__init__(message, code="rate_limit_exceeded", retry_after_s=retry_after_s)
-        self._limits = limits
-
-    def headers(self) -> dict[str, str]:
-        return {**super().headers(), **self._limits}
-
-
-@dataclass
-class _Window:
-    """One key's minute: the sum of all workers as of the last flush, and what was counted here since."""
-
-    minute: int
-    requests: int = 0
-    tokens: int = 0
-    new_requests: int = 0
-    new_tokens: int = 0
-    asked: bool = False
-    """It was looked at since the last flush, so the next one fetches the sum."""
-    stale: bool = True
-    """It was not, and the sum is old."""
 
 
 class _Counts(NamedTuple):
@@ -67,10 +40,12 @@ class _Counts(NamedTuple):
 
 
 class Limits:
+    """Counts the requests and tokens of keys with limits, and refuses requests above them."""
+
     def __init__(self, database: Database, clock: Callable[[], float] = now) -> None:
         self._database = database
         self._clock = clock
-        self._windows: dict[str, _Window] = {}
+        self._windows: dict[str, Window] = {}
         self._flusher: asyncio.Task[None] | None = None
         self._closing = asyncio.Event()
         self._counted = asyncio.Event()
@@ -80,7 +55,7 @@ class Limits:
         self._flusher = asyncio.create_task(self._keep_flushing())
 
     async def close(self) -> None:
-        """Shares what is left."""
+        """Stop the flushing, and share the counts that are left."""
         self._closing.set()
         self._counted.set()
         if self._flusher is not None:
@@ -90,21 +65,21 @@ class Limits:
             await self._try_flush()
 
     async def admit(self, caller: Caller) -> dict[str, str]:
-        """Counts a request and returns the headers that say what is left; raises RateLimited."""
+        """Count a request, and return the headers that say how many are left. Raises RateLimited."""
         if not caller.requests_per_minute and not caller.tokens_per_minute:
             return {}
         window = await self._window(caller.key_id)
-        over = _over(caller, window)
+        over = limit_reached(caller, window)
         if over is None:
             window.new_requests += 1
         reset_s = self._reset_s()
-        headers = _headers(caller, window, reset_s)
+        headers = headers_of(caller, window, reset_s)
         if over is not None:
             raise LimitReached(over, headers, reset_s)
         return headers
 
     def spent(self, key_id: str, tokens: int) -> None:
-        """Counts the tokens of an answer, which are known only when it is complete."""
+        """Count the tokens of an answer, which are known only when it is complete."""
         window = self._windows.get(key_id)
         if window is not None:
             self._roll(window)
@@ -112,9 +87,9 @@ class Limits:
             self._counted.set()
 
     async def flush(self) -> None:
-        """Adds what was counted to the database and reads the sums of all workers."""
+        """Add the new counts to the database, and read the sums of all workers."""
         self._forget_idle()
-        rows = sorted(_row(key_id, window) for key_id, window in self._windows.items() if _is_active(window))
+        rows = sorted(_row(key_id, window) for key_id, window in self._windows.items() if is_active(window))
         for window in self._windows.values():
             window.asked, window.stale = False, True
         if not rows:
@@ -143,8 +118,8 @@ class Limits:
         ]:
             del self._windows[key_id]
 
-    async def _window(self, key_id: str) -> _Window:
-        window = self._windows.setdefault(key_id, _Window(self._minute()))
+    async def _window(self, key_id: str) -> Window:
+        window = self._windows.setdefault(key_id, Window(self._minute()))
         self._roll(window)
         window.asked = True
         self._counted.set()
@@ -152,7 +127,7 @@ class Limits:
             await self._load(key_id, window)
         return window
 
-    async def _load(self, key_id: str, window: _Window) -> None:
+    async def _load(self, key_id: str, window: Window) -> None:
         window.stale = False
         minute = window.minute
         try:
@@ -168,11 +143,12 @@ class Limits:
         return int(self._clock() // 60)
 
     def _reset_s(self) -> int:
-        """Seconds until the next minute begins: at least 1, at most 60."""
+        """Return the seconds until the next minute begins: at least 1, at most 60."""
         return max(1, math.ceil(60 - self._clock() % 60))
 
-    def _roll(self, window: _Window) -> None:
-        """A new minute starts from nothing; what was not shared yet of the last one no longer matters."""
+    def _roll(self, window: Window) -> None:
+        """Begin a new minute with nothing counted: counts of the last one that were not shared no longer
+        matter."""
         minute = self._minute()
         if window.minute != minute:
             window.minute = minute
@@ -196,37 +172,13 @@ class Limits:
             log.warning(_NOT_SHARED, extra={"cause": str(error)})
 
 
-def _is_active(window: _Window) -> bool:
-    return window.asked or bool(window.new_requests or window.new_tokens)
-
-
-def _over(caller: Caller, window: _Window) -> str | None:
-    if 0 < caller.requests_per_minute <= window.requests + window.new_requests:
-        return f"The limit of {caller.requests_per_minute} requests a minute is reached."
-    if 0 < caller.tokens_per_minute <= window.tokens + window.new_tokens:
-        return f"The limit of {caller.tokens_per_minute} tokens a minute is reached."
-    return None
-
-
-def _headers(caller: Caller, window: _Window, reset_s: int) -> dict[str, str]:
-    headers = {"x-ratelimit-reset": str(reset_s)}
-    if caller.requests_per_minute:
-        left = max(0, caller.requests_per_minute - window.requests - window.new_requests)
-        headers["x-ratelimit-limit"] = str(caller.requests_per_minute)
-        headers["x-ratelimit-remaining"] = str(left)
-    if caller.tokens_per_minute:
-        left = max(0, caller.tokens_per_minute - window.tokens - window.new_tokens)
-        headers["x-ratelimit-limit-tokens"] = str(caller.tokens_per_minute)
-        headers["x-ratelimit-remaining-tokens"] = str(left)
-    return headers
-
-
-def _row(key_id: str, window: _Window) -> _Counts:
+def _row(key_id: str, window: Window) -> _Counts:
     return _Counts(key_id, window.minute, window.new_requests, window.new_tokens)
 
 
 def _add(database: Database, rows: list[_Counts]) -> ReturningInsert[str, int, int, int]:
-    """One statement: adds the rows to the sums and returns these. Rows sorted by key cannot deadlock."""
+    """Return one statement that adds the rows to the sums and returns these. Rows sorted by key cannot
+    deadlock."""
     statement = database.insert(RateWindow).values([row._asdict() for row in rows])
     return statement.on_conflict_do_update(
         index_elements=["key_id", "minute"],

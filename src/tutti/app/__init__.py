@@ -1,1 +1,1 @@
-"""The composition root: opens everything, wires it together, closes it."""
+"""The composition root: it opens everything, wires it together, and closes it."""

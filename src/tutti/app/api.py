@@ -27,17 +27,18 @@ from tutti.process import logs, metrics
 
 BACKLOG = 2048
 KEEP_ALIVE_S = 75
-"""Longer than clients and proxies keep idle connections (httpx 5 s, nginx 60 s): where the server closes
-one in the moment in which a request is sent on it, the client has an error."""
+"""Longer than clients and proxies keep idle connections (httpx 5 s, nginx 60 s): a client whose connection
+the server closes in the moment in which it sends a request gets an error."""
 STANDSTILL_S = 10.0
-"""A loop that does not come round for so long is ended, with its process: nobody is served meanwhile."""
+"""A loop that stands still for so long is ended, with its process: it serves nobody meanwhile."""
 _TICKS_A_SECOND = 10
-"""As uvicorn's."""
+"""The same as uvicorn's."""
 
 
 @asynccontextmanager
 async def application(settings: Settings) -> AsyncGenerator[ASGIApp]:
-    """Opens everything that requests need; on leaving, what was counted is written and all is closed."""
+    """Open everything that requests need. On leaving, the usage counted so far is written and everything is
+    closed."""
     async with AsyncExitStack() as parts:
         database = await parts.enter_async_context(open_database(settings))
         limits = Limits(database)
@@ -55,7 +56,7 @@ async def application(settings: Settings) -> AsyncGenerator[ASGIApp]:
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """With SO_REUSEPORT, so that the kernel spreads connections over the workers."""
+    """Bind a socket with SO_REUSEPORT, so that the kernel spreads connections over the workers."""
     family, kind, protocol, _, address = socket.getaddrinfo(
         host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
     )[0]
@@ -67,7 +68,7 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 class Server(uvicorn.Server):
-    """Ends requests that stall; drains."""
+    """uvicorn's server, which also ends requests that stall, and drains."""
 
     def __init__(self, config: uvicorn.Config, stall_timeout_s: float) -> None:
         super().__init__(config)
@@ -81,7 +82,8 @@ class Server(uvicorn.Server):
         return await super().on_tick(counter)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Listens on while requests run, so that whoever asks is told that this server is draining."""
+        """Drain: go on listening while requests run, so that new ones are told that this server is
+        draining."""
         self.lifespan.state["draining"] = True  # the state of every request begins as a copy of this
         for connection in list(self.server_state.connections):
             connection.shutdown()
@@ -95,7 +97,8 @@ class Server(uvicorn.Server):
 
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None, None, None]:
-        """Unlike uvicorn's, this does not raise the signal again at the end: there is more to close."""
+        """Handle signals as uvicorn does, but do not raise the signal again at the end: there is more to
+        close."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.handle_exit, number, None)
@@ -103,7 +106,7 @@ class Server(uvicorn.Server):
 
 
 async def run(settings: Settings) -> None:
-    """Until SIGTERM or SIGINT; then running requests may finish within `drain_timeout_s`."""
+    """Serve until SIGTERM or SIGINT; then running requests may finish within `drain_timeout_s`."""
     listener = listen(settings.host, settings.port)
     metrics.STARTS.inc()
     async with application(settings) as app:

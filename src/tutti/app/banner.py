@@ -1,4 +1,4 @@
-"""What `tutti serve` shows a person: how the first models are coming along, then how to use them."""
+"""The text that `tutti serve` shows a person: the progress of the first models, then how to use them."""
 
 import asyncio
 from collections.abc import Iterable, Sequence
@@ -17,7 +17,7 @@ _ANSWER_S = 5.0
 
 
 async def announce(settings: Settings, fleet: Fleet, models: Sequence[str], *, open_to_all: bool) -> None:
-    """Prints the banner once a request would be served. `open_to_all`: no API key exists."""
+    """Print the banner once a request would be served. `open_to_all`: no API key exists."""
     console = Console(highlight=False)
     base = local_url(settings.host, settings.port)
     with _Bars(console) as bars:

@@ -1,4 +1,4 @@
-"""Settings as environment variables, for the processes that must have the same."""
+"""Settings as environment variables, for the processes that must have the same settings."""
 
 import msgspec
 

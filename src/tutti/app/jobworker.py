@@ -20,7 +20,7 @@ IDLE_S = 30.0
 
 
 async def run(settings: Settings) -> None:
-    """Until there is nothing to do, or SIGTERM or SIGINT; what is not done then is handed back."""
+    """Work until there is nothing to do, or SIGTERM or SIGINT; unfinished jobs are then handed back."""
     async with (
         open_database(settings) as database,
         open_platform(settings, database, background=True) as platform,

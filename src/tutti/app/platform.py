@@ -1,4 +1,5 @@
-"""What API workers and job workers have in common: everything that features work with, opened and closed."""
+"""The parts that API workers and job workers have in common: everything that features work with, opened and
+closed."""
 
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -19,7 +20,7 @@ from tutti.store.migrate import migrate
 
 @asynccontextmanager
 async def open_database(settings: Settings) -> AsyncGenerator[Database]:
-    """With the newest schema."""
+    """Open the database with the newest schema."""
     database = await Database.open(database_url(settings))
     try:
         await migrate(database)
@@ -36,8 +37,8 @@ async def open_platform(
     spent: Callable[[str, int], None] | None = None,
     background: bool = False,
 ) -> AsyncGenerator[Platform]:
-    """On leaving, what was counted is written. `spent` is told key id and tokens of each request.
-    `background`: live requests go first."""
+    """Open the platform. On leaving, the usage counted so far is written. `spent` is called with key id and
+    tokens of each request. `background`: live requests go first."""
     async with AsyncExitStack() as parts:
         meter = Meter(database, spent, background=background)
         await meter.start()

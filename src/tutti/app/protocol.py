@@ -1,11 +1,11 @@
 """HTTP/1.1 to clients: uvicorn's, with what it leaves to a proxy in front.
 
-The head of an answer leaves together with the first of its body. uvicorn writes one after the other: that is
-two system calls, and the client is woken for a head that it can do nothing with; on a busy machine it then
-waits for a processor once more when the first token comes.
+The head of an answer leaves together with the first part of its body. uvicorn writes one after the other:
+that is two system calls, and the client is woken for a head that it can do nothing with; on a busy machine it
+then waits for a processor once more when the first token comes.
 
-A request that stops on its way is ended, and so is one whose head has no end. What is not HTTP gets an error
-of the API. A client of HTTP/1.0 gets no chunks.
+A request that stops on its way is ended, and so is one whose head has no end. Input that is not HTTP gets an
+error of the API. A client of HTTP/1.0 gets no chunks.
 """
 
 import asyncio
@@ -73,9 +73,9 @@ class Protocol(HttpToolsProtocol):
         self._is_coming = False
 
     def look(self, patience_s: float) -> None:
-        """Call every second. Ends a request whose head is not complete after so many looks, or whose body has
-        not moved since. Looks are counted, not seconds: nobody is to blame for time when this process, or the
-        whole machine, stood still."""
+        """Check the request for progress; call it every second. A request is ended if its head is not
+        complete after `patience_s` looks, or its body has not moved in as many. Looks are counted, not
+        seconds: nobody is to blame for time in which this process, or the whole machine, stood still."""
         self._looks = 0 if self._waits_for_us() else self._looks + 1
         if self._is_coming and self._looks > patience_s:
             part = "head" if self._in_head else "body"
@@ -84,13 +84,13 @@ class Protocol(HttpToolsProtocol):
             )
 
     def _is_answerable(self) -> bool:
-        """Whether the client would take an answer as that to the request that is coming."""
+        """Return True if the client would take an answer as that to the request that is coming."""
         if self._in_head:
             return self._is_idle() and self._unread > 0
         return not self.cycle.response_started
 
     def _waits_for_us(self) -> bool:
-        """Whether the client cannot send more, or had better not, before we have done something."""
+        """Return True if the client cannot send more, or had better not, before we have done something."""
         if self._in_head:
             return not self._is_idle()
         return self.flow.read_paused or self.cycle.waiting_for_100_continue
@@ -102,8 +102,8 @@ class Protocol(HttpToolsProtocol):
         self._refuse(InvalidRequest(msg))
 
     def _refuse(self, error: TuttiError) -> None:
-        """Answer where that makes sense, then close. Who is still sending
-        would be told of a reset before it has read the answer, so it is heard out for a moment."""
+        """Answer if the client would understand it, then close. A client that is still sending would get a
+        reset before it has read the answer, so its data is read for a moment longer."""
         if self._is_refused:
             return
         log.info("a request was refused", extra={"status": error.status, "cause": error.message})
@@ -121,7 +121,7 @@ class Protocol(HttpToolsProtocol):
 
 def _origin_form(target: bytes) -> bytes:
     """Return path and query of a request's target. Proxies are sent absolute ones, and a server must take
-    them too (RFC 9112, 3.2.2). Raises ValueError for what is neither."""
+    them too (RFC 9112, 3.2.2). Raises ValueError for any other target."""
     if absolute := _ABSOLUTE.fullmatch(target):
         target = absolute[1] if absolute[1].startswith(b"/") else b"/" + absolute[1]
     if not target.startswith(b"/") or not target.isascii():
@@ -143,7 +143,7 @@ def _answer(error: TuttiError) -> bytes:
 
 
 class _UntilClosed:
-    """Sends what `cycle` would have to cut into chunks as it is: its end is that of the connection."""
+    """Sends a body that `cycle` would have to cut into chunks as it is: its end is that of the connection."""
 
     def __init__(self, cycle: RequestResponseCycle) -> None:
         self._cycle = cycle
@@ -165,8 +165,8 @@ class _UntilClosed:
 
 
 class _HeadWithBody:
-    """A transport that keeps a head until the next write, or for what is left of the loop's turn: answers to
-    HEAD have no body."""
+    """A transport that keeps a head until the next write, or for the rest of the loop's turn: answers to HEAD
+    have no body."""
 
     def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
         self._transport = transport

@@ -1,4 +1,4 @@
-"""What a server holds before it starts anything: its data directory, and its port."""
+"""The reservations of a server before it starts anything: its data directory, and its port."""
 
 import asyncio
 import socket
@@ -17,12 +17,12 @@ _RETRY_S = 0.1
 
 
 class CannotStart(Exception):
-    """The text says why, and what to do."""
+    """The server cannot start. The text says why, and what to do."""
 
 
 @contextmanager
 def held_data_dir(settings: Settings) -> Generator[None]:
-    """Raises CannotStart."""
+    """Hold the data directory. Raises CannotStart if another server has it."""
     lock = filelock.FileLock(settings.data_dir / "controller.lock")
     try:
         lock.acquire(blocking=False)
@@ -36,17 +36,17 @@ def held_data_dir(settings: Settings) -> Generator[None]:
 
 @asynccontextmanager
 async def held_port(settings: Settings) -> AsyncGenerator[int]:
-    """A bound socket that never listens: the API workers share its port by SO_REUSEPORT, and nobody takes it
-    while one of them is started again. The URL is in the file `url` of the data directory meanwhile. Raises
-    CannotStart."""
+    """Hold the port, with a bound socket that never listens: the API workers share the port by SO_REUSEPORT,
+    and nobody takes it while one of them is started again. Meanwhile the URL is in the file `url` of the data
+    directory. Raises CannotStart."""
     with await _reserve(settings.host, settings.port) as held:
         port = int(held.getsockname()[1])
-        said = settings.data_dir / "url"
-        said.write_text(local_url(settings.host, port) + "\n")
+        url_file = settings.data_dir / "url"
+        url_file.write_text(local_url(settings.host, port) + "\n")
         try:
             yield port
         finally:
-            said.unlink(missing_ok=True)
+            url_file.unlink(missing_ok=True)
 
 
 async def _reserve(host: str, port: int) -> socket.socket:
@@ -63,7 +63,8 @@ async def _reserve(host: str, port: int) -> socket.socket:
 
 
 def _bind_alone(host: str, port: int) -> int:
-    """Without SO_REUSEPORT, since with it a second server would silently get half of the requests."""
+    """Bind the port without SO_REUSEPORT, since with it a second server would silently get half of the
+    requests."""
     with _open(host) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         probe.bind((host, port))

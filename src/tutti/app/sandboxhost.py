@@ -34,12 +34,13 @@ from tutti.store.db import Database, database_url
 IDLE_S = 600.0
 _LOOK_S = 0.5
 _MORE_THAN_A_BODY = 64 * 1024
-"""What a call has besides what the client has sent."""
+"""Room for the fields of a call besides the client's body."""
 log = logging.getLogger(__name__)
 
 
 async def run(settings: Settings, node_id: str, idle_s: float = IDLE_S) -> None:
-    """Until it is idle, or SIGTERM or SIGINT. The controller has brought the database up to date."""
+    """Serve until there have been no sessions for `idle_s`, or SIGTERM or SIGINT. The controller has brought
+    the database up to date."""
     stopped = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopped.set)
@@ -61,7 +62,7 @@ async def _until(stopped: asyncio.Event, work: Coroutine[Any, Any, None]) -> Non
 
 
 async def _serve(settings: Settings, database: Database, node_id: str, idle_s: float) -> None:
-    """What keeps it from working it says in its row."""
+    """Serve sessions. An error that keeps the host from working is written into its row."""
     try:
         folder = await _environment(settings, database, node_id)
         async with _opened(settings, folder) as sessions:
@@ -74,18 +75,18 @@ async def _serve(settings: Settings, database: Database, node_id: str, idle_s: f
                 await sandbox_hosts.remove(database, node_id)
     except (TuttiError, OSError) as error:
         log.error("the code interpreter cannot work here", extra={"cause": str(error)})
-        await sandbox_hosts.write(database, node_id, "failed", detail=_told(error))
+        await sandbox_hosts.write(database, node_id, "failed", detail=_detail(error))
 
 
-def _told(error: TuttiError | OSError) -> str:
-    """Without the paths of this machine: the log has them."""
+def _detail(error: TuttiError | OSError) -> str:
+    """Return the error's text without the paths of this machine, which only the log has."""
     if isinstance(error, TuttiError):
         return error.message
     return f"The code interpreter could not be started: {error.strerror}. The server's log says where."
 
 
 async def _environment(settings: Settings, database: Database, node_id: str) -> Path:
-    """Makes it where that is still to be done, and says in the row how far that is."""
+    """Make the sessions' environment if need be, and report the progress in the host's row."""
     folder = environment.environment_folder(settings.data_dir)
     reporting = asyncio.create_task(_report(database, node_id, folder))
     try:
@@ -96,15 +97,15 @@ async def _environment(settings: Settings, database: Database, node_id: str) -> 
 
 
 async def _report(database: Database, node_id: str, folder: Path) -> None:
-    said = None
+    reported = None
     while True:
         detail = (
             "" if environment.is_made(folder) else f"its environment: {environment.read_progress(folder)}"
         )
-        if detail != said:
+        if detail != reported:
             with contextlib.suppress(SQLAlchemyError, OSError):
                 await sandbox_hosts.write(database, node_id, "preparing", detail=detail)
-                said = detail
+                reported = detail
         await asyncio.sleep(_LOOK_S)
 
 
@@ -145,13 +146,14 @@ def _limits(settings: Settings) -> Limits:
 
 
 def _total_memory_bytes(settings: Settings) -> int:
-    """At least what one session may have. The models have the other four fifths."""
+    """Return the memory of all sessions together: at least what one session may have. The models have the
+    other four fifths."""
     total = settings.interpreter_total_memory_bytes or default_budget_bytes() // 4
     return max(total, settings.interpreter_memory_bytes)
 
 
 async def _idle(sessions: Sessions, idle_s: float) -> None:
-    """Returns when there have been no sessions for so long."""
+    """Return when there have been no sessions for `idle_s`."""
     used_at = monotonic_s()
     while monotonic_s() - used_at < idle_s:
         await asyncio.sleep(_LOOK_S)

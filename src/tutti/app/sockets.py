@@ -1,12 +1,11 @@
-"""How the connections of clients are served: HTTP, and WebSockets.
+"""The options for uvicorn: how HTTP connections and WebSockets of clients are served.
 
-WebSockets have no compression (audio does not shrink), and nobody is dropped for a late pong: a player that
-reads at the pace of speech has them wait behind megabytes. Features drop who is silent, or does not read at
-all.
+WebSockets have no compression (audio does not shrink), and nobody is dropped for a late pong: in the
+connection of a player that reads at the pace of speech, pongs wait behind megabytes. Features drop clients
+that are silent, or do not read at all.
 """
 
 import asyncio
-import importlib
 from typing import Any
 
 from tutti.app.protocol import Protocol
@@ -14,13 +13,15 @@ from tutti.app.protocol import Protocol
 MAX_FRAME_BYTES = 4 * 1024 * 1024
 
 
-def _protocol(**given: Any) -> asyncio.Protocol:
-    return importlib.import_module("tutti.app.websocket").WebSocket(**given)
+def _websocket(**arguments: Any) -> asyncio.Protocol:
+    from tutti.app.websocket import WebSocket  # noqa: PLC0415 - most workers meet none
+
+    return WebSocket(**arguments)
 
 
 OPTIONS: dict[str, Any] = {
     "http": Protocol,
-    "ws": _protocol,
+    "ws": _websocket,
     "ws_max_size": MAX_FRAME_BYTES,
     "ws_ping_timeout": None,
     "ws_per_message_deflate": False,

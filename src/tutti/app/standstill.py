@@ -1,7 +1,7 @@
-"""Ending a process whose loop stands still, and saying where it stood.
+"""Ending a process whose loop stands still, and logging where it stood.
 
-The watch is kept by a thread of C, which needs nothing of Python: also a computation that never lets go of
-the interpreter is ended. What it writes is told by whoever starts the process again.
+A thread of C keeps the watch, which needs nothing of Python: it also ends a computation that never lets go of
+the interpreter. Whoever starts the process again logs the stack that it wrote.
 """
 
 import asyncio
@@ -15,13 +15,13 @@ from pathlib import Path
 import psutil
 
 _LOOK_S = 0.1
-"""As part of the time that a loop may stand still."""
+"""The interval of the loop's signs of life, as a part of the time that it may stand still."""
 log = logging.getLogger(__name__)
 
 
 @asynccontextmanager
 async def watched(data_dir: Path, most_s: float) -> AsyncGenerator[None]:
-    """Within, this process ends when its loop does not come round for `most_s`."""
+    """Watch the loop: this process ends when it does not come round for `most_s`."""
     path = _folder(data_dir) / f"standstill-{os.getpid()}.txt"
     with path.open("w") as file:
         moving = asyncio.create_task(_move(file.fileno(), most_s))
@@ -33,7 +33,7 @@ async def watched(data_dir: Path, most_s: float) -> AsyncGenerator[None]:
     path.unlink()
 
 
-def tell_of_ended(data_dir: Path) -> None:
+def log_ended(data_dir: Path) -> None:
     """Log where each process stood that was ended, once."""
     for file in _folder(data_dir).glob("standstill-*.txt"):
         if not psutil.pid_exists(int(file.stem.rpartition("-")[2])):

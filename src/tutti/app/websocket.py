@@ -1,11 +1,13 @@
-"""uvicorn's protocol over websockets, but for how it ends. Loaded by the first client that wants one."""
+"""uvicorn's protocol over websockets, but for its ending. The first client that wants a WebSocket loads
+it."""
 
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 
 class WebSocket(WebSocketsSansIOProtocol):
     async def run_asgi(self) -> None:
-        """Closing waits until all is sent, which would be for ever where the client reads nothing."""
+        """Abort the connection at the end if not all is sent: to wait for that could take for ever, where the
+        client reads nothing."""
         await super().run_asgi()
         if not self.writable.is_set():
             self.transport.abort()

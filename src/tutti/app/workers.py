@@ -8,17 +8,17 @@ from pathlib import Path
 import psutil
 
 from tutti.app.environment import environment
-from tutti.app.standstill import tell_of_ended
+from tutti.app.standstill import log_ended
 from tutti.base.settings import Settings
 from tutti.process.child import Child
 from tutti.process.supervisor import Pace, Start, Supervisor
 
 _GRACE_S = 2.0
-"""On top of the drain: for closing the database and the like."""
+"""Time on top of the drain, for closing the database and the like."""
 
 
 async def start_workers(settings: Settings) -> Supervisor:
-    """Returns once each has been started for the first time."""
+    """Start the API workers. Returns once each has been started for the first time."""
     metrics = _metrics(settings)
     metrics.mkdir(exist_ok=True)
     for file in metrics.glob("*.db"):
@@ -30,7 +30,8 @@ async def start_workers(settings: Settings) -> Supervisor:
 
 
 def worker_env(settings: Settings) -> Mapping[str, str]:
-    """Of API workers and job workers; with the settings, and where they count together."""
+    """Return the environment of API workers and job workers: with the settings, and the folder of their
+    common metrics."""
     counts = {"PROMETHEUS_MULTIPROC_DIR": str(_metrics(settings))}
     return {**os.environ, **environment(settings), **counts}
 
@@ -42,14 +43,14 @@ def _metrics(settings: Settings) -> Path:
 def _starter(env: Mapping[str, str], settings: Settings, grace_s: float) -> Start:
     async def start() -> Child:
         _forget_ended(_metrics(settings))
-        tell_of_ended(settings.data_dir)
+        log_ended(settings.data_dir)
         return await Child.start((sys.executable, "-m", "tutti.app.api"), env, grace_s=grace_s)
 
     return start
 
 
 def _forget_ended(metrics: Path) -> None:
-    """The gauges of an API worker that was killed would count its requests as running for ever."""
+    """Delete the gauges of API workers that were killed: their requests would count as running for ever."""
     for file in metrics.glob("gauge_live*_*.db"):
         pid = file.stem.rpartition("_")[2]
         if pid.isdigit() and not psutil.pid_exists(int(pid)):

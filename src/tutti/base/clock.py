@@ -4,12 +4,12 @@ import time
 
 
 def now_s() -> int:
-    """Unix seconds, as `created` in the API."""
+    """Return Unix seconds, as `created` in the API."""
     return int(time.time())
 
 
 def now() -> float:
-    """Unix seconds with a fraction, as stored in rows."""
+    """Return Unix seconds with a fraction, as stored in rows."""
     return time.time()
 
 

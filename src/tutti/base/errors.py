@@ -49,11 +49,12 @@ class TuttiError(Exception):
         self.retry_after_s = retry_after_s
 
     def body(self) -> dict[str, dict[str, str | None]]:
-        """`ErrorData` of the API."""
+        """Return `ErrorData` of the API."""
         return {"error": {"message": self.message, "type": self.type, "param": self.param, "code": self.code}}
 
     def headers(self) -> dict[str, str]:
-        """Retry advice; names in lower case, since the 1.x client looks them up that way."""
+        """Return the headers with retry advice; names in lower case, since the 1.x client looks them up that
+        way."""
         headers = {"x-should-retry": "true" if self.should_retry else "false"}
         if self.retry_after_s is not None:
             headers["retry-after"] = str(max(1, round(self.retry_after_s)))
@@ -66,12 +67,14 @@ class InvalidRequest(TuttiError):
 
 
 class ContextTooLong(InvalidRequest):
-    """Clients such as LiteLLM tell a full context by the words of the message, which OpenAI and vLLM use."""
+    """The prompt does not fit the model. Clients such as LiteLLM recognise this error by the words of its
+    message, which OpenAI and vLLM use."""
 
     WORDS: ClassVar = "This model's maximum context length is"
 
     def __init__(self, message: str, *, context: int = 0, param: str | None = "messages") -> None:
-        """`message` goes on after the words, or has them already. `context`: its tokens, where known."""
+        """Begin the message with the words, unless it has them already. `context` is the model's, in tokens;
+        0: unknown."""
         if self.WORDS not in message:
             message = f"{self.WORDS} {f'{context} tokens. However,' if context else 'exceeded:'} {message}"
         super().__init__(message, param=param, code="context_length_exceeded")

@@ -1,4 +1,4 @@
-"""What is asked for on every request, and looked up about once a second."""
+"""A value that every request reads, and that is looked up about once a second."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -10,10 +10,11 @@ _T = TypeVar("_T")
 
 
 class Fresh(Generic[_T]):
-    """What `look` found, never older than `fresh_s`.
+    """The result of `look`, never older than `fresh_s`.
 
-    All who ask share one look, which goes on if one of them leaves. Whoever asks in the second half of
-    `fresh_s` begins the next look but does not wait for it: steady requests never wait."""
+    All callers share one look, which goes on if one of them leaves. A call in the second half of `fresh_s`
+    begins the next look but does not wait for it: steady requests never wait.
+    """
 
     def __init__(
         self, look: Callable[[], Awaitable[_T]], fresh_s: float, clock: Callable[[], float] = monotonic_s
@@ -26,7 +27,8 @@ class Fresh(Generic[_T]):
         self._looking: asyncio.Task[_T] | None = None
 
     async def get(self) -> _T:
-        """Raises what `look` raises, if there is nothing fresh; the next to ask then has it look again."""
+        """Return the result of the last look, or of a new one. Raises what `look` raises, if nothing is
+        fresh; the next call then looks again."""
         age_s = self._clock() - self._looked_at
         if age_s < self._fresh_s / 2:
             return cast(_T, self._found)
@@ -34,7 +36,7 @@ class Fresh(Generic[_T]):
         return cast(_T, self._found) if age_s < self._fresh_s else await asyncio.shield(looking)
 
     def forget(self) -> None:
-        """What was found, and what a look may find that has begun already, is out of date."""
+        """Discard the result, and that of a look that has begun already: both are out of date."""
         self._looked_at = float("-inf")
         self._looking = None
 
@@ -56,6 +58,7 @@ class Fresh(Generic[_T]):
 
 
 def _note_error(look: "asyncio.Task[_T]") -> None:
-    """Those who wait raise it; where nobody does, asyncio shall not complain."""
+    """Retrieve the error of a look, so that asyncio does not complain if nobody waits; those who wait raise
+    it."""
     if not look.cancelled():
         look.exception()

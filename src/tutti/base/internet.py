@@ -1,4 +1,4 @@
-"""Which hosts and addresses belong to the public internet. All that connects for a client asks here."""
+"""The public internet: its hosts and addresses. All code that connects for a client asks here."""
 
 import asyncio
 import ipaddress
@@ -18,19 +18,21 @@ _PROTOCOLS = ipaddress.IPv4Network("192.0.0.0/24")
 
 
 def is_public(address: Address) -> bool:
-    """True for addresses of the public internet (older Pythons' `is_global` has holes, closed here)."""
+    """Return True for addresses of the public internet (older Pythons' `is_global` has holes, closed
+    here)."""
     if address.is_multicast or not address.is_global:
         return False
     return address not in _PROTOCOLS if isinstance(address, IPv4Address) else address in _UNICAST
 
 
 def is_plain_host(host: str) -> bool:
-    """A DNS name, or an address in its standard spelling: no octal, hexadecimal or short forms, no zones."""
+    """Return True for a DNS name, or an address in its standard spelling: no octal, hexadecimal or short
+    forms, no zones."""
     return literal(host) is not None or _NAME.fullmatch(host) is not None
 
 
 def literal(host: str) -> Address | None:
-    """The address that a host is; None for a name."""
+    """Return the address that the host spells out; None for a name."""
     try:
         return None if "%" in host else ipaddress.ip_address(host)
     except ValueError:
@@ -38,7 +40,7 @@ def literal(host: str) -> Address | None:
 
 
 async def resolve(host: str, port: int | None) -> Sequence[Address]:
-    """At least one. Raises OSError and UnicodeError for a name that is not known."""
+    """Return the addresses of the host, at least one. Raises OSError and UnicodeError for an unknown name."""
     address = literal(host)
     if address is not None:
         return (address,)
@@ -47,7 +49,7 @@ async def resolve(host: str, port: int | None) -> Sequence[Address]:
 
 
 def forms(address: Address) -> Sequence[Address]:
-    """The addresses that packets to this one may end up at: IPv6 also carries IPv4 inside."""
+    """Return the addresses that packets to this one may end up at: IPv6 also carries IPv4 inside."""
     if isinstance(address, IPv4Address):
         return (address,)
     if address.ipv4_mapped is not None:

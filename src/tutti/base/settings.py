@@ -8,7 +8,7 @@ from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 LOOPBACK_PAGES = "loopback"
-"""Among the origins of pages: all pages that this machine serves to itself."""
+"""Stands, among the origins of pages, for all pages that this machine serves to itself."""
 _ORIGIN = re.compile(r"https?://[^/?#@\s]+")
 
 
@@ -197,7 +197,7 @@ class Settings(BaseSettings):
     @field_validator("database_url", "blob_endpoint", "hub_url")
     @classmethod
     def _check_url(cls, url: str) -> str:
-        """Refuse here what a library would fail at later, with a traceback."""
+        """Refuse a URL here that a library would fail at later, with a traceback."""
         if url:
             _check_port(url)
         return url
@@ -213,7 +213,8 @@ class Settings(BaseSettings):
 
 
 def _check_port(url: str) -> None:
-    """Never quotes the URL, which may hold a password."""
+    """Raise ValueError if the URL's port is not valid. Its text never quotes the URL, which may hold a
+    password."""
     try:
         parts = urlsplit(url)
     except ValueError:

@@ -1,8 +1,8 @@
-"""How projects share what there is a fixed number of: sessions of the code interpreter, WebSockets.
+"""Sharing a fixed number of places among projects: sessions of the code interpreter, WebSockets.
 
 Where there is no room for one more, the project that has the most gives one up: the idle one that was used
-longest ago. So no project can take all, and one that opens them without end only ever ends its own. What is
-busy is never ended.
+longest ago. So no project can take all, and one that opens them without end only ever ends its own. Busy ones
+are never ended.
 """
 
 from collections import Counter
@@ -12,14 +12,14 @@ from typing import Protocol, TypeVar
 
 
 class Share(Protocol):
-    """One of what is shared."""
+    """One session or socket of a project."""
 
     @property
     def project_id(self) -> str: ...
 
     @property
     def used_at(self) -> float:
-        """When it was last used, on any clock."""
+        """The time of its last use, on any clock."""
         ...
 
     @property
@@ -30,7 +30,7 @@ _Share = TypeVar("_Share", bound=Share)
 
 
 class NoRoom(Exception):
-    """Nothing that could give way is idle. `is_own`: the project has reached its own limit."""
+    """No place can be freed, since none is idle. `is_own`: the project has reached its own limit."""
 
     def __init__(self, *, is_own: bool) -> None:
         super().__init__()
@@ -39,16 +39,19 @@ class NoRoom(Exception):
 
 @dataclass(frozen=True)
 class Shares:
+    """The most that there may be, and the most that one project may have."""
+
     most: int
     most_of_project: int
 
     @classmethod
     def of(cls, most: int, most_of_project: int) -> "Shares":
-        """`most_of_project`: 0 stands for three quarters of all."""
+        """Make the limits from settings: 0 for a project stands for three quarters of all."""
         return cls(most, min(most, most_of_project or max(1, most * 3 // 4)))
 
     def giving_way(self, there: Iterable[_Share], project_id: str) -> _Share | None:
-        """What has to end before this project gets one more; None where there is room. Raises NoRoom."""
+        """Return the one that has to end before this project gets one more; None where there is room. Raises
+        NoRoom."""
         all_ = list(there)
         counts = Counter(it.project_id for it in all_)
         own = counts[project_id]

@@ -17,10 +17,14 @@ from tutti.cli.server import DEFAULT_URL, Server
 
 @dataclass(frozen=True)
 class Mount:
-    """An entry of the table. `place` names a function, or a `typer.Typer` with commands of its own."""
+    """A command of the table: its name, where its code is, its help text and its panel in `--help`."""
 
     name: str
     place: str
+    """`module:attribute` of a function, or of a `typer.Typer` with commands of its own.
+
+    It is a name, not an import, so that a command is imported only when it runs. All modules are in this folder,
+    and the test of the generated reference (tests/unit/test_docs) loads each of them."""
     help: str
     panel: str
 

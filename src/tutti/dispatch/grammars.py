@@ -1,4 +1,5 @@
-"""What clients want enforced, read in processes of their own (`workers/grammar`), never in this one."""
+"""Schemas and patterns that clients want enforced: compiled in processes of their own (`workers/grammar`),
+never in this one."""
 
 import asyncio
 import logging
@@ -13,7 +14,7 @@ from tutti.base.errors import InvalidRequest
 from tutti.process.questions import Answerer, NoAnswer
 
 PATIENCE_S = 30.0
-"""The most that a process may take for one question."""
+"""The longest time that a process may take for one question."""
 _ARGV = (sys.executable, "-m", "tutti.workers.grammar")
 _PROCESSES = 2
 _KEPT = 128
@@ -23,7 +24,7 @@ log = logging.getLogger(__name__)
 
 
 class Part(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A schema, and the request's field that it came in. `name`: of the function whose arguments it is about.
+    """A schema, and the request's field that it came in. `name` is the function whose arguments it describes.
     `aside`: llama.cpp may write this instead; other engines have their own way to it."""
 
     param: str
@@ -34,8 +35,8 @@ class Part(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Make(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Text that any of the parts allows, or that the pattern of the field `param` matches. `tokens`: the most
-    it can have."""
+    """An order for a grammar: for text that any of the parts allows, or that the pattern of the field `param`
+    matches. `tokens` is the most that the text can have."""
 
     tokens: int
     parts: tuple[Part, ...] = ()
@@ -44,8 +45,8 @@ class Make(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Made(msgspec.Struct, frozen=True):
-    """`grammar` is llama.cpp's; `schema` is for engines that make their own. `left_out`: what is not
-    enforced."""
+    """A compiled grammar. `grammar` is llama.cpp's; `schema` is for engines that make their own. `left_out`
+    names the keywords that are not enforced."""
 
     grammar: str
     schema: dict[str, Any] | None = None
@@ -65,8 +66,8 @@ class _Answer(msgspec.Struct, frozen=True):
 
 
 class Grammars:
-    """A few processes, started when they are needed. The requests of a project take turns, so that one
-    project never has them all."""
+    """A few compiler processes, started when they are needed. The requests of a project take turns, so that
+    one project never occupies all processes."""
 
     def __init__(self) -> None:
         self._idle = [Answerer(_ARGV, PATIENCE_S) for _ in range(_PROCESSES)]
@@ -75,7 +76,7 @@ class Grammars:
         self._made: OrderedDict[bytes, _Answer] = OrderedDict()
 
     async def make(self, wanted: Make, project_id: str) -> Made:
-        """Raises InvalidRequest."""
+        """Compile a grammar, or return the one compiled before. Raises InvalidRequest."""
         request = msgspec.json.encode({"make": wanted})
         answer = self._made.get(request)
         if answer is None:
@@ -92,7 +93,7 @@ class Grammars:
     async def violation(
         self, text: str, schema: dict[str, Any] | None, pattern: str | None, project_id: str
     ) -> str:
-        """How the text breaks what was to be enforced; nothing where it does not."""
+        """Return how the text violates the schema or pattern; an empty text if it does not."""
         check = {"text": text, "schema": schema, "pattern": pattern}
         answer = await self._ask(msgspec.json.encode({"check": check}), project_id)
         if answer is None:
@@ -105,7 +106,7 @@ class Grammars:
             await compiler.close()
 
     async def _ask(self, request: bytes, project_id: str) -> _Answer | None:
-        """Return None where the process did not survive it."""
+        """Return the answer of a process; None where the process did not survive the question."""
         turn = self._turns.setdefault(project_id, asyncio.Lock())
         async with turn, self._room:
             compiler = self._idle.pop()

@@ -1,5 +1,5 @@
-"""The way to the code interpreter's sessions, which the sandbox hosts keep. There is a host from the first
-request on that needs one; an API worker asks for it and finds it in the database."""
+"""The way to the code interpreter's sessions, which the sandbox hosts keep. A host is started by the first
+request that needs one: an API worker writes that it wants one, and finds it in the database."""
 
 import asyncio
 import random
@@ -18,7 +18,8 @@ from tutti.base.errors import (
     Unavailable,
 )
 from tutti.base.settings import Settings
-from tutti.dispatch.wire import Broken, Client, NotConnected
+from tutti.dispatch.connection import Broken, NotConnected
+from tutti.dispatch.wire import Client
 from tutti.meeting.router import NODE_DEAD_S
 from tutti.meeting.sandbox_calls import LEAVING, Call, Ended, Ending, Refused, failed
 from tutti.meeting.sandbox_hosts import HostView, hosts, want
@@ -27,7 +28,7 @@ from tutti.store.db import Database
 _LOOK_S = 0.1
 _RETRY_S = 5.0
 _STALE_S = 0.1
-"""A kept connection to a host that has ended breaks at once: that request had not been begun."""
+"""A kept connection to a host that has ended breaks within this time: the request had not been begun."""
 _MSGPACK = "application/msgpack"
 
 
@@ -36,11 +37,11 @@ class _NotHere(Exception):
 
 
 class _Lost(Exception):
-    """The host ended in the middle."""
+    """The host ended in the middle of the request."""
 
 
 class Interpreter:
-    """`close` belongs to the composition root."""
+    """Finds the host of a session and passes requests on. `close` belongs to the composition root."""
 
     def __init__(self, settings: Settings, database: Database) -> None:
         self._settings = settings
@@ -49,8 +50,9 @@ class Interpreter:
         self._hosts: Sequence[HostView] = ()
 
     async def execute(self, call: Call) -> bytes:
-        """The API's ExecuteResponse, as JSON. Raises RateLimited where all sessions are in use, CannotSandbox
-        where no code can be executed, Unavailable where it cannot yet; cancelled, it interrupts the code."""
+        """Execute code, and return the API's ExecuteResponse as JSON. Raises RateLimited where all sessions
+        are in use, CannotSandbox where no code can be executed, Unavailable where it cannot yet. Cancelling
+        it interrupts the code."""
         try:
             if call.session_id is None:
                 return await self._execute_anywhere(call)
@@ -59,14 +61,15 @@ class Interpreter:
             return _json(failed("The code interpreter ended while it executed this; its sessions are gone."))
 
     async def sessions(self, project_id: str) -> bytes:
-        """The API's SessionListResponse, as JSON."""
+        """Return the API's SessionListResponse, as JSON."""
         await self._look()
         lists = await asyncio.gather(*(self._listed(host, project_id) for host in self._ready()))
         found = sorted((it for some in lists for it in some), key=lambda it: it["started_at"])
         return _json({"data": {"sessions": found}})
 
     async def end(self, project_id: str, session_id: str) -> None:
-        """Ends a session, whatever it does. Raises NotFound, with the reason where it has ended already."""
+        """End a session, whatever it is doing. Raises NotFound, with the reason where it has ended
+        already."""
         try:
             answer = await self._ask_all("/end", Ending(project_id, session_id))
         except _Lost:
@@ -81,7 +84,7 @@ class Interpreter:
     # --- where ----------------------------------------------------------------------------------------
 
     async def _execute_anywhere(self, call: Call) -> bytes:
-        """In a new session."""
+        """Execute the code in a new session, on a host that is started for it if need be."""
         give_up_at = monotonic_s() + self._settings.load_wait_s
         while True:
             tried = self._ready()
@@ -98,7 +101,8 @@ class Interpreter:
                 await asyncio.sleep(_LOOK_S)
 
     async def _execute_at(self, ready: Sequence[HostView], call: Call) -> bytes:
-        """At one of them; where all are full, an idle session is ended. Raises _NotHere, RateLimited."""
+        """Execute the code at one of the hosts; where all are full, an idle session is ended. Raises
+        _NotHere, RateLimited."""
         full: TuttiError | None = None
         for make_room in (False, True) if len(ready) > 1 else (True,):
             call = msgspec.structs.replace(call, make_room=make_room)
@@ -116,7 +120,7 @@ class Interpreter:
         return _json(failed(_no_session(session_id))) if answer is None else answer
 
     async def _ask_all(self, path: str, call: Call | Ending) -> bytes | None:
-        """What the host answers that knows the session; None where none does."""
+        """Return the answer of the host that knows the session; None where no host does."""
         asked: set[str] = set()
         for look_again in (False, True):
             if look_again:
@@ -143,7 +147,7 @@ class Interpreter:
         self._hosts = await hosts(self._database, now() - NODE_DEAD_S)
 
     async def _prepare(self) -> None:
-        """Raises CannotSandbox where that was tried a moment ago."""
+        """Want a host, unless one is coming. Raises CannotSandbox where starting one failed a moment ago."""
         if self._coming():
             return
         await want(self._database, now() - NODE_DEAD_S)
@@ -167,7 +171,7 @@ class Interpreter:
         except Broken as error:
             raise (_NotHere if monotonic_s() - began < _STALE_S else _Lost) from error
         if status != 200:
-            raise _refused(status, answer)
+            raise _refusal(status, answer)
         return answer
 
     async def _post(self, url: str, body: bytes, headers: Mapping[str, str]) -> tuple[int, bytes]:
@@ -181,8 +185,9 @@ class Interpreter:
             self._client.release(connection)  # ends the execution unless it has come to its end
 
 
-def _refused(status: int, answer: bytes) -> Exception:
-    """Whoever else may have the host's port by now knows neither its token nor its errors."""
+def _refusal(status: int, answer: bytes) -> Exception:
+    """Turn a host's refusal into the error to raise. Another program that has the host's port by now knows
+    neither its token nor its errors: nothing was done then."""
     try:
         refused = msgspec.json.decode(answer, type=Refused)
     except msgspec.MsgspecError:

@@ -1,8 +1,8 @@
 """The requests for one model in this process: projects in turn, bounded, least loaded replica first.
 
 A slot goes to the project that has the fewest, and among those to the one that was served longest ago; within
-a project, first come first served. So one that asks for hundreds of answers delays another's only one by a
-single turn. Where the line is full, the newest request of the project with the most gives way.
+a project, first come first served. So a project that asks for hundreds of answers delays another's only
+request by a single turn. Where the line is full, the newest request of the project with the most gives way.
 """
 
 import asyncio
@@ -16,23 +16,25 @@ from tutti.meeting.router import ReplicaView, least_loaded
 _SUSPECT_S = 1.0
 """How long a replica that refused a connection is passed over, unless its address changes."""
 _SHARED_S = 300.0
-"""A project that asked in this time is expected to ask again: the last free slot is for one that has none."""
+"""A project that asked in this time is expected to ask again: the last free slot is kept for a project that
+has none."""
 
 
 class Waiter:
-    """A request, until its slot is released."""
+    """A request, from its arrival until its slot is released."""
 
     def __init__(self, project_id: str, since: float, *, moved: bool) -> None:
         self.project_id = project_id
         self.since = since
         """Monotonic: when it began to wait for a replica to be ready."""
         self.moved = moved
-        """It had a slot before."""
+        """True if it had a slot before, on a replica that it had to leave."""
         self.granted: asyncio.Future[ReplicaView] = asyncio.get_running_loop().create_future()
 
 
 class Line:
-    """State only: no I/O, no tasks. `bound` is how many may wait, `project_bound` how many of one project."""
+    """The line itself: state only, no I/O, no tasks. `bound` is how many may wait, `project_bound` how many
+    of one project."""
 
     def __init__(self, name: str, bound: int, project_bound: int) -> None:
         self.name = name
@@ -42,11 +44,11 @@ class Line:
         self._project_bound = project_bound
         self._moved: deque[Waiter] = deque()
         self._waiting: dict[str, deque[Waiter]] = {}
-        """By project, none empty; whoever was served last comes last."""
+        """By project, none empty; the project that was served last comes last."""
         self._running: Counter[str] = Counter()
         self._running_of: Counter[str] = Counter()
         self._asked_at: dict[str, float] = {}
-        """By project; whoever asked last comes last."""
+        """By project; the project that asked last comes last."""
         self._replicas: tuple[ReplicaView, ...] = ()
         self._suspects: dict[str, float] = {}
         self._mean_s = 1.0
@@ -61,29 +63,30 @@ class Line:
 
     @property
     def free(self) -> bool:
-        """A slot could be had at once."""
+        """True if a slot could be had at once."""
         return least_loaded(self._replicas, self._running) is not None
 
     @property
     def is_served(self) -> bool:
-        """A replica works for it, as far as is known: whoever waits, waits for a slot."""
+        """True if a replica works for the line, as far as is known: whoever waits, waits for a slot."""
         return bool(self._replicas)
 
     @property
     def replica_ids(self) -> set[str]:
-        """Those that work for this process right now."""
+        """The replicas that work for this process right now."""
         return set(self._running)
 
     def enter(self, project_id: str = "", *, since: float | None = None) -> Waiter:
-        """Raises RateLimited where it would have to wait and the line is full. One that had a slot before is
-        let in, and goes first: it says `since` when it has waited."""
+        """Add a request to the line, and grant it a slot if one is free. Raises RateLimited where it would
+        have to wait and the line is full. A request that had a slot before is always let in, and goes first:
+        `since` is when it has waited since."""
         if since is not None:
             waiter = Waiter(project_id, since, moved=True)
             self._moved.appendleft(waiter)
             self._grant()
             return waiter
         waiter = Waiter(project_id, monotonic_s(), moved=False)
-        self._ask(project_id, waiter.since)
+        self._note_asked(project_id, waiter.since)
         self._waiting.setdefault(project_id, deque()).append(waiter)
         self._grant()
         if not waiter.granted.done():
@@ -91,25 +94,28 @@ class Line:
         return waiter
 
     def leave(self, waiter: Waiter) -> None:
-        """The request has gone away; what it was granted in the same moment goes to the next."""
+        """Remove a request that has gone away. A slot that it was granted in the same moment goes to the
+        next."""
         if self._drop(waiter):
             return
         if waiter.granted.done() and not waiter.granted.cancelled() and not waiter.granted.exception():
             self.release(waiter)
 
     def offer(self, replicas: Iterable[ReplicaView]) -> None:
-        """The replicas that are ready now."""
+        """Replace the ready replicas of the line, and grant their free slots."""
         self._replicas = tuple(it for it in replicas if not self._suspected(it))
         self._grant()
         if self._replicas:
             self.ready_at = monotonic_s()
 
     def suspect(self, replica: ReplicaView) -> None:
+        """Pass over a replica for a moment: it refused a connection."""
         self._suspects[replica.address] = monotonic_s()
         self._replicas = tuple(it for it in self._replicas if it.address != replica.address)
 
     def release(self, waiter: Waiter, lasted_s: float | None = None) -> None:
-        """Gives back the slot that it was granted."""
+        """Take back the slot that the request was granted. `lasted_s` is how long it held it, if that says
+        something about other requests."""
         for counter, key in (
             (self._running, waiter.granted.result().id),
             (self._running_of, waiter.project_id),
@@ -122,7 +128,7 @@ class Line:
         self._grant()
 
     def fail(self, error: TuttiError, waited_s: float = 0.0) -> None:
-        """Those who have waited so long, with no replica ready, get the error."""
+        """Give the error to those who have waited so long without a ready replica."""
         latest = monotonic_s() - waited_s
         everybody = [*self._moved, *(it for waiting in self._waiting.values() for it in waiting)]
         for waiter in everybody:
@@ -132,13 +138,15 @@ class Line:
     # --- how long --------------------------------------------------------------------------------------
 
     def _unserved_since(self, waiter: Waiter) -> float:
-        """Waiting for a slot does not count. Who has to move does not wait for slots, only for replicas."""
+        """Return since when the request has waited for a replica. Time spent waiting for a slot does not
+        count; a request that has to move waits only for replicas."""
         return waiter.since if waiter.moved else max(waiter.since, self.ready_at)
 
     def _suspected(self, replica: ReplicaView) -> bool:
         return monotonic_s() - self._suspects.get(replica.address, float("-inf")) < _SUSPECT_S
 
-    def _ask(self, project_id: str, at: float) -> None:
+    def _note_asked(self, project_id: str, at: float) -> None:
+        """Note when the project asked, and forget projects that asked long ago."""
         self._asked_at.pop(project_id, None)
         self._asked_at[project_id] = at
         while at - self._asked_at[oldest := next(iter(self._asked_at))] > _SHARED_S:
@@ -156,6 +164,7 @@ class Line:
                 waiter.granted.set_result(replica)
 
     def _next(self) -> Waiter | None:
+        """Return the request whose turn it is."""
         if self._moved:
             return self._moved[0]
         if not self._waiting:
@@ -168,13 +177,13 @@ class Line:
         return waiting[0]
 
     def _keeps_last(self, project_id: str) -> bool:
-        """The last free slot is kept for another project that has asked lately, and has none."""
+        """True if the last free slot is kept for another project that has asked lately, and has none."""
         free = sum(it.slots - self._running.get(it.id, 0) for it in self._replicas)
         others = (at for it, at in self._asked_at.items() if it != project_id and not self._running_of[it])
         return free <= 1 and any(monotonic_s() - at <= _SHARED_S for at in others)
 
     def _drop(self, waiter: Waiter) -> bool:
-        """False where it does not wait."""
+        """Remove a waiting request from the line; False if it was not waiting."""
         waiting = self._moved if waiter.moved else self._waiting.get(waiter.project_id)
         if waiting is None or waiter not in waiting:
             return False
@@ -186,7 +195,8 @@ class Line:
     # --- who gives way ---------------------------------------------------------------------------------
 
     def _bind(self, waiter: Waiter) -> None:
-        """Somebody gives way where more wait than may. Raises RateLimited where that is the waiter itself."""
+        """Enforce the bounds after a request was added: where too many wait, one gives way. Raises
+        RateLimited where that is the new request itself."""
         own = len(self._waiting[waiter.project_id])
         largest = max(self._waiting, key=lambda it: len(self._waiting[it]))
         full = self.waiting > self._bound

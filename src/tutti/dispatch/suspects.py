@@ -1,8 +1,9 @@
-"""Requests during which an engine ended: any of them may be what ended it.
+"""Requests during which an engine ended: any of them may be the cause.
 
-They run again one at a time, beside requests that are not suspected. So the next end tells which it was, and
-that one is not run any more. One that an engine answers is cleared. Requests of a project with the same bytes
-are the same; that is looked at only while there are suspects. Each process has its own.
+They run again one at a time, beside requests that are not suspected. So if the engine ends again, it is known
+which request was running, and that one is not run any more. A request that an engine answers is cleared.
+Requests of a project with the same bytes count as the same; bytes are compared only while there are suspects.
+Each process has its own suspects.
 """
 
 import asyncio
@@ -26,18 +27,23 @@ Body = bytes | Sequence[bytes | Path]
 
 @dataclass
 class _Case:
+    """One suspected request."""
+
     at: float
     ends: set[str] = field(default_factory=set[str])
-    """The addresses of the engines that ended: each run has its own."""
+    """The addresses of the engines that ended: each run of an engine has its own."""
 
 
 class Suspects:
+    """The suspected requests of this process, by their digest."""
+
     def __init__(self) -> None:
         self._cases: OrderedDict[bytes, _Case] = OrderedDict()
         self._turn = asyncio.Lock()
 
     async def note(self, request: bytes, address: str) -> None:
-        """An engine ended during it. Raises EndsEngine where that is enough."""
+        """Note that an engine ended during the request. Raises EndsEngine where that was one time too
+        many."""
         case = self._cases.pop(request, None) or _Case(0)
         case.at = monotonic_s()
         case.ends.add(address)
@@ -48,7 +54,8 @@ class Suspects:
 
     @asynccontextmanager
     async def turn(self, request: bytes) -> AsyncGenerator[None]:
-        """Raises EndsEngine."""
+        """Enter around a request: suspected ones run one at a time. Raises EndsEngine for one that is not run
+        any more."""
         if request not in self._cases:
             yield
             return
@@ -64,6 +71,7 @@ class Suspects:
 
     @property
     def are_there(self) -> bool:
+        """True while there are suspects; those of long ago are forgotten first."""
         while self._cases and monotonic_s() - next(iter(self._cases.values())).at > _KEPT_S:
             self._cases.popitem(last=False)
         return bool(self._cases)
@@ -74,7 +82,8 @@ class Suspects:
 
 
 class Watch:
-    """What the requests of one project are suspected of; nothing, where no engine of ours can end."""
+    """The suspicion against the requests of one project. Without `suspects` nothing is noted: no engine of
+    ours can end."""
 
     def __init__(self, suspects: Suspects | None, project_id: str) -> None:
         self._suspects = suspects
@@ -82,7 +91,7 @@ class Watch:
 
     @asynccontextmanager
     async def turn(self, path: str, content_type: str, body: Body) -> AsyncGenerator[None]:
-        """Around one request. Raises EndsEngine."""
+        """Enter around one request. Raises EndsEngine."""
         if self._suspects is None or not self._suspects.are_there:
             yield
             return
@@ -90,7 +99,8 @@ class Watch:
             yield
 
     async def ended(self, path: str, content_type: str, body: Body, address: str) -> None:
-        """Raises EndsEngine where it is not to be tried again."""
+        """Note that an engine ended during the request. Raises EndsEngine where the request must not be tried
+        again."""
         if self._suspects is not None:
             await self._suspects.note(await self._named(path, content_type, body), address)
 
@@ -99,7 +109,7 @@ class Watch:
 
 
 def _digest(names: Sequence[str], content_type: str, body: Body) -> bytes:
-    """Whatever stands between the parts of a form, which is different each time."""
+    """Hash the request, without the boundary between the parts of a form, which is different each time."""
     boundary = content_type.partition("boundary=")[2].encode()
     whole = hashlib.sha256("\0".join(names).encode())
     for piece in [body] if isinstance(body, bytes) else body:

@@ -1,4 +1,4 @@
-"""The way to an engine: HTTP, on the replica that a lease holds."""
+"""The way to an engine: HTTP to the replica that a lease holds."""
 
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -6,13 +6,15 @@ from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from tutti.base.errors import EngineEnded
+from tutti.dispatch.connection import Broken, Connection, Leaving, NotConnected
 from tutti.dispatch.suspects import Watch
-from tutti.dispatch.wire import JSON, Broken, Client, Connection, Leaving, NotConnected
+from tutti.dispatch.wire import JSON, Client
 from tutti.engines.base import Refusal
 
 
 class Seat(Protocol):
-    """Where a request is served; it may move to another replica as long as nothing was answered."""
+    """The replica that serves a request; the request may move to another one as long as nothing was
+    answered."""
 
     @property
     def address(self) -> str: ...
@@ -24,8 +26,8 @@ class Seat(Protocol):
     def adapter(self) -> int: ...
 
     async def move(self, *, sent: bool) -> None:
-        """The replica refused the connection or, with `sent`, broke it. Raises Unavailable where there is
-        no other to go to."""
+        """Leave a replica that refused the connection or, with `sent`, broke it. Raises Unavailable where
+        there is no other to go to."""
         ...
 
 
@@ -36,7 +38,8 @@ class _Request(NamedTuple):
 
 
 class HttpUpstream:
-    """`leaving` is told of each request that was given up before its answer came, and has not ended yet."""
+    """Sends the requests of a dialect to the seat's replica. `leaving` gets a future for each request that
+    was given up before its answer came, and has not ended yet."""
 
     def __init__(
         self, client: Client, seat: Seat, watch: Watch | None = None, leaving: Leaving | None = None

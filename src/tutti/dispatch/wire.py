@@ -1,231 +1,33 @@
-"""HTTP/1.1 to engines: a whole body out, the answer read as it comes. Over asyncio and httptools.
+"""HTTP/1.1 to engines: a whole body is sent, the answer is read as it comes.
 
 Every token passes here, and a general client was a third of what a token cost. So there is nothing that
-engines do not need: no redirects, compression, cookies or proxies. What a client's URL names is fetched by
+engines do not need: no redirects, compression, cookies or proxies. URLs that clients name are fetched by
 fetch/fetch, never by this.
 """
 
 import asyncio
-import select
-import socket
 import ssl
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache, lru_cache, partial
 from pathlib import Path
-from typing import NamedTuple, cast
 from urllib.parse import urlsplit
 
-import httptools
-
 from tutti.base.clock import monotonic_s
+from tutti.dispatch.connection import Broken, Connection, Leaving, NotConnected, Origin
 
 _CONNECT_S = 10.0
 _STALE_S = 0.1
-"""How soon a kept connection breaks whose server has ended."""
-_LEAVE_S = 60.0
-"""How long a server is waited for that does not end what was given up."""
+"""A kept connection whose server has ended breaks within this time after it is used again."""
 _KEEP_ALIVE_S = 2.0
-"""Shorter than any engine's own (uvicorn: 5 s), so that no request meets a connection being closed."""
-_MUCH = 1 << 16
-"""Bytes of an answer wanted as a whole that are worth waking up for."""
-_MOST_UNREAD = 1 << 18
-"""Bytes kept of an answer that is read slower than it comes; then the engine has to wait."""
+"""How long idle connections are kept. It is shorter than any engine's own time (uvicorn: 5 s), so that no
+request meets a connection being closed."""
 JSON = "application/json"
 _FIELDS = "accept-encoding: identity\r\nuser-agent: tutti\r\n"
-_BLOCK_BYTES = 1 << 18
-
-
-class NotConnected(Exception):
-    """Nothing was sent."""
-
-
-class Broken(Exception):
-    """The connection ended, or what came was not HTTP, before the answer was complete."""
-
-
-Leaving = Callable[[asyncio.Future[None]], None]
-"""Gets what is done when a server has ended the work that nobody waits for any more."""
-
-
-class Origin(NamedTuple):
-    host: str
-    port: int
-    tls: bool
-
-
-class Connection(asyncio.Protocol):
-    """One request at a time. Take the `rest` of its answer, or `read` it until that gives nothing, or leave
-    it to `Client.release`."""
-
-    def __init__(self, origin: Origin) -> None:
-        self.origin = origin
-        self.reusable = False
-        """The answer has come to its end, and the server keeps the connection."""
-        self.closes = False
-        """The server was asked to close the connection after its answer."""
-        self._transport: asyncio.Transport
-        self._loop = asyncio.get_running_loop()
-        self._parser = httptools.HttpResponseParser(self)
-        self._waiting: asyncio.Future[None] | None = None
-        self._has_head = self._has_length = self._complete = self._lost = False
-        self._sent = self._full = self._at_once = False
-        self._pieces: list[bytes] = []
-        self._unread = 0
-        self._left: asyncio.Future[None] | None = None
-        self._leaving: asyncio.TimerHandle | None = None
-
-    @property
-    def status(self) -> int:
-        return self._parser.get_status_code()
-
-    @property
-    def is_heard(self) -> bool:
-        """Something has come that nobody asked for: the end, which the loop has not told us of yet."""
-        looking = select.poll()
-        looking.register(self._transport.get_extra_info("socket"), select.POLLIN)
-        return bool(looking.poll(0))
-
-    async def ask(self, head: bytes, body: Sequence[bytes | Path]) -> None:
-        """Sends it, and waits for the head of the answer. Raises Broken."""
-        self._has_head = self._has_length = self._complete = self.reusable = self._sent = False
-        self._at_once = False
-        self._take()
-        first, *rest = body
-        if isinstance(first, bytes):  # nearly always all there is: in one write
-            head, body = head + first, rest
-        self._transport.write(head)
-        await self._send(body)
-        while not self._has_head:
-            await self._more()
-
-    async def read(self) -> bytes:
-        """What has come since the last time; empty at the end of the answer. Raises Broken."""
-        while not (self._pieces or self._complete):
-            await self._more()
-        return self._take()
-
-    async def rest(self) -> bytes:
-        """The answer up to its end. Until then nothing is done here for each token. Raises Broken."""
-        self._at_once = True
-        if self.closes and not self._parser.should_keep_alive():  # so the end of the answer wakes us
-            receiving = self._transport.get_extra_info("socket")
-            receiving.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, _MUCH)
-        pieces = [self._take()]
-        while not self._complete:
-            await self._more()
-            pieces.append(self._take())
-        return b"".join(pieces)
-
-    def abort(self) -> None:
-        self.reusable = False
-        self._transport.abort()
-
-    def leave(self) -> asyncio.Future[None]:
-        """Ends only our side: the server ends the work for it, and closes its side when it has. Done then, or
-        when it did not in time."""
-        self.reusable = False
-        self._left = self._loop.create_future()
-        if self._is_over or not self._transport.can_write_eof():
-            self._transport.abort()
-            self._left.set_result(None)
-            return self._left
-        self._take()
-        self._transport.write_eof()
-        self._leaving = self._loop.call_later(_LEAVE_S, self._transport.abort)
-        return self._left
-
-    @property
-    def _is_over(self) -> bool:
-        """The server has answered or gone, or has not even got what it is to answer."""
-        return self._complete or self._lost or not self._sent or self._transport.is_closing()
-
-    async def _send(self, body: Sequence[bytes | Path]) -> None:
-        """Stops where the answer comes before the body was wanted whole."""
-        for piece in body:
-            async for block in _blocks(piece):
-                self._transport.write(block)
-                while self._full and not self._has_head:
-                    await self._more()
-                if self._has_head or self._lost:
-                    return
-        self._sent = True
-
-    def _more(self) -> asyncio.Future[None]:
-        if self._lost:
-            raise Broken("the connection ended before the answer did")
-        self._waiting = self._loop.create_future()  # once a token: asking for the loop is a system call
-        return self._waiting
-
-    def _take(self) -> bytes:
-        pieces, self._pieces = self._pieces, []
-        if self._unread >= _MOST_UNREAD:
-            self._transport.resume_reading()
-        self._unread = 0
-        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
-
-    def _wake(self) -> None:
-        if self._waiting is not None and not self._waiting.done():
-            self._waiting.set_result(None)
-
-    # --- called by the event loop ---------------------------------------------------------------------
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)  # uvloop's is not derived from it
-
-    def data_received(self, data: bytes) -> None:
-        try:
-            self._parser.feed_data(data)
-        except httptools.HttpParserError:
-            self.abort()
-        if self._complete or self._unread >= _MUCH or not self._at_once:
-            self._wake()
-
-    def eof_received(self) -> None:
-        if self._has_head and not self._has_length:
-            self._complete = True  # such an answer goes on until the server closes the connection
-
-    def pause_writing(self) -> None:
-        self._full = True
-
-    def resume_writing(self) -> None:
-        self._full = False
-        self._wake()
-
-    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - the protocol's arguments
-        self._lost, self.reusable = True, False
-        self._wake()
-        if self._leaving is not None:
-            self._leaving.cancel()
-        if self._left is not None and not self._left.done():
-            self._left.set_result(None)
-
-    # --- called by the parser -------------------------------------------------------------------------
-
-    def on_header(self, name: bytes, value: bytes) -> None:  # noqa: ARG002 - the parser's arguments
-        if name.lower() in (b"content-length", b"transfer-encoding"):
-            self._has_length = True
-
-    def on_headers_complete(self) -> None:
-        self._has_head = self.status >= 200
-
-    def on_body(self, body: bytes) -> None:
-        if self._left is not None:
-            return
-        self._pieces.append(body)
-        self._unread += len(body)
-        if self._unread >= _MOST_UNREAD:
-            self._transport.pause_reading()
-
-    def on_message_complete(self) -> None:
-        if self._left is not None:
-            self._transport.abort()
-        elif self._has_head:
-            self._complete, self.reusable = True, self._sent and self._parser.should_keep_alive()
 
 
 class Client:
-    """Connections, and those that are kept for a moment for the next request to the same place."""
+    """Makes connections, and keeps each for a moment for the next request to the same place."""
 
     def __init__(self) -> None:
         self._idle: defaultdict[Origin, dict[Connection, asyncio.TimerHandle]] = defaultdict(dict)
@@ -238,11 +40,13 @@ class Client:
         content_type: str = JSON,
         leaving: Leaving | None = None,
     ) -> Connection:
-        """With the head of the answer; to be given back by `release`. Files are read as they are sent, which
-        nobody may change meanwhile. Raises NotConnected or Broken.
+        """Send the request, and return the connection with the head of the answer; give it back with
+        `release`. Files are read as they are sent; nobody may change them meanwhile. Raises NotConnected or
+        Broken.
 
-        A kept connection that breaks as soon as it is used again was being closed. If its server is there
-        no more, this very request may have ended it."""
+        A kept connection that breaks as soon as it is used again was being closed: the request is sent once
+        more. If the server is gone by then, this very request may have ended it.
+        """
         origin, host, path = _parts(url)
         kept = self._kept(origin)
         pieces = [body] if isinstance(body, bytes) else body
@@ -261,7 +65,8 @@ class Client:
         return await _asked(again, head, pieces, headers, leaving)
 
     def release(self, connection: Connection, leaving: Leaving | None = None) -> None:
-        """Ends the work of the server, unless the answer has come to its end."""
+        """Take a connection back. Unless its answer has come to its end, the server's work for it is
+        ended."""
         if not connection.reusable:
             _give_up(connection, leaving)
             return
@@ -276,12 +81,12 @@ class Client:
         self._idle.clear()
 
     def _kept(self, origin: Origin) -> Connection | None:
-        """The one that was used last."""
+        """Return the connection that was used last and still works."""
         kept = self._idle[origin]
         while kept:
             connection, expire = kept.popitem()
             expire.cancel()
-            if connection.reusable and not connection.is_heard:
+            if connection.reusable and not connection.has_stray_bytes:
                 return connection
             connection.abort()
         return None
@@ -318,15 +123,6 @@ def _size(body: Sequence[bytes | Path]) -> int:
     return sum(len(piece) if isinstance(piece, bytes) else piece.stat().st_size for piece in body)
 
 
-async def _blocks(piece: bytes | Path) -> AsyncIterator[bytes]:
-    if isinstance(piece, bytes):
-        yield piece
-        return
-    with piece.open("rb") as file:
-        while block := await asyncio.to_thread(file.read, _BLOCK_BYTES):
-            yield block
-
-
 async def _connected(origin: Origin) -> Connection:
     loop, context = asyncio.get_running_loop(), _tls() if origin.tls else None
     try:
@@ -346,7 +142,7 @@ def _tls() -> ssl.SSLContext:
 
 @lru_cache(256)
 def _parts(url: str) -> tuple[Origin, str, str]:
-    """Where to connect to, the Host header, and the path with its query."""
+    """Return where to connect to, the Host header, and the path with its query."""
     parts = urlsplit(url)
     tls = parts.scheme == "https"
     origin = Origin(parts.hostname or "", parts.port or (443 if tls else 80), tls)
@@ -354,7 +150,7 @@ def _parts(url: str) -> tuple[Origin, str, str]:
 
 
 def _encoded(headers: Mapping[str, str]) -> bytes:
-    """Raises ValueError for a value that would begin another header."""
+    """Encode headers. Raises ValueError for a value that would begin another header."""
     if any("\r" in value or "\n" in value for value in headers.values()):
         raise ValueError("a header's value has a line break")
     return "".join(f"{name}: {value}\r\n" for name, value in headers.items()).encode()

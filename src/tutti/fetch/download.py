@@ -1,7 +1,8 @@
-"""A large file from a URL that a client named: through the guarded fetcher, to the disk, resumed by Range.
+"""Downloading a large file from a URL that a client named: through the guarded fetcher, to the disk, resumed
+by Range.
 
-What has come lies at the file's path, what was said about it beside it (`.mark`). A file whose ETag changed
-meanwhile starts anew.
+The bytes received so far lie at the file's path; beside it (`.mark`) lie the ETag and the size that the
+server named. A file whose ETag changed meanwhile is downloaded anew.
 """
 
 import asyncio
@@ -18,27 +19,29 @@ import aiohttp
 import msgspec
 
 from tutti.base.errors import Unavailable
-from tutti.fetch.fetch import Fetcher, Refused
+from tutti.fetch.errors import FetchRefused
+from tutti.fetch.fetch import Fetcher
 
 _CHUNK = 1 << 20
 _QUIET_S = 30.0
-"""How long nothing may come."""
+"""The longest time without a single byte."""
 _TRIES = 5
-"""In a row without a single byte."""
+"""Tries in a row without a single byte, after which the download is given up."""
 _SPARE_BYTES = 64 << 20
 _RANGE = re.compile(r"bytes (\d+)-\d+/(\d+)")
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 Moved = Callable[[int, int], None]
-"""Is told bytes that are there, and all there will be (0: unknown)."""
+"""Called with the number of bytes received and the file's size (0: unknown)."""
 
 
 class NotDownloaded(Exception):
-    """For good: another try would end the same. The message is for the client, and has no part of the URL."""
+    """The download failed for good: another try would end the same. The message is for the client, and
+    contains no part of the URL."""
 
 
 class _Again(Exception):
-    """Worth another try."""
+    """The download failed, and is worth another try."""
 
 
 class _Mark(msgspec.Struct, frozen=True):
@@ -47,13 +50,14 @@ class _Mark(msgspec.Struct, frozen=True):
 
 
 async def download(fetcher: Fetcher, url: str, path: Path, max_bytes: int, moved: Moved) -> None:
-    """Continues what is at `path`. Raises NotDownloaded, or Unavailable: what has come is kept for later."""
+    """Download the file to `path`, continuing with the bytes that are there. Raises NotDownloaded, or
+    Unavailable: the bytes received are then kept for a later call."""
     failed = 0
     while True:
         before = _size(path)
         try:
             return await _once(fetcher, url, path, max_bytes, moved)
-        except Refused as error:
+        except FetchRefused as error:
             raise NotDownloaded(f"The file cannot be downloaded: {error}.") from error
         except (_Again, aiohttp.ClientError, TimeoutError, ConnectionError) as error:
             failed = 1 if _size(path) > before else failed + 1
@@ -97,7 +101,8 @@ async def _once(fetcher: Fetcher, url: str, path: Path, max_bytes: int, moved: M
 
 
 def _extent(response: aiohttp.ClientResponse) -> tuple[int, int]:
-    """Where the body starts in the file, and the file's size (0: not said). Raises _Again, NotDownloaded."""
+    """Return the position of the body in the file, and the file's size (0: unknown). Raises _Again,
+    NotDownloaded."""
     status = response.status
     if response.headers.get("content-encoding", "identity") != "identity":
         raise NotDownloaded("The file cannot be downloaded: the server compresses it.")
@@ -139,7 +144,8 @@ def _read_mark(path: Path) -> _Mark | None:
 
 
 def _write_mark(path: Path, response: aiohttp.ClientResponse, total: int) -> None:
-    """Only a strong ETag says that the bytes are the same; without one there is no going on."""
+    """Keep the ETag and size for a later resumption. Only a strong ETag proves that the bytes are the same:
+    without one the next try begins anew."""
     etag = response.headers.get("etag", "")
     if etag.startswith('"'):
         _mark_path(path).write_bytes(msgspec.json.encode(_Mark(etag, total)))

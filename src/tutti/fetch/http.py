@@ -12,13 +12,13 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from yarl import URL
 
 from tutti.base.internet import Address
-from tutti.fetch.fetch import Refused
+from tutti.fetch.errors import FetchRefused
 
 _CHUNK_BYTES = 64 * 1024
 
 
 class _Pinned(AbstractResolver):
-    """Answers with the addresses that were checked, whatever it is asked."""
+    """Resolves every host name to the addresses that were checked."""
 
     def __init__(self, addresses: Sequence[Address]) -> None:
         self._addresses = addresses
@@ -42,7 +42,7 @@ class _Pinned(AbstractResolver):
         ]
 
     async def close(self) -> None:
-        """Holds nothing."""
+        """Do nothing: there is nothing to close."""
 
 
 @contextlib.asynccontextmanager
@@ -68,12 +68,12 @@ async def connect(
 
 
 def _connector(addresses: Sequence[Address]) -> aiohttp.TCPConnector:
-    """The socket itself is refused to any other address: the last line, whatever lies in between."""
+    """Return a connector that opens sockets to `addresses` only, whatever aiohttp or DNS may have decided."""
 
     def open_socket(info: Any) -> socket.socket:
         family, kind, protocol, _, (host, *_) = info
         if ipaddress.ip_address(host) not in addresses:
-            raise Refused("its host is not a public address")
+            raise FetchRefused("its host is not a public address")
         return socket.socket(family, kind, protocol)
 
     return aiohttp.TCPConnector(
@@ -84,20 +84,21 @@ def _connector(addresses: Sequence[Address]) -> aiohttp.TCPConnector:
 async def read_body(response: aiohttp.ClientResponse, max_bytes: int) -> bytes:
     encoding = response.headers.get("content-encoding", "identity").lower()
     if encoding not in ("identity", "gzip", "deflate"):
-        raise Refused("its content encoding is not supported")
+        raise FetchRefused("its content encoding is not supported")
     if encoding == "identity" and (response.content_length or 0) > max_bytes:
-        raise Refused(f"it is larger than {max_bytes} bytes")
+        raise FetchRefused(f"it is larger than {max_bytes} bytes")
     return await _body(response, max_bytes, inflating=encoding != "identity")
 
 
 async def _body(response: aiohttp.ClientResponse, max_bytes: int, *, inflating: bool) -> bytes:
-    """Decompression stops at the limit too: its second argument bounds what one chunk may become."""
+    """Read the body up to `max_bytes`. Decompression stops there too: its second argument limits what one
+    chunk may become."""
     inflate = zlib.decompressobj(wbits=47)
     data = bytearray()
     async for chunk in response.content.iter_chunked(_CHUNK_BYTES):
         data += inflate.decompress(chunk, max_bytes + 1 - len(data)) if inflating else chunk
         if len(data) > max_bytes:
-            raise Refused(f"it is larger than {max_bytes} bytes")
+            raise FetchRefused(f"it is larger than {max_bytes} bytes")
     if inflating and not inflate.eof:
-        raise Refused("the answer is broken")
+        raise FetchRefused("the answer is broken")
     return bytes(data)

@@ -1,1 +1,1 @@
-"""The HTTP layer: errors, keys, limits, streams. Pure ASGI middleware only."""
+"""The HTTP layer: authentication, limits, bodies, errors, streams. Pure ASGI middleware only."""

@@ -1,4 +1,4 @@
-"""Lets a request in if its key has any left, and tells the client how many."""
+"""Admitting requests within the limits of their keys, and telling clients how many are left."""
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -6,7 +6,8 @@ from tutti.access.limits import Limits
 
 
 class Admission:
-    """Inside the auth middleware: admits what has a Caller, and says in the answer what its key has left."""
+    """Inside the auth middleware: counts a request that has a Caller, and adds the headers with what its key
+    has left. Raises RateLimited."""
 
     def __init__(self, app: ASGIApp, limits: Limits) -> None:
         self._app = app

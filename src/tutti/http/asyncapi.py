@@ -27,7 +27,7 @@ class Channel:
     chunk: type[BaseModel]
     stream: Any
     chunk_message: str = ""
-    """Where it is not the name of the chunk's type."""
+    """The name of the message, where it is not the name of the chunk's type."""
 
     @property
     def chunk_name(self) -> str:
@@ -35,6 +35,7 @@ class Channel:
 
 
 def describe(openapi: Json, channels: Sequence[Channel]) -> Json:
+    """Return the AsyncAPI document, for the schemas of an OpenAPI document."""
     return {
         "asyncapi": "2.6.0",
         "info": {

@@ -1,4 +1,4 @@
-"""Who is calling: from the Authorization header to a Caller, on every request."""
+"""Authenticating every request: from the Authorization header, or a signed URL, to a Caller."""
 
 from typing import Any
 
@@ -40,6 +40,7 @@ class Auth:
 
 
 def _authorization(scope: Scope) -> bytes | None:
-    """None also where there are several: which of them is meant?"""
+    """Return the Authorization header; None where there is none, or several: nobody knows which of them is
+    meant."""
     values = [value for name, value in scope["headers"] if name == b"authorization"]
     return values[0] if len(values) == 1 else None

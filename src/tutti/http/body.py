@@ -1,7 +1,8 @@
 """JSON bodies, read whole and checked before anything else looks at them.
 
-Python's own parser lets through what cannot be served: NaN, lone surrogates, nesting that overflows the stack
-of whoever walks the value next. msgspec's refuses all but the last. Other bodies (files) pass unread.
+Python's own parser lets values through that cannot be served: NaN, lone surrogates, nesting that overflows
+the stack of whatever walks the value next. msgspec's refuses all but the last. Other bodies (files) pass
+unread.
 """
 
 from collections.abc import Iterable
@@ -19,6 +20,9 @@ _DECODED = "json"
 
 
 class JsonBodies:
+    """Reads JSON bodies, decodes them, and passes them on. Raises TooLarge, UnsupportedMedia,
+    InvalidRequest."""
+
     def __init__(self, app: ASGIApp, max_bytes: int) -> None:
         self._app = app
         self._max_bytes = max_bytes
@@ -45,12 +49,12 @@ class JsonBodies:
 
 
 def decoded(scope: Scope) -> Any:
-    """The value that the body stands for; None where there was no JSON body."""
+    """Return the value of the JSON body; None where there was no JSON body."""
     return scope["state"].get(_DECODED)
 
 
 def check(body: bytes) -> Any:
-    """The value. Raises InvalidRequest."""
+    """Decode the body. Raises InvalidRequest."""
     try:
         value = msgspec.json.decode(body)
     except RecursionError as exc:
@@ -67,7 +71,8 @@ def _too_deep() -> InvalidRequest:
 
 
 def is_deeper(value: Any, levels: int) -> bool:
-    """In one go for each level: a body may have a million objects. msgspec makes these types only."""
+    """Return True if the value is nested deeper than `levels`. It walks a whole level in one go: a body may
+    have a million objects. msgspec makes these types only."""
     level: list[Any] = [value] if _is_container(value) else []
     for _ in range(levels):
         inner = [cast(Iterable[Any], it.values() if type(it) is dict else it) for it in level]

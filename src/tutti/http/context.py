@@ -1,4 +1,4 @@
-"""What the middleware found out about a request, for the routes."""
+"""The facts about a request that the middleware found out, for the routes."""
 
 from typing import Literal, cast
 
@@ -13,30 +13,34 @@ DRAINING = "This server is draining."
 
 
 def caller(request: HTTPConnection) -> Caller:
-    """Set by the middleware of http/auth: every route but the exempt ones has one."""
+    """Return the caller. The middleware of http/auth sets it for every route but the exempt ones."""
     return cast(Caller, request.scope["state"]["caller"])
 
 
 def request_id(request: HTTPConnection) -> str:
-    """Set by http/server; also in the answer's `x-request-id` and in the log."""
+    """Return the request's id, which is also in the answer's `x-request-id` and in the log. http/edge sets
+    it."""
     return cast(str, request.scope["state"]["request_id"])
 
 
 def family(request: HTTPConnection) -> Family:
-    """Whose answer to give where Together's and OpenAI's cannot both be served. Set by http/edge."""
+    """Return the client family whose answer to give, where Together's and OpenAI's cannot both be served.
+    http/edge sets it."""
     return cast(Family, request.scope["state"]["family"])
 
 
 def send_more(scope: Scope, send: Send) -> Send:
-    """For the body of a stream, once its head was sent by `send`. Set by http/edge."""
+    """Return the `send` for the body of a stream whose head was sent by `send`. http/edge sets it."""
     return cast(Send, scope.get("state", {}).get("send_more", send))
 
 
 def is_signed(request: HTTPConnection) -> bool:
-    """Whether the caller came with a signed URL rather than a key. Set by the middleware of http/auth."""
+    """Return True if the caller came with a signed URL rather than a key. The middleware of http/auth sets
+    it."""
     return bool(request.scope["state"].get("signed"))
 
 
 def is_draining(scope: Scope) -> bool:
-    """Whether this server takes no new work any more. Set by app/api for all requests from then on."""
+    """Return True if this server takes no new work any more. app/api sets it for all requests from then
+    on."""
     return "draining" in scope["state"]

@@ -1,4 +1,4 @@
-"""Which pages in browsers may use the API, and how they are told."""
+"""Cross-origin requests: which pages in browsers may use the API, and the headers that tell them."""
 
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
@@ -14,12 +14,12 @@ from tutti.http.errors import error_response
 
 _LOOPBACK = r"https?://(localhost|[a-z0-9-]+\.localhost|127(\.\d{1,3}){3}|\[::1\])(:\d{1,5})?"
 _EXPOSED = "x-request-id, x-should-retry, retry-after, content-disposition"
-"""What a page may read of an answer's head, besides what every page may."""
+"""The headers of an answer that a page may read, besides those that every page may."""
 
 
 class Cors:
-    """`origins` are those of the settings. Keys travel in a header and never in a cookie, so no answer needs
-    to allow credentials."""
+    """The policy for `origins`, those of the settings. Keys travel in a header and never in a cookie, so no
+    answer needs to allow credentials."""
 
     def __init__(self, origins: Sequence[str]) -> None:
         self._policy = CORSMiddleware(
@@ -33,7 +33,7 @@ class Cors:
         self.headers = lru_cache(256)(self._headers)
 
     def _headers(self, origin: bytes) -> Mapping[str, str]:
-        """Return what to add to the head of any answer to a page of this origin."""
+        """Return the headers that any answer to a page of this origin needs."""
         page = origin.decode("latin-1")
         if not self._policy.is_allowed_origin(page):
             return {"vary": "origin"}
@@ -44,7 +44,7 @@ class Cors:
         }
 
     def preflight(self, asked: Mapping[bytes, bytes]) -> Response | None:
-        """Return the answer to what a browser asks before a request; None where it asks nothing."""
+        """Return the answer to a browser's preflight request; None for any other request."""
         if b"origin" not in asked or b"access-control-request-method" not in asked:
             return None
         page = asked[b"origin"].decode("latin-1")
@@ -63,4 +63,4 @@ def _not_allowed(page: str) -> Forbidden:
 
 
 async def _nothing(_scope: Scope, _receive: Receive, _send: Send) -> None:
-    """Stand where the middleware wants an application: only its policy is used."""
+    """Stand in for the application that the middleware wants: only its policy is used."""

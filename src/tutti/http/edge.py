@@ -1,6 +1,6 @@
-"""The outermost middleware: what every request gets, however it ends.
+"""The outermost middleware: it does what every request needs, however the request ends.
 
-It reads the path and the client's family, names the request, counts and logs it, and turns what was raised on
+It reads the path and the client's family, names the request, counts and logs it, and turns errors raised on
 the way to the routes into an error body. There is one wrapper around `send`, since every chunk passes it.
 """
 
@@ -35,9 +35,9 @@ log = logging.getLogger("tutti.access")
 
 
 class Edge:
-    """`scope["state"]` gets `request_id`, `family`, `headers`: response headers that inner middleware may add
-    to, and `send_more`: the way for what follows the head of a response, past all the layers that only look
-    at that. Routes may put `model` there, for the access log."""
+    """The middleware. It fills `scope["state"]` with `request_id`, `family`, `headers` (response headers that
+    inner middleware may add to) and `send_more`: the way for the rest of a response after its head, past all
+    the layers that only look at the head. Routes may put `model` there, for the access log."""
 
     def __init__(self, app: ASGIApp, cors: Cors) -> None:
         self._app = app
@@ -58,7 +58,7 @@ class Edge:
             state["headers"].update(self._cors.headers(headers[b"origin"]))
         served, status = scope, 0
 
-        async def tell(message: Message) -> None:
+        async def reply(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
@@ -68,28 +68,29 @@ class Edge:
         with metrics.IN_FLIGHT.track_inprogress():
             try:
                 _find_path(scope, headers)
-                served, answer = as_get(scope, tell) if scope["method"] == "HEAD" else (scope, tell)
+                served, answer = as_get(scope, reply) if scope["method"] == "HEAD" else (scope, reply)
                 preflight = self._cors.preflight(headers) if scope["method"] == "OPTIONS" else None
                 await (preflight or self._app)(served, receive, answer)
             except ClientDisconnect:
                 status = CLIENT_GONE
             except Exception as exc:
                 if not status:
-                    await error_response(from_exception(exc))(scope, receive, tell)
+                    await error_response(from_exception(exc))(scope, receive, reply)
                 elif status != 500:
                     log.exception("failed after the response had begun")
             finally:
                 _record(scope, served.get("route"), status or CLIENT_GONE, monotonic_s() - began)
 
     async def _socket(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Logged when it ends. Until it is accepted, errors are told here; then the feature does it."""
+        """Serve a WebSocket, and log it when it ends. Until it is accepted, errors are sent from here; then
+        the feature sends them."""
         began = monotonic_s()
         scope["method"] = "GET"
         headers = dict(scope["headers"])
         _name_request(scope, headers)
         status = 0
 
-        async def tell(message: Message) -> None:
+        async def reply(message: Message) -> None:
             nonlocal status
             status = status or (_SWITCHING if message["type"] == "websocket.accept" else CLIENT_GONE)
             await send(message)
@@ -97,7 +98,7 @@ class Edge:
         with metrics.IN_FLIGHT.track_inprogress():
             try:
                 _find_path(scope, headers)
-                await self._app(scope, receive, tell)
+                await self._app(scope, receive, reply)
             except Exception as exc:
                 error = from_exception(exc)
                 if status:
@@ -109,7 +110,8 @@ class Edge:
 
 
 def _name_request(scope: Scope, headers: Mapping[bytes, bytes]) -> dict[str, Any]:
-    """The client's own id, if it is harmless: it goes into headers and logs."""
+    """Give the request its id: the client's own, if it is harmless (it goes into headers and logs), or a new
+    one."""
     given = headers.get(b"x-request-id", b"")
     request_id = given.decode() if _REQUEST_ID.fullmatch(given) else new_id("req")
     REQUEST_ID.set(request_id)
@@ -129,16 +131,17 @@ def _encoded(headers: dict[str, str]) -> list[tuple[bytes, bytes]]:
     return [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
 
 
-def _record(scope: Scope, taken: Any, status: int, seconds: float) -> None:
-    """`taken` is the route, None where there was none."""
-    route = getattr(taken, "path", "")
+def _record(scope: Scope, route: Any, status: int, seconds: float) -> None:
+    """Count and log a request that has ended. `route` is the one that served it, None where there was
+    none."""
+    path = getattr(route, "path", "")
     state = scope["state"]
-    metrics.observe_request(scope["method"], route, status)
-    level = logging.DEBUG if route in _PROBES else logging.INFO
+    metrics.observe_request(scope["method"], path, status)
+    level = logging.DEBUG if path in _PROBES else logging.INFO
     if log.isEnabledFor(level):
         fields = {
             "method": scope["method"],
-            "route": route,
+            "route": path,
             "status": status,
             "ms": round(seconds * 1000, 2),
             "model": state.get("model"),

@@ -1,4 +1,4 @@
-"""Whatever is raised while a request is served, as the error body of the API."""
+"""The error body of the API, for any exception raised while a request is served."""
 
 import logging
 from collections.abc import Mapping
@@ -38,7 +38,8 @@ class ErrorData(BaseModel):
 
 
 def from_exception(exc: BaseException) -> TuttiError:
-    """The error that the client is told of. What nobody foresaw is logged; the client learns no detail."""
+    """Return the error that the client gets. Unforeseen exceptions are logged; the client learns no detail of
+    them."""
     if isinstance(exc, TuttiError):
         return exc
     if isinstance(exc, RequestValidationError):
@@ -53,7 +54,8 @@ def from_exception(exc: BaseException) -> TuttiError:
 
 
 def _is_outage(exc: BaseException) -> bool:
-    """It could not be reached (asyncpg says so with an OSError), not that it refused what was asked."""
+    """Return True if the database could not be reached (asyncpg raises an OSError), not if it refused the
+    statement."""
     refused = isinstance(exc, IntegrityError | ProgrammingError | DataError)
     return isinstance(exc, OSError | DBAPIError) and not refused
 
@@ -68,13 +70,13 @@ def error_response(error: TuttiError, headers: Mapping[str, str] | None = None) 
 
 
 async def handle(_request: Request, exc: Exception) -> Response:
-    """FastAPI's exception handler for everything."""
+    """Answer with the error. FastAPI's exception handler for everything."""
     headers = exc.headers if isinstance(exc, HTTPException) else None
     return error_response(from_exception(exc), headers)
 
 
 def sse_error(error: TuttiError) -> bytes:
-    """The error as the last events of a stream that has already begun."""
+    """Return the error as the last events of a stream that has already begun."""
     return b"data: " + msgspec.json.encode(error.body()) + b"\n\ndata: [DONE]\n\n"
 
 

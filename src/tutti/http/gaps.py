@@ -1,4 +1,4 @@
-"""Operations of the API that Tutti does not serve yet: they say so with a 501, rather than a 404."""
+"""Operations of the API that Tutti does not serve yet: they answer 501 rather than 404."""
 
 import tomllib
 from collections.abc import Awaitable, Callable
@@ -16,13 +16,13 @@ class Operation(NamedTuple):
 
 
 def gaps() -> list[Operation]:
-    """From gaps.toml, which is also contract/gaps.toml."""
+    """Read the operations from gaps.toml, which is also contract/gaps.toml."""
     listed = tomllib.loads(files("tutti.http").joinpath("gaps.toml").read_text())
     return [Operation(*name.split(" ")) for name in listed["operations"]]
 
 
 def router() -> APIRouter:
-    """The latecomer: routes that exist are found first."""
+    """Return routes for the operations. It is included last: routes that exist are found first."""
     routes = APIRouter(include_in_schema=False)
     for operation in gaps():
         routes.add_api_route(operation.path, _not_served(operation), methods=[operation.method])

@@ -4,8 +4,8 @@ from starlette.types import Message, Scope, Send
 
 
 def as_get(scope: Scope, send: Send) -> tuple[Scope, Send]:
-    """Return the GET to serve instead, and how its answer is sent. The answer is complete with its head: for
-    whoever makes the body, the client has then left, and no file is read for nothing."""
+    """Return the GET to serve instead, and the `send` for its answer. The answer is complete with its head:
+    to the code that makes the body, the client seems to have left, and no file is read for nothing."""
 
     async def head_only(message: Message) -> None:
         if message["type"] == "http.response.start":

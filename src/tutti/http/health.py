@@ -1,4 +1,4 @@
-"""Whether this node is alive, and whether a request sent now would be served."""
+"""Health checks: whether this node is alive, and whether a request sent now would be served. And metrics."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -42,10 +42,11 @@ def router(settings: Settings, database: Database) -> APIRouter:
 
 
 async def why_not_ready(settings: Settings, database: Database) -> str | None:
-    """None: ready. A server that was told to load models is ready once one of them is."""
+    """Return the reason why a request would not be served; None if the server is ready. A server that has
+    models to load is ready once one of them is."""
     try:
         async with database.read() as session:
-            nodes = (await session.execute(select(Node.id, Node.state).where(_seen(Node.seen_at)))).all()
+            nodes = (await session.execute(select(Node.id, Node.state).where(_is_live(Node.seen_at)))).all()
             live = [node for node, state in nodes if state != "draining"]
             of_live = select(Replica.model, Replica.state, Replica.detail).where(Replica.node_id.in_(live))
             replicas = (await session.execute(of_live)).all()
@@ -58,17 +59,18 @@ async def why_not_ready(settings: Settings, database: Database) -> str | None:
     return _progress(replicas)
 
 
-def _seen(seen_at: Any) -> Any:
+def _is_live(seen_at: Any) -> Any:
     return seen_at > now() - NODE_TIMEOUT_S
 
 
 def _progress(replicas: Sequence[Any]) -> str:
-    told = [f"{replica.model} is {replica.state} {replica.detail}".strip() for replica in replicas]
-    return "; ".join(told) or "No model is loaded yet."
+    progress = [f"{replica.model} is {replica.state} {replica.detail}".strip() for replica in replicas]
+    return "; ".join(progress) or "No model is loaded yet."
 
 
 async def _restarts(database: Database) -> dict[str, int]:
-    """Empty where the database does not answer: the other metrics matter most then."""
+    """Return the restarts by model; empty where the database does not answer: the other metrics matter most
+    then."""
     query = select(Replica.model, func.sum(Replica.restarts)).group_by(Replica.model)
     try:
         async with database.read() as session:

@@ -1,4 +1,4 @@
-"""Compressed bodies, made plain without letting a small one become a large one."""
+"""Decompressing bodies without letting a small one become a large one."""
 
 import asyncio
 import zlib
@@ -7,14 +7,15 @@ from collections.abc import Callable
 from tutti.base.errors import InvalidRequest, TooLarge, UnsupportedMedia
 
 _WINDOWS = {b"gzip": 31, b"x-gzip": 31, b"deflate": 15}
-"""By content coding, for zlib."""
+"""zlib's window bits, by content coding."""
 _FED_BYTES = 1 << 16
 _TAKEN_BYTES = 1 << 20
-"""At a time: others have their turn in between."""
+"""Bytes decompressed at a time: other requests have their turn in between."""
 
 
 async def inflated(body: bytes, coding: bytes, max_bytes: int) -> bytes:
-    """Raises UnsupportedMedia, TooLarge for what becomes larger than `max_bytes`, and InvalidRequest."""
+    """Decompress the body. Raises UnsupportedMedia, TooLarge for a body that becomes larger than `max_bytes`,
+    and InvalidRequest."""
     if coding not in _WINDOWS:
         name = coding[:40].decode("latin-1")
         raise UnsupportedMedia(f"The content-encoding {name} is not read here: use gzip, deflate or none.")

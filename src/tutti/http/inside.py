@@ -16,7 +16,7 @@ from tutti.http.paths import normalise
 
 @dataclass(frozen=True)
 class Answer:
-    """`headers` have lower-case names."""
+    """The answer to a request of a job; `headers` have lower-case names."""
 
     status: int
     headers: Mapping[str, str]
@@ -25,24 +25,27 @@ class Answer:
 
 
 class Inside:
-    """`app` is the part of the server behind Edge, Auth and Admission; see http/server."""
+    """Calls `app`, the part of the server behind Edge, Auth and Admission; see http/server."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def post(self, path: str, body: bytes, caller: Caller, family: Family = "together") -> Answer:
-        """`path` is absolute, such as /v1/chat/completions; `body` is JSON. Errors are answers too."""
+        """Send a POST. `path` is absolute, such as /v1/chat/completions; `body` is JSON. Errors are answers
+        too."""
         scope = _scope(path, caller, family)
-        heard = _Heard()
+        recorder = _Recorder()
         try:
-            await self._app(scope, _receive(body), heard)
+            await self._app(scope, _receive(body), recorder)
         except Exception as exc:
-            heard = _Heard()
-            await error_response(from_exception(exc))(scope, _receive(b""), heard)
-        return Answer(heard.status, heard.headers, bytes(heard.body), scope["state"]["request_id"])
+            recorder = _Recorder()
+            await error_response(from_exception(exc))(scope, _receive(b""), recorder)
+        return Answer(recorder.status, recorder.headers, bytes(recorder.body), scope["state"]["request_id"])
 
 
-class _Heard:
+class _Recorder:
+    """Collects the answer that an application sends."""
+
     def __init__(self) -> None:
         self.status = 500
         self.headers: dict[str, str] = {}

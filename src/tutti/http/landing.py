@@ -1,4 +1,4 @@
-"""Where people and programs knock first: what this server is, and where to go on."""
+"""The pages that people and programs try first: what this server is, and where to go on."""
 
 from collections.abc import Callable, Iterator
 from html import escape
@@ -34,7 +34,7 @@ _PAGE = """<!doctype html>
 
 
 def router(document: Callable[[], dict[str, Any]]) -> APIRouter:
-    """`document` makes /openapi.json."""
+    """Return the routes. `document` makes /openapi.json."""
     routes = APIRouter(include_in_schema=False)
 
     @routes.get("/")

@@ -23,6 +23,7 @@ _UNUSED = ("HTTPValidationError", "ValidationError")
 
 
 def describe(app: FastAPI, channels: Sequence[Channel], version: str) -> Json:
+    """Return the OpenAPI document of the application's routes, with the streams of `channels`."""
     document = get_openapi(
         title="Tutti",
         version=version,
@@ -47,7 +48,7 @@ def _relative(path: str) -> str:
 
 
 def _item(path: str, item: Mapping[str, Any]) -> Json:
-    """FastAPI adds its own 422, which we never answer."""
+    """Return the description of one path, without the 422 that FastAPI adds: we never answer it."""
     for operation in item.values():
         operation["responses"].pop("422", None)
     return {**item} if path.startswith(_PREFIX + "/") else {"servers": [{"url": "/"}], **item}

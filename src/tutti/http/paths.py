@@ -24,13 +24,16 @@ _OPENAI = "/openai/v1"
 
 
 class Path(NamedTuple):
+    """A normalised path."""
+
     path: str
     openai: bool
-    """The prefix that always speaks OpenAI was used."""
+    """True if the path had the prefix that always speaks OpenAI."""
 
 
 def normalise(raw_path: bytes) -> Path:
-    """`raw_path` is as it came over the wire, without the query. Raises InvalidRequest."""
+    """Return the path in its one spelling. `raw_path` is as it came over the wire, without the query. Raises
+    InvalidRequest."""
     path = _SLASHES.sub("/", _decode(raw_path))
     if len(path) > 1:
         path = path.removesuffix("/")
@@ -44,7 +47,7 @@ def normalise(raw_path: bytes) -> Path:
 
 
 def check_query(query: bytes) -> None:
-    """Raises InvalidRequest for a query that no field could hold: databases take no NUL."""
+    """Raise InvalidRequest for a query that no field could hold: databases take no NUL."""
     if b"%" not in query:
         return
     try:
@@ -60,7 +63,7 @@ def family(path: Path, user_agent: bytes) -> Family:
 
 
 def decode_ids(path_params: Mapping[str, Any]) -> dict[str, Any]:
-    """What routing left escaped, decoded."""
+    """Decode the parts of ids that routing left escaped."""
     return {name: unquote(value) if isinstance(value, str) else value for name, value in path_params.items()}
 
 

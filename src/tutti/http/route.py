@@ -1,5 +1,5 @@
-"""Routes that are taken often, without what FastAPI does around any route: for a request to a model that
-would be more work than all of ours."""
+"""Routes for the most frequent requests, without the work that FastAPI does around any route: for a request
+to a model that would be more than all of ours."""
 
 from typing import Any
 
@@ -12,10 +12,11 @@ from tutti.http.body import decoded
 
 
 class BodyRoute(APIRoute):
-    """For endpoints that answer a POST with the parameters `request` and `body`, a model, and no others.
-    FastAPI describes them as any other."""
+    """A route for endpoints that answer a POST with the parameters `request` and `body`, a model, and no
+    others. FastAPI describes them as any other."""
 
     async def answer(self, request: Request, value: Any) -> Response:
+        """Validate the decoded body and call the endpoint. Raises RequestValidationError."""
         assert self.body_field is not None, f"{self.path} has no body"
         body, complaints = self.body_field.validate(value, {}, loc=("body",))
         if complaints:
@@ -24,7 +25,7 @@ class BodyRoute(APIRoute):
 
 
 class Shortcuts:
-    """A JSON body for a BodyRoute goes there straight, and what that raises to http/edge. The rest goes
+    """Sends a JSON body for a BodyRoute straight to it, and lets its errors go on to http/edge. The rest goes
     through FastAPI, which also says what is wrong with a body that is not JSON."""
 
     def __init__(self, app: FastAPI) -> None:

@@ -1,4 +1,4 @@
-"""What there is, for requests that ask for what there isn't."""
+"""Errors for requests to routes that do not exist: they name the nearest that do."""
 
 from collections.abc import Sequence
 from difflib import SequenceMatcher
@@ -25,12 +25,14 @@ class _Route(NamedTuple):
 
 
 class Routes:
+    """The routes of the application, to search for those that a request may have meant."""
+
     def __init__(self, app: FastAPI) -> None:
         self._app = app
 
     @cached_property
     def _all(self) -> Sequence[_Route]:
-        """Look at them once, when all are there."""
+        """Read all routes, once, when all of them are there."""
         return [
             _Route(
                 context.path_format or path,
@@ -43,18 +45,19 @@ class Routes:
         ]
 
     def not_found(self, method: str, path: str) -> NotFound:
+        """Return the error for a path that does not exist, with the nearest that does."""
         nearest = self._nearest(path) if len(path) <= _LONGEST else None
         hint = f" Did you mean {nearest}?" if nearest else ""
         return NotFound(f"There is no {method} {path} here.{hint} /docs lists all there is.")
 
     def not_allowed(self, method: str, path: str) -> tuple[MethodNotAllowed, str]:
-        """Return the error, and what the header `allow` says."""
+        """Return the error for a method that the path does not have, and the value of the header `allow`."""
         methods = {method for route in self._all if route.pattern.match(path) for method in route.methods}
         allowed = ", ".join(sorted(methods))
         return MethodNotAllowed(f"There is no {method} {path} here: use {allowed}."), allowed
 
     def _nearest(self, path: str) -> str | None:
-        """Return what is spelt most alike, with its methods."""
+        """Return the path that is spelt most alike, with its methods; None where none is similar."""
         matcher = SequenceMatcher(None, b=path.lower(), autojunk=False)
 
         def likeness(route: _Route) -> float:

@@ -49,7 +49,7 @@ def build(
     root_routers: Sequence[APIRouter] = (),
     channels: Sequence[Channel] = (),
 ) -> ASGIApp:
-    """`routers` are mounted at /v1, `root_routers` as they are."""
+    """Build the application. `routers` are mounted at /v1, `root_routers` as they are."""
     app = _routes(routers)
     for router in [*root_routers, health.router(settings, database)]:
         _include(app, router, "")
@@ -61,7 +61,8 @@ def build(
 
 
 def inside(routers: Sequence[APIRouter], settings: Settings) -> Inside:
-    """The same routes for jobs. The caller has been let in already: no key, no limits, no access log."""
+    """Build the same routes for jobs. The caller has been let in already: no key, no limits, no access
+    log."""
     app = _routes(routers)
     _handle_errors(app)
     return Inside(JsonBodies(Shortcuts(app), settings.max_body_bytes))
@@ -115,7 +116,8 @@ def _handle_errors(app: FastAPI) -> None:
     routes = Routes(app)
 
     async def no_route(request: Request, exc: Exception) -> Response:
-        """Only routing raises HTTPException with these two; our own code raises TuttiErrors."""
+        """Answer the errors of routing. Only routing raises HTTPException with these two; our own code raises
+        TuttiErrors."""
         status = exc.status_code if isinstance(exc, HTTPException) else None
         where = request.method, request.scope["path"]
         if status == 404:

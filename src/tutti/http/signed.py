@@ -1,5 +1,5 @@
-"""URLs that authenticate themselves: for clients that put a file's bytes where they are told, without their
-key.
+"""URLs that authenticate themselves: for clients that upload a file's bytes to a URL they are given, without
+their key.
 
 A URL is good for one method and one path (which names the file), for one project, until it expires. It does
 not outlive the server's secret; that its key was revoked meanwhile does not matter.
@@ -22,13 +22,14 @@ _HOST = re.compile(r"[A-Za-z0-9._:\[\]-]{1,255}")
 
 
 class SignedUrls:
-    """`secret` is the server's; the key is derived from it."""
+    """Makes and checks signed URLs. `secret` is the server's; the key is derived from it."""
 
     def __init__(self, secret: bytes) -> None:
         self._key = hmac.digest(secret, b"tutti: signed URLs, version 1", "sha256")
 
     def query(self, method: str, path: str, caller: Caller, lasts_s: float) -> str:
-        """What goes behind the `?`. `path` is from the root, as the server knows it after normalising."""
+        """Return the query (after the `?`) that authenticates the URL. `path` is from the root, as the server
+        knows it after normalising."""
         claims = {
             "tutti-project": caller.project_id,
             "tutti-organization": caller.organization_id,
@@ -37,7 +38,7 @@ class SignedUrls:
         return urlencode({**claims, "tutti-signature": self._signature(method, path, claims)})
 
     def caller(self, scope: Scope) -> Caller | None:
-        """Whom the URL of a request was made for; None where it is no signed URL. Raises Forbidden."""
+        """Return the caller that the URL was made for; None where it is no signed URL. Raises Forbidden."""
         if _MARK not in scope["query_string"]:
             return None
         claims = dict(parse_qsl(scope["query_string"].decode("latin-1")))
@@ -60,8 +61,8 @@ class SignedUrls:
 
 
 def origin(request: HTTPConnection) -> str:
-    """Scheme, host and port as the client reached us. What a proxy in front says counts, and so does what a
-    client claims: the URL that is made of it goes back to nobody but the client."""
+    """Return scheme, host and port as the client reached us. The headers of a proxy in front count, and so
+    does what a client claims: the URL made of it goes back to nobody but the client."""
     headers: Headers = request.headers
     scheme = headers.get("x-forwarded-proto", "").split(",")[0].strip().lower()
     host = headers.get("x-forwarded-host", "").split(",")[0].strip()

@@ -1,6 +1,6 @@
-"""WebSockets, as far as they are not a feature's: how one is refused.
+"""WebSockets outside the features: how one is refused.
 
-The API says what is wrong in an event rather than in the handshake, so a socket is accepted first.
+The API reports errors in an event rather than in the handshake, so a socket is accepted first.
 """
 
 from collections.abc import Mapping
@@ -26,13 +26,13 @@ FAILED: Mapping[str, str] = MappingProxyType(
         "/v1/realtime": "conversation.item.input_audio_transcription.failed",
     }
 )
-"""The event that tells of an error, by path."""
+"""The event that reports an error, by path."""
 _NO_SOCKET = 403
-"""The status of a handshake where there is no such socket."""
+"""The status of a handshake at a path that has no socket."""
 
 
 def failure(path: str, error: TuttiError, **more: Any) -> bytes:
-    """The event, with the codes that the API has for it."""
+    """Return the event for the error, with the codes that the API has for it. `more` are further fields."""
     detail = error.body()["error"]
     if isinstance(error, Unauthenticated):
         detail["code"] = error.code or "missing_api_key"
@@ -44,6 +44,7 @@ def failure(path: str, error: TuttiError, **more: Any) -> bytes:
 
 
 def close_code(error: TuttiError) -> int:
+    """Return the WebSocket close code for the error."""
     if isinstance(error, LoadFailed):
         return 4503  # the 3.1 client then asks another server
     if isinstance(error, RateLimited | Unavailable):
@@ -52,7 +53,7 @@ def close_code(error: TuttiError) -> int:
 
 
 async def refuse(scope: Scope, receive: Receive, send: Send, error: TuttiError) -> int:
-    """For a socket that was not accepted yet. The status for the log."""
+    """Accept a socket, send the error and close it. Returns the status for the log."""
     if (await receive())["type"] != "websocket.connect" or scope["path"] not in FAILED:
         await send({"type": "websocket.close"})
         return _NO_SOCKET

@@ -7,13 +7,13 @@ given back at once.
 
 import asyncio
 from collections.abc import AsyncIterator, Coroutine, Mapping
-from types import TracebackType
 from typing import Any, TypeVar
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
+from tutti.http.connected import Connected
 from tutti.http.context import send_more
 from tutti.http.errors import from_exception, sse_error
 
@@ -27,26 +27,29 @@ def event_stream(
     keep_alive_s: float = 5.0,
     headers: Mapping[str, str] | None = None,
 ) -> StreamingResponse:
-    """Each frame is one or more whole events (`data: ...` and an empty line); the caller ends with `[DONE]`.
+    """Return the response for a stream of events. Each frame is one or more whole events (`data: ...` and an
+    empty line); the caller ends with `[DONE]`.
 
-    What `frames` raises before its first frame becomes a response of its own status, unless that takes longer
+    An error of `frames` before its first frame becomes a response of its own status, unless that takes longer
     than `early_headers_s`: then the headers go out with a comment. Later errors become the last event.
     """
     return EventStream(frames, early_headers_s, keep_alive_s, headers)
 
 
 async def while_connected(request: Request, work: Coroutine[Any, Any, _T]) -> _T:
-    """The result of `work`, which is cancelled when the client leaves (this then raises ClientDisconnect).
+    """Return the result of `work`, which is cancelled when the client leaves (this then raises
+    ClientDisconnect).
 
-    For answers that are not streams: nobody else listens while a generation runs."""
-    async with _Connected(request.receive):
+    For answers that are not streams: nobody else listens while a generation runs.
+    """
+    async with Connected(request.receive):
         return await work
     raise ClientDisconnect
 
 
 class ByteStream(StreamingResponse):
-    """What `frames` raises before its first piece becomes a response of its own status; later the connection
-    is broken off, so that nobody takes a part for the whole."""
+    """A stream of bytes. An error of `frames` before its first piece becomes a response of its own status;
+    after a later one the connection is broken off, so that nobody takes a part for the whole."""
 
     def __init__(
         self, frames: AsyncIterator[bytes], media_type: str, headers: Mapping[str, str] | None = None
@@ -59,7 +62,7 @@ class ByteStream(StreamingResponse):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self._send, self._send_more = send, send_more(scope, send)
-        connected = _Connected(receive)
+        connected = Connected(receive)
         async with connected:
             await self._answer()
         if connected.left and not self._started:
@@ -96,6 +99,8 @@ class ByteStream(StreamingResponse):
 
 
 class EventStream(ByteStream):
+    """A stream of server-sent events; see `event_stream`."""
+
     def __init__(
         self,
         frames: AsyncIterator[bytes],
@@ -128,7 +133,7 @@ class EventStream(ByteStream):
         self._waiting = asyncio.create_task(self._keep_alive())
 
     async def _keep_alive(self) -> None:
-        """Comments, for as long as there is nothing else to say."""
+        """Send comments as long as no frame comes."""
         written = 0
         while True:
             if self._written == written:
@@ -139,37 +144,6 @@ class EventStream(ByteStream):
     async def _write(self, body: bytes) -> None:
         await self._start()
         await self._send_more({"type": "http.response.body", "body": body, "more_body": True})
-
-
-class _Connected:
-    """Cancels what is done within as soon as the client leaves, and ends that cancellation, as
-    asyncio.timeout does.
-
-    It cancels at once, not in the loop's next turn: by then the work, whose writes go nowhere any more, might
-    have come to its end by itself, and would be cancelled in the middle of its cleaning up."""
-
-    def __init__(self, receive: Receive) -> None:
-        self._receive = receive
-        self.left = False
-
-    async def __aenter__(self) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._task, self._cancelling = task, task.cancelling()
-        self._watching = asyncio.create_task(self._watch())
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
-    ) -> bool:
-        self._watching.cancel()
-        ended = self.left and self._task.uncancel() <= self._cancelling
-        return ended and kind is asyncio.CancelledError
-
-    async def _watch(self) -> None:
-        while (await self._receive())["type"] != "http.disconnect":
-            pass
-        self.left = True
-        self._task.cancel()
 
 
 async def _close(frames: AsyncIterator[bytes]) -> None:

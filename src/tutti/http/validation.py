@@ -1,4 +1,4 @@
-"""Pydantic's list of complaints as one error: the field's path, and what to do about it."""
+"""Validation errors: Pydantic's list of complaints as one error that names the field and the remedy."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
@@ -12,8 +12,9 @@ Path = tuple[str | int, ...]
 
 
 def invalid_request(complaints: Sequence[Complaint], body: Any) -> InvalidRequest:
-    """A value that fits no member of a union draws a complaint from each member; the one that got furthest
-    into the value is the most telling, and those about the same field are alternatives."""
+    """Return one error for the complaints. A value that fits no member of a union draws a complaint from each
+    member; the one that got furthest into the value is the most telling, and those about the same field are
+    alternatives."""
     if complaints[0]["type"] == "json_invalid":
         return InvalidRequest(f"The body is not valid JSON: {complaints[0]['ctx']['error']}.")
     if isinstance(body, bytes):
@@ -37,7 +38,7 @@ def _path(complaint: Complaint, body: Any) -> Path:
 
 
 def _within(body: Any, loc: Sequence[str | int]) -> Path:
-    """`loc` without the names of union members, which Pydantic mixes into it."""
+    """Return `loc` without the names of union members, which Pydantic mixes into it."""
     path: list[str | int] = []
     value = body
     for part in loc:
@@ -54,7 +55,7 @@ def _has(value: Any, part: str | int) -> bool:
 
 
 def _tag_field(complaint: Complaint) -> Path:
-    """The field that says which member of a union is meant, unless a function decides that."""
+    """Return the field that says which member of a union is meant, unless a function decides that."""
     name = complaint["ctx"]["discriminator"]
     return () if name.endswith("()") else (name.strip("'"),)
 
@@ -72,8 +73,8 @@ def _message(param: str | None, complaints: Sequence[Complaint]) -> str:
     wanted = dict.fromkeys(text for text in map(_wanted, complaints) if text)
     if wanted:
         return f"{name} should be {', or '.join(wanted)}."
-    told = complaints[0]["msg"].removeprefix("Value error, ")
-    return f"{told if '`' in told else f'{name}: {told}'}."
+    reason = complaints[0]["msg"].removeprefix("Value error, ")
+    return f"{reason if '`' in reason else f'{name}: {reason}'}."
 
 
 def _too_short(least: int) -> str:

@@ -21,23 +21,23 @@ from tutti.jobs.outcome import (
     HandedBack,
     Outcome,
     after_error,
+    client_text,
     columns,
     is_outage,
     is_transient,
     pause_s,
-    told,
 )
 from tutti.store.db import Database
 from tutti.store.records import JobRow
 
 _FIRST_PAUSE_S = 0.2
 _LONGEST_PAUSE_S = 5.0
-"""Between two tries to end a job; its lease is kept meanwhile."""
+"""The longest pause between two tries to end a job; its lease is kept meanwhile."""
 log = logging.getLogger(__name__)
 
 
-class Why(Enum):
-    """An attempt is interrupted."""
+class Interruption(Enum):
+    """The reason why an attempt is interrupted."""
 
     CANCELLED = auto()
     STOPPING = auto()
@@ -45,7 +45,7 @@ class Why(Enum):
 
 
 class Attempt:
-    """`every_s`: of scheduled maintenance."""
+    """One attempt at a job. `every_s` is the interval of scheduled maintenance."""
 
     def __init__(
         self, job: Job[Any], kind: Kind[Any] | None, backoff_s: float, every_s: float | None
@@ -54,13 +54,14 @@ class Attempt:
         self._kind = kind
         self._backoff_s = backoff_s
         self._every_s = every_s
-        self._why: Why | None = None
+        self._interruption: Interruption | None = None
         self._work: asyncio.Future[None] | None = None
         self._ending = False
         self._leaving = asyncio.Event()
 
     async def live(self) -> None:
-        """Returns when the job has ended, is in the queue again, or is somebody else's."""
+        """Run the attempt. Returns when the job has ended, is in the queue again, or belongs to another
+        worker."""
         try:
             await self._write(await self._settle(await self._outcome()))
         except LeaseLost:
@@ -69,13 +70,13 @@ class Attempt:
             if self._work is not None:
                 self._work.cancel()
 
-    def interrupt(self, why: Why) -> None:
-        """A job that is ending can't be cancelled any more."""
-        self.job.cancel_requested |= why is Why.CANCELLED
-        if why is Why.CANCELLED and (self._ending or self._why is not None):
+    def interrupt(self, why: Interruption) -> None:
+        """Interrupt the work. A job that is ending can't be cancelled any more."""
+        self.job.cancel_requested |= why is Interruption.CANCELLED
+        if why is Interruption.CANCELLED and (self._ending or self._interruption is not None):
             return
-        self._why = why
-        if why is not Why.CANCELLED:
+        self._interruption = why
+        if why is not Interruption.CANCELLED:
             self._leaving.set()
         if self._work is not None:
             self._work.cancel()
@@ -93,19 +94,19 @@ class Attempt:
         error = await self._do(partial(kind.run, self.job))
         if error is None:
             return Ending("completed")
-        return self._after_interruption() if self._why else self._after_error(kind, error)
+        return self._after_interruption() if self._interruption else self._after_error(kind, error)
 
     def _after_interruption(self) -> Outcome:
-        if self._why is Why.LOST:
+        if self._interruption is Interruption.LOST:
             raise LeaseLost(self.job.id)
-        return Ending("cancelled") if self._why is Why.CANCELLED else HandedBack()
+        return Ending("cancelled") if self._interruption is Interruption.CANCELLED else HandedBack()
 
     def _after_error(self, kind: Kind[Any], error: BaseException) -> Outcome:
         self._log(error)
         return after_error(error, self.job.attempt, kind.max_attempts, self._backoff_s)
 
     async def _do(self, work: Callable[[], Awaitable[None]]) -> BaseException | None:
-        """The error it ended with. Raises LeaseLost."""
+        """Do the work, and return the error that it ended with, or None. Raises LeaseLost."""
         if self._leaving.is_set():
             return asyncio.CancelledError()
         self._work = asyncio.ensure_future(work())
@@ -118,7 +119,8 @@ class Attempt:
     # --- its end --------------------------------------------------------------------------------------
 
     async def _settle(self, outcome: Outcome) -> Outcome:
-        """Tries until it succeeds, through any outage; where it makes a mistake, the job has failed."""
+        """Call the kind's `settle` until it succeeds, through any outage; if it makes a mistake, the job has
+        failed."""
         self._ending = True
         tries = 0
         while self._kind is not None and isinstance(outcome, Ending):
@@ -134,11 +136,11 @@ class Attempt:
             elif outcome.status == "failed":
                 break
             else:
-                outcome = Ending("failed", told(error))
+                outcome = Ending("failed", client_text(error))
         return outcome
 
     async def _write(self, outcome: Outcome) -> None:
-        """Tries until the database takes it, or gives the job to another worker."""
+        """Write the outcome: try until the database takes it, or gives the job to another worker."""
         kind = self._kind
         for tries in itertools.count(1):
             try:
@@ -172,7 +174,7 @@ class Attempt:
     def _log(self, error: BaseException) -> None:
         if is_transient(error):
             log.warning("a job met a transient error", extra={**self._about(), "cause": str(error)})
-        elif told(error) == OURS:
+        elif client_text(error) == OURS:
             log.error("a job's handler made a mistake", extra=self._about(), exc_info=error)
 
     def _about(self) -> dict[str, Any]:
@@ -188,7 +190,7 @@ def _again_s(error: BaseException, tries: int) -> float:
 
 
 def read_job(database: Database, row: JobRow, kind: Kind[Any] | None) -> Job[Any]:
-    """Whose `args` raise Failed where they cannot be read."""
+    """Return the job of a row. Its `args` raise Failed if they cannot be read."""
     return Job(database, row, None if kind is None else _args(row, kind))
 
 

@@ -1,8 +1,8 @@
-"""Taking jobs: the statements that decide who runs what.
+"""Taking jobs: the statements that decide which worker runs which job.
 
-Whose turn it is: the project that was served longest ago goes first, so that however much one project has
-queued, another's job is the next but one. Of a project's jobs the one of the highest priority goes first,
-then the one that is due longest. What is to be cancelled goes before all, whatever the limits.
+The project that was served longest ago goes first, so that however much one project has queued, another's job
+is the next but one. Of a project's jobs the one of the highest priority goes first, then the one that is due
+longest. Jobs to be cancelled go before all, whatever the limits.
 """
 
 from collections import Counter
@@ -22,9 +22,9 @@ from tutti.store.records import JobRow
 _QUEUED = before(Event.CLAIMED)
 _RUNNING = before(Event.TAKEN_OVER)
 Full = tuple[str, str | None]
-"""A kind of which no more may run, in a project or at all."""
+"""A kind of which no more may run, in a project or (None) at all."""
 _LOCK = text("SELECT pg_advisory_xact_lock(7483650152)")
-"""The number is ours, and means nothing."""
+"""The number of the lock is ours, and means nothing."""
 
 
 def _due(job: Any, at: Any) -> ColumnElement[bool]:
@@ -36,19 +36,19 @@ _ANY_DUE = select(JobRow.id).where(_due(JobRow, bindparam("at"))).limit(1)
 
 
 async def any_due(database: Database) -> bool:
-    """Whether there is work for a worker, limits aside. Cheap."""
+    """Return True if there is work for a worker, limits aside. Cheap."""
     return bool(await database.poll(_ANY_DUE, {"at": now()}))
 
 
 class Claims:
-    """What a worker of these kinds may take."""
+    """Takes jobs for a worker of these kinds."""
 
     def __init__(self, database: Database, kinds: Iterable[Kind[Any]]) -> None:
         self._limited = {kind.name: kind for kind in kinds if kind.limit or kind.project_limit}
         self._serial = bool(self._limited) and database.engine.dialect.name == "postgresql"
 
     async def next(self, session: AsyncSession, lock_token: str, leased_until: float) -> JobRow | None:
-        """Takes the job whose turn it is."""
+        """Take the job whose turn it is; None where there is none."""
         if self._serial:
             # Two claims at once would each see the other's job as not yet running. SQLite has one writer
             # anyway.
@@ -74,8 +74,8 @@ class Claims:
 async def extend(
     session: AsyncSession, lock_tokens: Mapping[str, str], leased_until: float
 ) -> Mapping[str, bool]:
-    """Keeps jobs (id -> lock token) leased. Whether each is to be cancelled, by lock token; those that are
-    missing are lost."""
+    """Extend the leases of jobs (id -> lock token). Return by lock token whether each is to be cancelled;
+    those that are missing are lost."""
     held = and_(
         JobRow.id.in_(list(lock_tokens)),
         JobRow.lock_token.in_(list(lock_tokens.values())),
@@ -110,7 +110,8 @@ def _next(at: float, full: Sequence[Full]) -> Select[str]:
 
 
 def _turns(at: float) -> Subquery:
-    """When each project with due jobs was last served: found by the index, however many jobs it has had."""
+    """Select when each project with due jobs was last served: found by the index, however many jobs it has
+    had."""
     due, earlier = aliased(JobRow), aliased(JobRow)
     waiting = select(due.project_id).where(_due(due, at)).distinct().subquery()
     served_at = select(func.max(earlier.started_at)).where(earlier.project_id == waiting.c.project_id)
@@ -118,7 +119,7 @@ def _turns(at: float) -> Subquery:
 
 
 def _room(job: Any, full: Sequence[Full]) -> ColumnElement[bool]:
-    """That it is of none of these."""
+    """Select jobs whose kind may still run in their project."""
     kinds = [kind for kind, project_id in full if project_id is None]
     pairs = [(kind, project_id) for kind, project_id in full if project_id is not None]
     in_projects = [and_(job.kind == kind, job.project_id == project_id) for kind, project_id in pairs]
@@ -126,7 +127,8 @@ def _room(job: Any, full: Sequence[Full]) -> ColumnElement[bool]:
 
 
 async def _full(session: AsyncSession, limited: Mapping[str, Kind[Any]], at: float) -> Sequence[Full]:
-    """Jobs whose lease ran out do not run: they are in the queue again."""
+    """Return the kinds of which no more may run. Jobs whose lease ran out do not run: they are in the queue
+    again."""
     if not limited:
         return []
     running = (

@@ -1,8 +1,8 @@
-"""How a job's handler says what went wrong."""
+"""The errors by which a job's handler reports what went wrong."""
 
 
 class Failed(Exception):
-    """For good: another attempt would end the same. The message is shown to the client."""
+    """The job failed for good: another attempt would end the same. The message is for the client."""
 
     def __init__(self, message: str) -> None:
         super().__init__(message)
@@ -10,4 +10,4 @@ class Failed(Exception):
 
 
 class LeaseLost(Exception):
-    """Another worker has the job: whatever this one still does must leave no trace."""
+    """Another worker has the job: what this worker still does must leave no trace."""

@@ -15,7 +15,7 @@ from tutti.store.records import JobEvent, JobRow
 
 
 class Job(Generic[A]):
-    """In the hands of one worker. `state` is what an earlier attempt saved, `attempt` counts from 1."""
+    """A job in the hands of one worker. `state` is what an earlier attempt saved, `attempt` counts from 1."""
 
     def __init__(self, database: Database, row: JobRow, args: A | None) -> None:
         self.database = database
@@ -30,25 +30,25 @@ class Job(Generic[A]):
 
     @property
     def args(self) -> A:
-        """Raises Failed where this version cannot read them."""
+        """The arguments. Raises Failed if this version cannot read them."""
         if self._args is None:
             raise Failed("The job was written by another version of Tutti and cannot be read by this one.")
         return self._args
 
     def write(self) -> AbstractAsyncContextManager[AsyncSession]:
-        """One transaction, in which nobody else can take the job. Raises LeaseLost where somebody has. Every
+        """Begin a transaction in which nobody else can take the job. Raises LeaseLost if somebody has. Every
         write of a handler goes through it."""
         return self._fenced()
 
     async def save(self, **state: Any) -> None:
-        """Merges into `state`."""
+        """Merge the values into `state`, and write it."""
         merged = {**self.state, **state}
         async with self.write() as session:
             await session.execute(update(JobRow).where(JobRow.id == self.id).values(state=merged))
         self.state = merged
 
     async def tell(self, **data: Any) -> None:
-        """Appends an event."""
+        """Append an event."""
         async with self.write() as session:
             session.add(JobEvent(job_id=self.id, at=now(), data=data))
 

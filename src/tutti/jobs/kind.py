@@ -1,4 +1,4 @@
-"""Kinds of jobs: what parts/jobs has a line for."""
+"""The kinds of jobs: parts/jobs has a line for each."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ __all__ = ["Args", "Ending", "Kind"]
 
 @dataclass(frozen=True)
 class Ending:
-    """`error` is what a client may read; empty unless failed."""
+    """The end of a job. `error` is what a client may read; empty unless failed."""
 
     status: Literal["completed", "failed", "cancelled"]
     error: str = ""
@@ -30,23 +30,24 @@ async def _nothing_more(_session: AsyncSession, _job: Job[Any], _ending: Ending)
 
 @dataclass(frozen=True)
 class Kind(Generic[A]):
-    """`run` may be called any number of times for one job, each time after an attempt that was cut short
-    anywhere: its docstring says why that is safe.
+    """A kind of job. `run` may be called any number of times for one job, each time after an attempt that was
+    cut short anywhere: its docstring says why that is safe.
 
-    It raises errors.Failed for what will not get better, with a message for the client. A TuttiError counts
-    as that too, unless it `should_retry`; those, SQLAlchemyError and OSError are transient: the job is tried
-    again after a pause, `max_attempts` times in all. Anything else is a mistake of ours: it is logged, and
-    the client reads only that. asyncio.CancelledError comes when the client cancels (`job.cancel_requested`)
-    or the worker is stopping (the job is handed back, the attempt not counted); it is to be let through.
+    It raises errors.Failed for mistakes that will not get better, with a message for the client. A TuttiError
+    counts as that too, unless it `should_retry`; those, SQLAlchemyError and OSError are transient: the job is
+    tried again after a pause, `max_attempts` times in all. Any other exception is a mistake of ours: it is
+    logged, and the client reads only that. asyncio.CancelledError comes when the client cancels
+    (`job.cancel_requested`) or the worker is stopping (the job is handed back, the attempt not counted); it
+    is to be let through.
 
-    `settle`, then `ended` follow however it ends, also where `run` was never called (cancelled while queued,
-    given up because its workers died). `settle` may take its time and use the network, such as for making a
-    file of what is done, and like `run` may be called again; `ended` is inside the transaction that ends the
-    job, and brings the resource's row to its final state. A job of arguments that cannot be read is ended
-    too: its `args` raise Failed.
+    `settle`, then `ended` follow however the job ends, also where `run` was never called (cancelled while
+    queued, given up because its workers died). `settle` may take its time and use the network, such as for
+    making a file of the results, and like `run` may be called again; `ended` is inside the transaction that
+    ends the job, and brings the resource's row to its final state. A job with arguments that cannot be read
+    is ended too: its `args` raise Failed.
 
-    `limit` and `project_limit` say how many may run at once over all workers, and for one project; 0: any. A
-    kind that works for projects has both, the second below the first: no project takes all places.
+    `limit` and `project_limit` are how many may run at once over all workers, and for one project; 0: any
+    number. A kind that works for projects has both, the second below the first: no project takes all places.
     """
 
     name: str

@@ -1,4 +1,5 @@
-"""Which of its items a job has finished: their results are objects in the store, which items in SQL."""
+"""The record of the items that a job has finished: their results are objects in the store, their numbers are
+in SQL."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
@@ -15,7 +16,8 @@ _PAGE = 200
 
 
 class Ledger:
-    """Of a job with a project. Memory: a bit an item. Chunks may be appended concurrently."""
+    """The finished items of a job with a project. It needs a bit of memory an item. Chunks may be appended
+    concurrently."""
 
     def __init__(self, job: Job[Any], blobs: Blobs) -> None:
         self._job = job
@@ -31,7 +33,7 @@ class Ledger:
 
     @classmethod
     async def open(cls, job: Job[Any], blobs: Blobs) -> "Ledger":
-        """With what earlier attempts have finished."""
+        """Read the items that earlier attempts have finished."""
         ledger = cls(job, blobs)
         async for chunk in ledger._chunks():
             ledger._note(chunk)
@@ -56,8 +58,8 @@ class Ledger:
         counts: Mapping[str, int],
         also: Also | None = None,
     ) -> None:
-        """Items become done, their results and what `also` writes in one step. Raises LeaseLost, and
-        ValueError for an item that is done already."""
+        """Write results and mark their items as done; `also` writes in the same transaction. Raises
+        LeaseLost, and ValueError for an item that is done already."""
         if any(map(self.is_done, items)):
             raise ValueError("an item is done already")
         chunk = self._new_chunk(items, parts, counts)
@@ -70,16 +72,16 @@ class Ledger:
         self._note(chunk)
 
     async def stream(self, part: str) -> AsyncIterator[bytes]:
-        """The bytes of a part of all chunks, in the order in which they were appended."""
+        """Yield the bytes of a part of all chunks, in the order in which they were appended."""
         async for chunk in self._chunks():
             if part in chunk.parts:
                 async for data in self._blobs.stream(chunk.parts[part]["key"]):
                     yield data
 
     async def clear(self) -> None:
-        """Forgets everything, objects first, also those that a worker put whose write was refused. A job that
-        runs again after this starts from nothing, so only where its state says that the results are in their
-        place; the sweep does it for jobs that have ended."""
+        """Forget everything, objects first, also those that a worker put whose write was refused. A job that
+        runs again after this starts from nothing, so call it only if the job's state says that the results
+        are in their place; the sweep does it for jobs that have ended."""
         await clear_objects(self._blobs, self._job.project_id, self._job.id)
         async with self._job.write() as session:
             await session.execute(delete(JobChunk).where(JobChunk.job_id == self._job.id))
@@ -142,7 +144,7 @@ async def clear_objects(blobs: Blobs, project_id: str, job_id: str) -> None:
 
 
 def _ranges(items: Iterable[int]) -> list[list[int]]:
-    """[first, last] of each run of consecutive numbers, ascending."""
+    """Return [first, last] of each run of consecutive numbers, ascending."""
     ranges: list[list[int]] = []
     for item in sorted(set(items)):
         if ranges and item == ranges[-1][1] + 1:

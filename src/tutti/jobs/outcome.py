@@ -1,4 +1,4 @@
-"""What becomes of a job after an attempt, and what an error means for it."""
+"""The outcome of an attempt: what becomes of the job, and what an error means for it."""
 
 import random
 from collections.abc import Mapping
@@ -20,7 +20,7 @@ _ENDINGS = {"completed": Event.COMPLETED, "failed": Event.FAILED, "cancelled": E
 
 @dataclass(frozen=True)
 class Again:
-    """Back into the queue, after a transient error."""
+    """Put back into the queue, after a transient error."""
 
     run_at: float
     error: str
@@ -28,7 +28,7 @@ class Again:
 
 @dataclass(frozen=True)
 class HandedBack:
-    """Back into the queue, as if the attempt had never been."""
+    """Put back into the queue, as if the attempt had never been."""
 
 
 Outcome = Ending | Again | HandedBack
@@ -41,7 +41,8 @@ def is_transient(error: BaseException) -> bool:
 
 
 def is_outage(error: BaseException) -> bool:
-    """The database or the object store could not be reached; not that it refused what was asked."""
+    """Return True if the database or the object store could not be reached, not if it refused the
+    statement."""
     if isinstance(error, SQLAlchemyError):
         return isinstance(error, DBAPIError) and not isinstance(
             error, IntegrityError | ProgrammingError | DataError
@@ -49,8 +50,8 @@ def is_outage(error: BaseException) -> bool:
     return is_transient(error)
 
 
-def told(error: BaseException) -> str:
-    """What a client may read of it."""
+def client_text(error: BaseException) -> str:
+    """Return the text of the error that a client may read."""
     if isinstance(error, TuttiError | Failed):
         return error.message
     return "The database or the object store did not answer." if is_transient(error) else OURS
@@ -58,21 +59,23 @@ def told(error: BaseException) -> str:
 
 def after_error(error: BaseException, attempt: int, max_attempts: int, backoff_s: float) -> Outcome:
     if not is_transient(error):
-        return Ending("failed", told(error))
+        return Ending("failed", client_text(error))
     if attempt >= max_attempts:
-        return Ending("failed", f"Gave up after {attempt} attempts: {told(error)}")
-    return Again(now() + pause_s(error, attempt, backoff_s), told(error))
+        return Ending("failed", f"Gave up after {attempt} attempts: {client_text(error)}")
+    return Again(now() + pause_s(error, attempt, backoff_s), client_text(error))
 
 
 def pause_s(error: BaseException, attempt: int, backoff_s: float) -> float:
-    """Twice as long after each attempt; jitter keeps jobs that failed together from coming back together."""
+    """Return the pause before the next attempt: twice as long after each. Jitter keeps jobs that failed
+    together from coming back together."""
     advised_s = (error.retry_after_s or 0.0) if isinstance(error, TuttiError) else 0.0
     longest_s = min(LONGEST_PAUSE_S, backoff_s * 2.0 ** min(attempt - 1, 20))
     return max(advised_s, longest_s * random.uniform(0.5, 1.0))
 
 
 def columns(outcome: Outcome, attempt: int, every_s: float | None) -> Mapping[str, Any]:
-    """Of the job's row. `every_s`: of scheduled maintenance, which has a next time instead of an end."""
+    """Return the column values of the job's row. `every_s` is the interval of scheduled maintenance, which
+    has a next time instead of an end."""
     unlocked = {"lock_token": "", "leased_until": 0.0}
     if isinstance(outcome, HandedBack):
         return {**unlocked, "status": after(Event.HANDED_BACK), "attempt": attempt - 1}

@@ -1,4 +1,4 @@
-"""Putting work into the queue, and taking it back."""
+"""Putting work into the queue, and cancelling it."""
 
 import msgspec
 from sqlalchemy import select, update
@@ -22,8 +22,9 @@ async def enqueue(
     priority: int = 0,
     run_at: float | None = None,
 ) -> str:
-    """Its id. Joins the caller's transaction: the job is there exactly if what it works on is. A project's
-    jobs are taken by priority, the higher the sooner, then by `run_at`; projects take turns."""
+    """Put a job into the queue, and return its id. It joins the caller's transaction: the job is there
+    exactly if the resource it works on is. A project's jobs are taken by priority, the higher the sooner,
+    then by `run_at`; projects take turns."""
     row = _row(kind, args, project_id, id or new_id("job"), priority, now() if run_at is None else run_at)
     session.add(row)
     await session.flush()
@@ -31,7 +32,7 @@ async def enqueue(
 
 
 async def check_queue(session: AsyncSession, project_id: str, most: int) -> None:
-    """Raises RateLimited where so many of the project's jobs have not ended."""
+    """Raise RateLimited if `most` jobs of the project have not ended."""
     unfinished = select(JobRow.id).where(JobRow.status.in_(UNFINISHED), JobRow.project_id == project_id)
     if await session.scalar(unfinished.offset(most - 1).limit(1)) is not None:
         raise RateLimited(
@@ -42,10 +43,12 @@ async def check_queue(session: AsyncSession, project_id: str, most: int) -> None
 
 
 async def cancel(session: AsyncSession, id: str, project_id: str) -> None:
-    """Within about a second a worker ends it, a queued one too. Nothing happens where it has ended already.
+    """Cancel a job: a worker ends it within about a second, a queued one too. Nothing happens if it has ended
+    already.
 
     Call it before other rows are written in the same transaction: a job's ending locks the job's row first,
-    then that of its resource, and two orders would be a deadlock."""
+    then that of its resource, and two orders would be a deadlock.
+    """
     this = (JobRow.id == id) & (JobRow.project_id == project_id) & JobRow.status.in_(UNFINISHED)
     await session.execute(update(JobRow).where(this).values(cancel_requested=True))
 

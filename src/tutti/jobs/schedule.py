@@ -1,4 +1,4 @@
-"""Maintenance: jobs that come again and again. Each kind has one row, whose id is made of its name."""
+"""Maintenance: jobs that run at intervals. Each kind has one row, whose id is made of its name."""
 
 from collections.abc import Mapping
 
@@ -11,7 +11,7 @@ from tutti.store.db import Database
 from tutti.store.records import JobRow
 
 Schedule = Mapping[str, float]
-"""Name of the kind -> seconds between two runs. Its arguments are plain `Args`; its project is ""."""
+"""The name of each kind -> seconds between two runs. Its arguments are plain `Args`; its project is ""."""
 
 
 def scheduled_id(kind: str) -> str:
@@ -19,8 +19,8 @@ def scheduled_id(kind: str) -> str:
 
 
 async def ensure_scheduled(database: Database, schedule: Schedule) -> None:
-    """Those that were never there run for the first time after their interval. Raises IntegrityError where
-    another process does the same in this moment."""
+    """Write the rows that are missing: their kinds run for the first time after their interval. Raises
+    IntegrityError where another process does the same in this moment."""
     ids = {scheduled_id(kind): kind for kind in schedule}
     async with database.read() as session:
         there = set(await session.scalars(select(JobRow.id).where(JobRow.id.in_(ids))))

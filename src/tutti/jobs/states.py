@@ -20,7 +20,7 @@ class Event(StrEnum):
 
 @dataclass(frozen=True)
 class Transition:
-    """`before` is empty where there was no job."""
+    """A change of state. `before` is empty where there was no job."""
 
     before: str
     after: str

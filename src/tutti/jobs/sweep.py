@@ -1,4 +1,5 @@
-"""The first of the maintenance jobs: forgets what has ended long ago, and what nobody reads any more."""
+"""The first of the maintenance jobs: it deletes jobs that ended long ago, and rows that nobody reads any
+more."""
 
 from typing import Any
 
@@ -22,8 +23,8 @@ _AT_ONCE = 100
 
 def sweep(database: Database, blobs: Blobs) -> Kind[Args]:
     async def run(job: Job[Args]) -> None:
-        """It only deletes, and looks for what there is to delete each time: objects before the rows that lead
-        to them."""
+        """Delete what is out of date. Running it again is safe: it only deletes, and looks for what there is
+        to delete each time, objects before the rows that lead to them."""
         await _forget_windows(job)
         while ended := await _ended(database):
             await _forget(job, blobs, ended)
@@ -32,13 +33,14 @@ def sweep(database: Database, blobs: Blobs) -> Kind[Args]:
 
 
 async def _forget_windows(job: Job[Args]) -> None:
+    """Delete the counted minutes of rate limits that are over."""
     oldest = int(now() // 60) - _KEPT_MINUTES
     async with job.write() as session:
         await session.execute(delete(RateWindow).where(RateWindow.minute < oldest))
 
 
 async def _ended(database: Database) -> list[tuple[str, str, bool]]:
-    """Id, project and whether it is old, of jobs that have ended and left something to delete."""
+    """Return id, project and whether it is old, of jobs that have ended and left something to delete."""
     old = JobRow.finished_at < now() - KEPT_S
     has_chunks = exists().where(JobChunk.job_id == JobRow.id)
     query = (

@@ -1,4 +1,4 @@
-"""A worker: takes jobs, keeps its leases, and never holds more than it has slots."""
+"""A worker: it takes jobs, extends its leases, and never holds more jobs than it has slots."""
 
 import asyncio
 import logging
@@ -12,7 +12,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from tutti.base.clock import monotonic_s, now
 from tutti.base.ids import new_id
-from tutti.jobs.attempt import Attempt, Why, read_job
+from tutti.jobs.attempt import Attempt, Interruption, read_job
 from tutti.jobs.claim import Claims, any_due, extend
 from tutti.jobs.kind import Kind
 from tutti.jobs.schedule import Schedule, scheduled_id
@@ -29,9 +29,9 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Pace:
-    """`slots` are as many as the limits of all kinds together, so that no kind waits for another's jobs.
-    `lease_s` bounds how long a dead worker's job waits for another worker; `backoff_s` is the pause after a
-    job's first transient error."""
+    """The numbers of a worker. `slots` are as many as the limits of all kinds together, so that no kind waits
+    for another's jobs. `lease_s` bounds how long a dead worker's job waits for another worker; `backoff_s` is
+    the pause after a job's first transient error."""
 
     slots: int = 20
     lease_s: float = 15.0
@@ -46,12 +46,13 @@ class Pace:
         return min(_LONGEST_POLL_S, self.lease_s / 6)
 
     def leased_until(self) -> float:
-        """What is left of the lease is for the other worker's look."""
+        """Return when a lease that begins now ends. The rest of `lease_s` is the time until another worker
+        looks."""
         return now() + self.lease_s - self.poll_s
 
 
 class Worker:
-    """Any number of them, in any number of processes, share a database."""
+    """Runs jobs. Any number of workers, in any number of processes, share a database."""
 
     def __init__(
         self, database: Database, kinds: Iterable[Kind[Any]], pace: Pace, schedule: Schedule = _NO_SCHEDULE
@@ -66,8 +67,8 @@ class Worker:
         self._stopping = False
 
     async def run(self, idle_s: float = math.inf) -> None:
-        """Until `stop`, or until there has been nothing to do for so long. Hands back what it has when it is
-        stopped or cancelled."""
+        """Run jobs until `stop`, or until there has been nothing to do for `idle_s`. The jobs at hand are
+        handed back when it is stopped or cancelled."""
         beating = asyncio.create_task(self._keep_leases())
         beating.add_done_callback(lambda _: self.stop())  # without it nothing here is safe
         try:
@@ -96,7 +97,7 @@ class Worker:
             await self._rest()
 
     async def _look(self) -> bool:
-        """Takes what it can; whether there was anything."""
+        """Take as many jobs as there are slots. Return True if there was anything to do."""
         try:
             if len(self._attempts) >= self._pace.slots or not await any_due(self._database):
                 return False
@@ -154,12 +155,14 @@ class Worker:
             kept = await extend(session, tokens, self._pace.leased_until())
         for attempt in tuple(self._attempts):
             if attempt.job in held and kept.get(attempt.job.lock_token, True):
-                attempt.interrupt(Why.CANCELLED if attempt.job.lock_token in kept else Why.LOST)
+                attempt.interrupt(
+                    Interruption.CANCELLED if attempt.job.lock_token in kept else Interruption.LOST
+                )
 
     async def _hand_back(self) -> None:
         tasks = tuple(self._attempts.values())
         for attempt in tuple(self._attempts):
-            attempt.interrupt(Why.STOPPING)
+            attempt.interrupt(Interruption.STOPPING)
         if tasks:
             _, late = await asyncio.wait(tasks, timeout=_STOP_S)
             for task in late:

@@ -1,1 +1,1 @@
-"""The tables of what Tutti is made of. A new engine, driver or feature is one line here."""
+"""The tables of Tutti's parts. A new engine, driver, feature or kind of job is one line here."""

@@ -38,7 +38,7 @@ FEATURES: tuple[Router, ...] = (
 """Mounted at /v1."""
 
 ROOT_FEATURES: tuple[Router, ...] = (account.root_router,)
-"""With absolute paths, such as /v3/whoami."""
+"""Mounted as they are: their paths are absolute, such as /v3/whoami."""
 
 CHANNELS: tuple[Channel, ...] = (
     Channel(

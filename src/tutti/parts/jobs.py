@@ -21,4 +21,4 @@ def _sweep(platform: Platform, _inside: Inside) -> Kind[Any]:
 
 
 JOB_KINDS: tuple[JobKind, ...] = (_sweep, batch, file_sweep, file_check, evaluation, model_upload)
-"""They only keep what they are given: the documentation calls them with nothing open."""
+"""Each only keeps its arguments: the documentation calls them with nothing open."""

@@ -14,7 +14,7 @@ UNSAFE: Driver = UnsafeSubprocess()
 
 
 def drivers(settings: Settings) -> Sequence[Driver]:
-    """Those that the settings allow, best first."""
+    """Return the drivers that the settings allow, best first."""
     name = settings.interpreter_driver
     chosen = [it for it in DRIVERS if name in ("", it.name)]
     return [*chosen, UNSAFE] if settings.interpreter_unsafe_subprocess else chosen

@@ -1,4 +1,5 @@
-"""THE table of scheduled maintenance. Apart from parts/jobs, since the controller reads it, and is small."""
+"""THE table of scheduled maintenance. Apart from parts/jobs, since the controller reads it and must stay
+small."""
 
 from types import MappingProxyType
 

@@ -1,1 +1,1 @@
-"""Child processes: started under a shepherd that outlives nobody."""
+"""Processes: children under a shepherd that outlives nobody, their supervision; logs and metrics."""

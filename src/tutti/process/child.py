@@ -15,12 +15,13 @@ _INHERITED = ("PATH", "HOME", "TMPDIR", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "LD_
 
 
 def inherited_env() -> dict[str, str]:
-    """All that a child gets of this process's environment: nothing secret, nothing surprising."""
+    """Return the part of this process's environment that a child inherits: nothing secret, nothing
+    surprising."""
     return {name: os.environ[name] for name in _INHERITED if name in os.environ}
 
 
 class Child:
-    """Started, then waited for. `pid` is the shepherd's; the program is its only child."""
+    """A running child process. `pid` is the shepherd's; the program is its only child."""
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self._process = process
@@ -30,8 +31,8 @@ class Child:
     async def start(
         cls, argv: Sequence[str], env: Mapping[str, str], *, log: Path | None = None, grace_s: float = 5.0
     ) -> "Child":
-        """Output goes to `log`, emptied first, or where ours goes. It is appended, so that the file may be
-        cut at any time. `grace_s`: from SIGTERM to SIGKILL."""
+        """Start the program. Its output goes to `log`, emptied first, or where ours goes. It is appended, so
+        that the file may be cut at any time. `grace_s` is the time from SIGTERM to SIGKILL."""
         shepherd = (sys.executable, "-I", "-S", str(_SHEPHERD), str(grace_s), *argv)
         with contextlib.ExitStack() as stack:
             output = None if log is None else stack.enter_context(_emptied(log).open("ab"))
@@ -50,16 +51,16 @@ class Child:
         return self._process.returncode is None
 
     async def wait(self) -> int:
-        """The program's exit status; 128 + n where signal n ended it."""
+        """Wait for the program to end, and return its exit status; 128 + n where signal n ended it."""
         code = await self._process.wait()
         return code if code >= 0 else 128 - code
 
     def terminate(self) -> None:
-        """SIGTERM to the program's group, SIGKILL after the grace."""
+        """Send SIGTERM to the program's group, and SIGKILL after the grace."""
         self._signal(signal.SIGTERM)
 
     def kill(self) -> None:
-        """SIGKILL to the program's group, now."""
+        """Send SIGKILL to the program's group, now."""
         self._signal(signal.SIGUSR1)
 
     async def stop(self) -> int:
@@ -67,11 +68,11 @@ class Child:
         return await self.wait()
 
     def rss_bytes(self) -> int:
-        """Resident memory of the program and its descendants; 0 once it has ended."""
+        """Return the resident memory of the program and its descendants; 0 once it has ended."""
         return sum(map(_rss, self._tree()))
 
     def cpu_s(self) -> float:
-        """CPU time of the program and its descendants that run; 0 once it has ended."""
+        """Return the CPU time of the program and its running descendants; 0 once it has ended."""
         return sum(map(_cpu_s, self._tree()))
 
     def _tree(self) -> Sequence[psutil.Process]:

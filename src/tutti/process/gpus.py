@@ -1,4 +1,4 @@
-"""The machine's GPUs, asked of nvidia-smi; none where it is not installed."""
+"""The machine's GPUs, as nvidia-smi lists them; none where it is not installed."""
 
 import asyncio
 import shutil
@@ -15,7 +15,7 @@ class Gpu:
 
 
 async def list_gpus() -> tuple[Gpu, ...]:
-    """Empty where there is no driver, or it does not answer."""
+    """Return the GPUs; none where there is no driver, or it does not answer."""
     program = shutil.which("nvidia-smi")
     if program is None:
         return ()
@@ -27,7 +27,7 @@ async def list_gpus() -> tuple[Gpu, ...]:
 
 
 def parse(listing: str) -> tuple[Gpu, ...]:
-    """Lines of `index, name, MiB`; a line of another shape (a GPU in error) is left out."""
+    """Read lines of `index, name, MiB`; a line of another shape (a GPU in error) is left out."""
     rows = (line.rsplit(",", 1) for line in listing.splitlines())
     return tuple(
         Gpu(int(index), name.strip(), int(memory) * 1024 * 1024)

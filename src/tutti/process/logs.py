@@ -1,7 +1,8 @@
-"""Structured logs on standard error: JSON lines, or plain ones on a terminal. Never prompts or answers.
+"""Structured logs on standard error: JSON lines, or plain ones on a terminal. They never contain prompts or
+answers.
 
-Code logs through Python's `logging`; what it passes as `extra` becomes fields. Each line of a request carries
-the request's id.
+Code logs through Python's `logging`; the fields of `extra` become fields of the line. Each line of a request
+carries the request's id.
 """
 
 import logging
@@ -17,11 +18,11 @@ _CHATTY = ("aiosqlite", "alembic", "asyncio", "httpx", "sqlalchemy.engine", "uvi
 
 
 def configure(level: str) -> None:
-    """`level`: debug, info, warning or error."""
+    """Log to standard error from `level` on: debug, info, warning or error."""
     handler = logging.StreamHandler(sys.stderr)
     handler.addFilter(_name_request)
     handler.setFormatter(_Plain() if sys.stderr.isatty() else _json())
-    _skip_what_is_not_said()
+    _skip_unlogged_facts()
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
@@ -29,8 +30,9 @@ def configure(level: str) -> None:
         logging.getLogger(name).setLevel(logging.WARNING)
 
 
-def _skip_what_is_not_said() -> None:
-    """Python's own advice on the cost of a record: each would find out who called, and where it runs."""
+def _skip_unlogged_facts() -> None:
+    """Follow Python's own advice on the cost of a record: each would look up its caller, and the thread and
+    process it runs in."""
     logging._srcfile = None  # pyright: ignore # documented as it is, under "Optimization"
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
 

@@ -1,7 +1,7 @@
-"""Prometheus metrics, over all API workers of a node; vLLM's names where they mean the same.
+"""Prometheus metrics, over all API workers of a node. They have vLLM's names where they mean the same.
 
-The controller sets PROMETHEUS_MULTIPROC_DIR for the workers, and removes the gauges of one that has ended,
-lest its requests count as running for ever.
+The controller sets PROMETHEUS_MULTIPROC_DIR for the workers, and removes the gauges of a worker that has
+ended, lest its requests count as running for ever.
 """
 
 import os
@@ -79,29 +79,30 @@ _ARRIVED: ContextVar[float] = ContextVar("arrived")
 
 
 def waiting(model: str) -> Gauge:
-    """`with waiting(model).track_inprogress():` around the wait for a lease."""
-    return _of_model(WAITING, model)
+    """Return the gauge of requests that wait for a lease: use `with waiting(model).track_inprogress():`."""
+    return _for_model(WAITING, model)
 
 
 def running(model: str) -> Gauge:
-    """Likewise around the time that a lease is held."""
-    return _of_model(RUNNING, model)
+    """Return the gauge of requests that hold a lease."""
+    return _for_model(RUNNING, model)
 
 
 def observe_lease(model: str, queued_s: float) -> None:
-    _of_model(WAITING, model)  # there is such a number from the first request on, though none had to wait
-    _of_model(QUEUE_WAIT, model).observe(queued_s)
+    _for_model(WAITING, model)  # there is such a number from the first request on, though none had to wait
+    _for_model(QUEUE_WAIT, model).observe(queued_s)
 
 
 def arrive() -> float:
-    """Marks the beginning of a request, in its context. Returns monotonic seconds."""
+    """Mark the beginning of a request, in its context, and return it in monotonic seconds."""
     arrived = monotonic_s()
     _ARRIVED.set(arrived)
     return arrived
 
 
 def observe_overhead(queued_s: float) -> None:
-    """To be called when a request is about to go to its engine; `queued_s` is how long it had to wait."""
+    """Record the gateway's own time for a request that is about to go to its engine. `queued_s` is how long
+    it had to wait."""
     arrived = _ARRIVED.get(None)
     if arrived is not None:
         OVERHEAD.observe(max(0.0, monotonic_s() - arrived - queued_s))
@@ -110,30 +111,30 @@ def observe_overhead(queued_s: float) -> None:
 def observe_served(
     model: str, prompt_tokens: int, completion_tokens: int, latency_s: float, first_token_s: float | None
 ) -> None:
-    _of_model(PROMPT_TOKENS, model).inc(prompt_tokens)
-    _of_model(GENERATION_TOKENS, model).inc(completion_tokens)
-    _of_model(LATENCY, model).observe(latency_s)
+    _for_model(PROMPT_TOKENS, model).inc(prompt_tokens)
+    _for_model(GENERATION_TOKENS, model).inc(completion_tokens)
+    _for_model(LATENCY, model).observe(latency_s)
     if first_token_s is not None:
-        _of_model(FIRST_TOKEN, model).observe(first_token_s)
+        _for_model(FIRST_TOKEN, model).observe(first_token_s)
 
 
 def observe_request(method: str, route: str, status: int) -> None:
-    _of_request(method, route, status).inc()
+    _for_request(method, route, status).inc()
 
 
 def exposition(restarts: Mapping[str, int]) -> bytes:
-    """`restarts`: of engine children, by model, from the database."""
+    """Return all metrics as text. `restarts` are those of engine children, by model, from the database."""
     return _all_workers() + _restarts(restarts)
 
 
 @cache
-def _of_model(metric: _Metric, model: str) -> _Metric:
-    """`model` is a name of the catalogue, of which there are few."""
+def _for_model(metric: _Metric, model: str) -> _Metric:
+    """Return the child of the metric for a model: a name of the catalogue, of which there are few."""
     return metric.labels(model)
 
 
 @cache
-def _of_request(method: str, route: str, status: int) -> Counter:
+def _for_request(method: str, route: str, status: int) -> Counter:
     return REQUESTS.labels(method, route, str(status))
 
 

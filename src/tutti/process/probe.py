@@ -6,7 +6,8 @@ from urllib.parse import urlsplit
 
 
 async def get(url: str, timeout_s: float) -> tuple[int, bytes]:
-    """Status and body. Raises OSError (a TimeoutError too) or ValueError where there is no sound answer."""
+    """Return status and body. Raises OSError (a TimeoutError too) or ValueError where there is no sound
+    answer."""
     parts = urlsplit(url)
     async with asyncio.timeout(timeout_s):
         reader, writer = await asyncio.open_connection(parts.hostname, parts.port)

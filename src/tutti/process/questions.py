@@ -24,13 +24,14 @@ class Answerer:
     for one another. The program ends when its pipe does, so it needs no shepherd."""
 
     def __init__(self, argv: Sequence[str], patience_s: float) -> None:
-        """`patience_s`: the program limits its own CPU time; this is for a machine that gives it none."""
+        """Start nothing yet. `patience_s`: the program limits its own CPU time; this is for a machine that
+        gives it none."""
         self._argv = argv
         self._patience_s = patience_s
         self._process: asyncio.subprocess.Process | None = None
 
     async def ask(self, question: bytes) -> bytes:
-        """Raises NoAnswer."""
+        """Ask one question and return the answer. Raises NoAnswer."""
         process = self._process or await self._start()
         try:
             async with asyncio.timeout(self._patience_s):

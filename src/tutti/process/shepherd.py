@@ -24,7 +24,7 @@ _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 _HANDLED = (signal.SIGTERM, signal.SIGUSR1, signal.SIGCHLD)
 _IGNORED = (signal.SIGINT, signal.SIGHUP)
-"""A terminal sends these to everybody at once; the starter decides what they mean."""
+"""A terminal sends these to all processes at once; the starter decides what they mean."""
 
 
 def main(argv: list[str]) -> int:
@@ -56,12 +56,12 @@ def _wake_on_signals() -> int:
 
 
 def _noted(_number: int, _frame: object) -> None:
-    """Python writes the number to the wake pipe; nothing else is to be done here."""
+    """Do nothing: Python writes the number to the wake pipe."""
 
 
 def _start(program: list[str], prctl: Callable[[int, int], object]) -> int:
-    """Returns once the program runs, or could not be started. Before that it has no group of its own yet that
-    a signal could be sent to; those that come meanwhile are in the pipe."""
+    """Start the program, and return once it runs or could not be started. Before that it has no group of its
+    own yet that a signal could be sent to; signals that come meanwhile are in the pipe."""
     shepherd = os.getpid()
     started, starting = os.pipe()  # closed by exec
     child = os.fork()
@@ -74,7 +74,7 @@ def _start(program: list[str], prctl: Callable[[int, int], object]) -> int:
 
 
 def _become(program: list[str], shepherd: int, prctl: Callable[[int, int], object]) -> None:
-    """In the forked child: never returns."""
+    """Become the program, in the forked child: never returns."""
     try:
         os.setsid()
         signal.set_wakeup_fd(-1)
@@ -115,13 +115,13 @@ def _watch(child: int, wake: int, grace_s: float) -> int:
 
 
 def _end_gently(child: int, grace_s: float) -> float:
-    """When it shall have ended."""
+    """Ask the child's group to end, and return the time by which it has to."""
     _signal_group(child, signal.SIGTERM)
     return time.monotonic() + grace_s
 
 
 def _reap(child: int) -> int | None:
-    """Collects everything that has ended; the child's status if it was among them."""
+    """Collect everything that has ended; return the child's status if it was among them."""
     found = None
     with contextlib.suppress(ChildProcessError):
         while True:
@@ -139,7 +139,7 @@ def _signal_group(child: int, number: int) -> None:
 
 
 def _end_descendants(child: int) -> None:
-    """What is left of the group, then (Linux) what was adopted, generation by generation."""
+    """Kill the rest of the group, then (Linux) the adopted processes, generation by generation."""
     _signal_group(child, signal.SIGKILL)
     while sys.platform == "linux" and (adopted := _children()):
         for pid in adopted:

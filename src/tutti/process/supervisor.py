@@ -14,7 +14,8 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Pace:
-    """Seconds: the first pause, the longest, and how long a run must last to begin again with the first."""
+    """The pauses between starts, in seconds: the first, the longest, and how long a run must last to begin
+    again with the first."""
 
     first_s: float = 0.5
     longest_s: float = 30.0
@@ -22,12 +23,14 @@ class Pace:
 
 
 class Backoff:
+    """Doubles the pause after each run that was too short."""
+
     def __init__(self, pace: Pace) -> None:
         self._pace = pace
         self._ends = 0
 
     def pause_s(self, lasted_s: float) -> float:
-        """How long to wait before the next start, after a run that lasted so long."""
+        """Return how long to wait before the next start, after a run that lasted so long."""
         self._ends = 1 if lasted_s >= self._pace.healthy_s else self._ends + 1
         return min(self._pace.longest_s, self._pace.first_s * 2 ** min(self._ends - 1, 30))
 
@@ -47,7 +50,7 @@ class Supervisor:
         self.restarts = 0
 
     async def started(self) -> None:
-        """Returns when each was started once; raises what kept one from it."""
+        """Return when each child was started once. Raises the error that kept one from starting."""
         waiting = asyncio.create_task(self._all_started.wait())
         done, _ = await asyncio.wait([waiting, *self._tasks], return_when=asyncio.FIRST_COMPLETED)
         waiting.cancel()
@@ -55,7 +58,7 @@ class Supervisor:
             task.result()
 
     async def stop(self) -> None:
-        """SIGTERM to each; returns when all have ended, at the latest after their grace."""
+        """Send SIGTERM to each child, and return when all have ended, at the latest after their grace."""
         self._stopping.set()
         for child in self._children.values():
             child.terminate()

@@ -1,13 +1,11 @@
-"""Bytes too large for a row: a folder in the data directory, or an S3 bucket."""
+"""Objects: bytes too large for a row, in a folder of the data directory or an S3 bucket."""
 
 import asyncio
-import importlib
 import re
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from functools import cached_property
 from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING
 
 from tutti.base.clock import now
@@ -26,17 +24,16 @@ _READ_BYTES = 256 * 1024
 
 
 class Blobs:
-    """Keys are `<project_id>/...`: a path of plain names, or it is a ValueError. A key without an object is a
-    FileNotFoundError, a store that cannot be reached Unavailable.
-    """
+    """The objects. Keys are `<project_id>/...`: a path of plain names, or it is a ValueError. A key without
+    an object is a FileNotFoundError, a store that cannot be reached Unavailable."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
 
     @classmethod
     def open(cls, settings: Settings) -> "Blobs":
-        """S3 credentials come from the usual AWS_* environment variables. What is wrong with the settings of
-        a bucket is found at once."""
+        """Open the store that the settings name. S3 credentials come from the usual AWS_* environment
+        variables. Mistakes in the settings of a bucket are found at once."""
         blobs = cls(settings)
         if settings.blob_url:
             _ = blobs._store
@@ -44,10 +41,12 @@ class Blobs:
 
     @cached_property
     def _store(self) -> "LocalStore | S3Store":
-        return _objects().open_store(self._settings)
+        from tutti.store.objects import open_store  # noqa: PLC0415 - most workers keep no files
+
+        return open_store(self._settings, _folder(self._settings))
 
     async def put(self, key: str, data: bytes | AsyncIterator[bytes]) -> None:
-        """All or nothing: until it returns, readers see what was there before."""
+        """Write an object, all or nothing: until it returns, readers see the object that was there before."""
         async with _reachable():
             await self._store.put_async(
                 _checked(key), data, chunk_size=_PART_BYTES, max_concurrency=_PARTS_AT_ONCE
@@ -59,7 +58,8 @@ class Blobs:
             return bytes(await result.bytes_async())
 
     async def stream(self, key: str, start: int = 0, end: int | None = None) -> AsyncIterator[bytes]:
-        """The bytes from `start` up to but not including `end`, which may lie beyond the object's end."""
+        """Yield the bytes from `start` up to but not including `end`, which may lie beyond the object's
+        end."""
         if start < 0 or (end is not None and end < start):
             raise ValueError(f"not a range: {start}-{end}")
         length = await self.size(key)
@@ -76,7 +76,7 @@ class Blobs:
             return (await self._store.head_async(_checked(key)))["size"]
 
     async def delete(self, key: str) -> None:
-        """Deleting what is not there is no error."""
+        """Delete an object. Deleting one that is not there is no error."""
         async with _reachable():
             try:
                 await self._store.delete_async(_checked(key))
@@ -84,19 +84,18 @@ class Blobs:
                 return
 
     async def delete_all(self, prefix: str) -> None:
-        """Everything below `prefix`, which ends with a slash."""
+        """Delete all objects below `prefix`, which ends with a slash."""
         for key in await self.list(prefix):
             await self.delete(key)
 
     async def delete_unfinished(self, older_than_s: float) -> None:
-        """What processes that were killed had begun to write, so long ago. In a bucket only a lifecycle
-        rule can do that: for uploads in parts that were never completed."""
+        """Delete objects that processes had begun to write so long ago, and were killed. In a bucket only a
+        lifecycle rule can do that: for uploads in parts that were never completed."""
         if not self._settings.blob_url:
-            folder = _objects().folder(self._settings)
-            await asyncio.to_thread(_delete_unfinished, folder, now() - older_than_s)
+            await asyncio.to_thread(_delete_unfinished, _folder(self._settings), now() - older_than_s)
 
     async def list(self, prefix: str) -> list[str]:
-        """The keys below `prefix`, which ends with a slash, sorted."""
+        """Return the keys below `prefix`, which ends with a slash, sorted."""
         if not _PREFIX.fullmatch(prefix):
             raise ValueError(f"not a prefix of blob keys: {prefix!r}")
         keys: list[str] = []
@@ -108,7 +107,8 @@ class Blobs:
 
 
 def _delete_unfinished(folder: Path, before: float) -> None:
-    """LocalStore writes an object beside its place, under its name with `#` and a number behind."""
+    """Delete unfinished files. LocalStore writes an object beside its place, under its name with `#` and a
+    number behind."""
     for path in folder.rglob("*#*"):
         with suppress(FileNotFoundError):
             if path.stat().st_mtime < before:
@@ -121,14 +121,15 @@ def _checked(key: str) -> str:
     return key
 
 
-def _objects() -> ModuleType:
-    """Loaded by the first object: an API worker that serves no files is smaller by that."""
-    return importlib.import_module("tutti.store.objects")
+def _folder(settings: Settings) -> Path:
+    return settings.data_dir / "blobs"
 
 
 @asynccontextmanager
 async def _reachable() -> AsyncGenerator[None]:
+    from obstore.exceptions import BaseError  # noqa: PLC0415 - most workers keep no files
+
     try:
         yield
-    except _objects().BaseError as error:
+    except BaseError as error:
         raise Unavailable("The object store cannot be reached; try again.", retry_after_s=2) from error

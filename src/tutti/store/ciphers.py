@@ -9,4 +9,5 @@ __all__ = ["AESGCM", "InvalidTag", "derived"]
 
 
 def derived(secret: bytes, purpose: bytes, length: int) -> bytes:
+    """Derive a key of `length` bytes for one purpose from the secret."""
     return HKDF(algorithm=hashes.SHA256(), length=length, salt=None, info=purpose).derive(secret)

@@ -1,12 +1,11 @@
-"""The SQL database: SQLite in the data directory, or PostgreSQL. Nothing above this file knows which."""
+"""The SQL database: SQLite in the data directory, or PostgreSQL. Code above this file need not know which."""
 
 import asyncio
-import importlib
 import sqlite3
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext, suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, Executable, Row, event, make_url, text
 from sqlalchemy.exc import SQLAlchemyError
@@ -15,6 +14,9 @@ from sqlalchemy.pool import ConnectionPoolEntry
 
 from tutti.base.errors import Unavailable
 from tutti.base.settings import Settings
+
+if TYPE_CHECKING:
+    from sqlalchemy.dialects import postgresql, sqlite
 
 BUSY_TIMEOUT_S = 30
 """How long a SQLite statement waits for another process's transaction."""
@@ -27,12 +29,13 @@ _SERVER_SETTINGS = {
 
 
 def database_url(settings: Settings) -> str:
-    """Where the settings keep the state, as SQLAlchemy wants it."""
+    """Return the URL of the database that the settings name, as SQLAlchemy wants it."""
     return async_url(settings.database_url or f"sqlite:///{settings.data_dir / 'tutti.db'}")
 
 
 def async_url(url: str) -> str:
-    """The same database through an asyncio driver; libpq's `sslmode` becomes asyncpg's `ssl`."""
+    """Return the URL of the same database through an asyncio driver; libpq's `sslmode` becomes asyncpg's
+    `ssl`."""
     parsed = make_url(url)
     if parsed.get_backend_name() == "sqlite":
         return parsed.set(drivername="sqlite+aiosqlite").render_as_string(hide_password=False)
@@ -56,7 +59,7 @@ class Database:
 
     @classmethod
     async def open(cls, url: str) -> "Database":
-        """Raises Unavailable where there is nothing to connect to."""
+        """Connect, and check that the database answers. Raises Unavailable where it does not."""
         url = async_url(url)
         engine = _sqlite(url) if url.startswith("sqlite") else _postgres(url)
         database = cls(url, engine)
@@ -71,24 +74,28 @@ class Database:
         return database
 
     def begin(self) -> AbstractAsyncContextManager[AsyncSession]:
-        """One transaction: committed on leaving, rolled back on an error. No network calls inside."""
+        """Begin a transaction: committed on leaving, rolled back on an error. No network calls inside."""
         return self._transaction()
 
     def read(self) -> AbstractAsyncContextManager[AsyncSession]:
-        """A consistent view. What is written in it is lost."""
+        """Open a consistent view. Writes in it are lost."""
         return AsyncSession(self._reading, expire_on_commit=False)
 
     async def poll(
         self, query: Executable, parameters: Mapping[str, Any] | None = None
     ) -> Sequence[Row[Any]]:
-        """One query by itself, without a session or a transaction around it: the cheapest read there is."""
+        """Run one query by itself, without a session or a transaction around it: the cheapest read there
+        is."""
         async with self._polling.connect() as connection:
             return (await connection.execute(query, parameters)).all()
 
-    def insert(self, table: type[Any]) -> Any:
-        """A statement with `on_conflict_...`, which both databases have, each in a dialect of its own. Only
-        the dialect that is used is loaded."""
-        return importlib.import_module(f"sqlalchemy.dialects.{self.engine.dialect.name}").insert(table)
+    def insert(self, table: type[Any]) -> "postgresql.Insert | sqlite.Insert":
+        """Return a statement with `on_conflict_...`, which each database has in a dialect of its own."""
+        if self.engine.dialect.name == "sqlite":
+            from sqlalchemy.dialects.sqlite import insert  # noqa: PLC0415 - only the dialect used
+        else:
+            from sqlalchemy.dialects.postgresql import insert  # noqa: PLC0415 - only the dialect used
+        return insert(table)
 
     async def close(self) -> None:
         await self.engine.dispose()
@@ -104,15 +111,15 @@ class Database:
 
 
 def sqlite_path(url: str) -> Path | None:
-    """The database's file; None for PostgreSQL."""
+    """Return the database's file; None for PostgreSQL."""
     parsed = make_url(url)
     return Path(parsed.database or "") if parsed.get_backend_name() == "sqlite" else None
 
 
 class _SqliteConnection(sqlite3.Connection):
     def close(self) -> None:
-        """Closing on cancellation is not enough: SQLite keeps a closed connection, with its lock, while some
-        traceback still holds a cursor. So the transaction has to be ended by itself."""
+        """End the transaction, then close. Closing on cancellation is not enough: SQLite keeps a closed
+        connection, with its lock, while some traceback still holds a cursor."""
         with suppress(sqlite3.ProgrammingError):  # it is closed already
             if self.in_transaction:
                 self.rollback()
@@ -131,7 +138,7 @@ def _sqlite(url: str) -> AsyncEngine:
 
 
 def _prepare(connection: Any, _: ConnectionPoolEntry) -> None:
-    """WAL itself is set once, by the migrations: it stays with the file."""
+    """Set up a new connection. WAL itself is set once, by the migrations: it stays with the file."""
     connection.isolation_level = None  # the driver must not begin transactions of its own: _begin does
     cursor = connection.cursor()
     cursor.execute("PRAGMA synchronous=NORMAL")

@@ -1,4 +1,4 @@
-"""Brings the schema up to date at start."""
+"""Bringing the schema up to date at start."""
 
 import asyncio
 import os
@@ -14,8 +14,9 @@ HEAD = "0003"
 
 
 async def migrate(database: Database) -> None:
-    """Any number of processes may call it at once. Alembic is loaded (in a process of its own) only where
-    there is something to do. Raises InternalError with what the migration printed."""
+    """Bring the schema up to date. Any number of processes may call it at once. Alembic is loaded (in a
+    process of its own) only where there is something to do. Raises InternalError with the output of the
+    migration."""
     if await revision(database) == HEAD:
         return
     child = await asyncio.create_subprocess_exec(
@@ -38,7 +39,7 @@ async def migrate(database: Database) -> None:
 
 
 async def revision(database: Database) -> str | None:
-    """None before the first migration."""
+    """Return the revision of the schema; None before the first migration."""
     async with database.read() as session:
         connection = await session.connection()
         if not await connection.run_sync(_has_versions):

@@ -3,27 +3,19 @@
 from datetime import timedelta
 from pathlib import Path
 
-from obstore.exceptions import BaseError
 from obstore.store import LocalStore, S3Store
 
 from tutti.base.settings import Settings
 
-__all__ = ["BaseError", "folder", "open_store"]
+
+def open_store(settings: Settings, folder: Path) -> LocalStore | S3Store:
+    """Open the bucket that the settings name, or `folder` where they name none."""
+    if settings.blob_url:
+        return _open_bucket(settings)
+    return LocalStore(folder, mkdir=True, automatic_cleanup=True)
 
 
-def open_store(settings: Settings) -> LocalStore | S3Store:
-    return _bucket(settings) if settings.blob_url else _local(settings)
-
-
-def folder(settings: Settings) -> Path:
-    return settings.data_dir / "blobs"
-
-
-def _local(settings: Settings) -> LocalStore:
-    return LocalStore(folder(settings), mkdir=True, automatic_cleanup=True)
-
-
-def _bucket(settings: Settings) -> S3Store:
+def _open_bucket(settings: Settings) -> S3Store:
     endpoint = settings.blob_endpoint
     return S3Store.from_url(
         settings.blob_url,

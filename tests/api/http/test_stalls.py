@@ -17,7 +17,7 @@ from tests.support.patience import limit
 
 from tutti.app.api import Server
 from tutti.app.sockets import OPTIONS
-from tutti.app.standstill import tell_of_ended
+from tutti.app.standstill import log_ended
 
 PATIENCE_S = 1.0
 POST = b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 20\r\n"
@@ -156,8 +156,8 @@ def test_a_loop_that_stands_still_is_ended_and_says_where_it_stood(tmp_path: Pat
         [sys.executable, "-c", STANDS, str(tmp_path)], stdout=subprocess.PIPE, timeout=limit(100), check=False
     )
     assert (done.returncode, done.stdout) == (1, b"it still moved\n")
-    tell_of_ended(tmp_path)
+    log_ended(tmp_path)
     [line] = caplog.records
     assert "in compute_for_ever" in line.__dict__["stack"]
-    tell_of_ended(tmp_path)
+    log_ended(tmp_path)
     assert len(caplog.records) == 1

@@ -13,7 +13,9 @@ from tests.support.patience import limit
 
 from tutti.base.errors import Unavailable
 from tutti.base.model import Model
-from tutti.dispatch.background import BEAT_S, LINGER_S, PREEMPTED, Announcer, Listener, meeting_place
+from tutti.dispatch.announcer import Announcer
+from tutti.dispatch.background import BEAT_S, LINGER_S, PREEMPTED, meeting_place
+from tutti.dispatch.listener import Listener
 from tutti.engines.echo import Echo
 from tutti.engines.vllm import Vllm
 
@@ -62,7 +64,7 @@ async def node(folder: Path, clock: Clock) -> AsyncIterator[tuple[Announcer, Lis
     announcer, listener = Announcer(folder, clock), Listener(folder, clock)
     await listener.start()
     await announcer.start()
-    while not announcer._ears:
+    while not announcer._listeners:
         await asyncio.sleep(0.01)
     clock.seconds += 0.75
     yield announcer, listener
@@ -154,8 +156,8 @@ async def test_a_killed_api_worker_holds_nobody_up_for_long(tmp_path: Path, cloc
     async with node(tmp_path, clock) as (announcer, listener):
         await announcer.begin(ECHO, ON_CPU)
         await hears(listener, "cpu", clock)
-        announcer._telling.cancel()  # as if it were gone: it never says that the request has ended
-        await asyncio.wait([announcer._telling])
+        announcer._announcing.cancel()  # as if it were gone: it never says that the request has ended
+        await asyncio.wait([announcer._announcing])
         assert await waits(listener, ON_CPU)
         clock.seconds += LINGER_S + 0.01
         await begins(listener, ON_CPU)

@@ -1,4 +1,4 @@
-"""Who may use the server, and what their keys have used."""
+"""Organisations, projects, API keys, and what these have used."""
 
 from sqlalchemy import String, Text
 from sqlalchemy.orm import Mapped, mapped_column
@@ -39,7 +39,7 @@ class ApiKey(Record):
 
 
 class RateWindow(Record):
-    """What a key has used in one minute, summed over all API workers of all nodes."""
+    """The usage of a key in one minute, summed over all API workers of all nodes."""
 
     __tablename__ = "rate_windows"
     key_id: Mapped[str] = mapped_column(String(64), primary_key=True)

@@ -9,7 +9,7 @@ from tutti.store.records.base import Record
 
 
 class Batch(Record):
-    """The job that works it off has the same id."""
+    """A batch. The job that works it off has the same id."""
 
     __tablename__ = "batches"
     id: Mapped[str] = mapped_column(String(64), primary_key=True)
@@ -19,7 +19,7 @@ class Batch(Record):
     input_file_id: Mapped[str] = mapped_column(String(64))
     file_size_bytes: Mapped[int]
     model: Mapped[str] = mapped_column(Text, default="")
-    """The one asked for with the batch, else that of the first line."""
+    """The model asked for with the batch, else that of the first line."""
     status: Mapped[str] = mapped_column(String(16))
     """VALIDATING | IN_PROGRESS | COMPLETED | FAILED | EXPIRED | CANCELLED"""
     completion_window: Mapped[str] = mapped_column(String(16))
@@ -33,7 +33,8 @@ class Batch(Record):
     error_file_id: Mapped[str] = mapped_column(String(64), default="")
     error: Mapped[str] = mapped_column(Text, default="")
     details: Mapped[dict[str, Any]]
-    """What only OpenAI's shape has: metadata, errors of lines. And `tried_lines`, once it is finalizing."""
+    """The fields that only OpenAI's shape has: metadata, errors of lines. And `tried_lines`, once it is
+    finalizing."""
     created_at: Mapped[float]
     deadline_at: Mapped[float]
     in_progress_at: Mapped[float | None]

@@ -9,7 +9,7 @@ from tutti.store.records.base import Record
 
 
 class Evaluation(Record):
-    """The job that works it off has the same id. Tokens in `parameters` are sealed."""
+    """An evaluation. The job that works it off has the same id. Tokens in `parameters` are sealed."""
 
     __tablename__ = "evaluations"
     id: Mapped[str] = mapped_column(String(64), primary_key=True)

@@ -22,13 +22,13 @@ class File(Record):
     checksum: Mapped[str] = mapped_column(String(64), default="")
     """SHA-256 in hex: announced by the client, then that of the bytes."""
     blob: Mapped[str] = mapped_column(String(64), default="")
-    """Last segment of the object's key: another one for each attempt, so that none disturbs another."""
+    """The last segment of the object's key: another one for each attempt, so that none disturbs another."""
     state: Mapped[str] = mapped_column(String(16))
     """uploading | ready | deleting"""
     processing_status: Mapped[str] = mapped_column(String(24))
     """PENDING | QUEUED | RUNNING | COMPLETED | FAILED | INVALID_FORMAT: the check of what is in it."""
     report: Mapped[dict[str, Any]]
-    """What the check found: lines, errors, tokens by base model."""
+    """The result of the check: lines, errors, tokens by base model."""
     created_at: Mapped[float]
     expires_at: Mapped[float | None]
     __table_args__ = (
@@ -52,7 +52,7 @@ class Upload(Record):
 
 
 class UploadPart(Record):
-    """One attempt at a part. Which of them counts, the client says in the end, by the ETag it got."""
+    """One attempt at a part. The client says in the end which of them counts, by the ETag it got."""
 
     __tablename__ = "upload_parts"
     upload_id: Mapped[str] = mapped_column(String(64), primary_key=True)

@@ -40,7 +40,7 @@ class JobRow(Record):
 
 
 class JobEvent(Record):
-    """What a job has told about itself, in order."""
+    """An event that a job has recorded about itself; `seq` orders them."""
 
     __tablename__ = "job_events"
     seq: Mapped[int] = mapped_column(

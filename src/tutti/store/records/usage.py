@@ -1,4 +1,4 @@
-"""What was served."""
+"""The usage of served requests."""
 
 from sqlalchemy import Index, String, Text
 from sqlalchemy.orm import Mapped, mapped_column

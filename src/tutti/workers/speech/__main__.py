@@ -1,7 +1,6 @@
 """`python -m tutti.workers.speech --family hibari --folder MODEL --port 9000` serves POST /v1/audio/speech,
 GET /health and GET /progress."""
 
-import importlib
 from pathlib import Path
 
 from tutti.workers import http
@@ -9,7 +8,7 @@ from tutti.workers.speech.model import SpeechModel
 from tutti.workers.speech.server import application
 from tutti.workers.speech.speaker import Speaker
 
-_FAMILIES = {"hibari": "HibariModel", "kokoro": "KokoroModel", "orpheus": "OrpheusModel"}
+_FAMILIES = ("hibari", "kokoro", "orpheus")
 
 
 def main() -> None:
@@ -21,9 +20,14 @@ def main() -> None:
 
 
 def _model(family: str, folder: Path, threads: int) -> SpeechModel:
-    """Loads the libraries of this family only: those of Orpheus are 13 MB."""
-    module = importlib.import_module(f"tutti.workers.speech.{family}")
-    return getattr(module, _FAMILIES[family])(folder, threads)
+    """Open the model with the libraries of its family only: those of Orpheus are 13 MB."""
+    if family == "hibari":
+        from tutti.workers.speech.hibari import HibariModel as Model  # noqa: PLC0415 - only this family
+    elif family == "kokoro":
+        from tutti.workers.speech.kokoro import KokoroModel as Model  # noqa: PLC0415 - only this family
+    else:
+        from tutti.workers.speech.orpheus import OrpheusModel as Model  # noqa: PLC0415 - only this family
+    return Model(folder, threads)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Where the code interpreter's sessions are."""
+"""The hosts of the code interpreter's sessions."""
 
 import sqlalchemy as sa
 from alembic import op
