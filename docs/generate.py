@@ -43,9 +43,10 @@ def pages() -> dict[str, str]:
 def _settings() -> str:
     return page(
         "Settings",
-        "Each is a flag of `tutti serve` and an environment variable; the flag wins. Credentials are "
-        "environment variables only. Lists and tables are JSON in the environment "
-        "(`TUTTI_MODELS='[\"owner/repo\"]'`), sizes there are bytes; flags are repeated, and take `8G`.",
+        "Each setting is a flag of `tutti serve` and an environment variable. The flag wins. Credentials are "
+        "environment variables only. Times are in seconds. Lists are flags that can be repeated, and JSON in "
+        "the environment (`TUTTI_MODELS='[\"owner/repo\"]'`), as are tables. Sizes are in bytes; the flag "
+        "`--memory-budget` also takes `8G`.",
         table(("flag", "environment", "default", "what it does"), map(_setting, Settings.model_fields)),
     )
 

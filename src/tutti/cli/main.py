@@ -23,8 +23,8 @@ class Mount:
     place: str
     """`module:attribute` of a function, or of a `typer.Typer` with commands of its own.
 
-    It is a name, not an import, so that a command is imported only when it runs. All modules are in this folder,
-    and the test of the generated reference (tests/unit/test_docs) loads each of them."""
+    It is a name, not an import, so that a command is imported only when it runs. All modules are in this
+    folder, and the test of the generated reference (tests/unit/test_docs) loads each of them."""
     help: str
     panel: str
 

@@ -16,8 +16,8 @@ from tutti.cli.flags import flag
 
 _HINTS = {
     "models": "Can be repeated.",
-    "aliases": "As 'name=model'. Can be repeated.",
-    "voice_aliases": "As 'name=voice'. Can be repeated.",
+    "aliases": "Written as 'name=model'. Can be repeated.",
+    "voice_aliases": "Written as 'name=voice'. Can be repeated.",
     "memory_budget_bytes": "Such as 8G or 500M.",
 }
 _PANELS: Sequence[tuple[str, str]] = (
@@ -26,7 +26,7 @@ _PANELS: Sequence[tuple[str, str]] = (
     (r"threads|vllm_.*|hang_.*|memory_.*", "Engines"),
     (r"data_dir|database_.*|blob_.*", "Where data is kept"),
     (r"load_wait_s|early_.*|stall_.*|drain_.*", "Waiting"),
-    (r"max_.*|.*_per_minute|socket_.*", "Limits"),
+    (r"max_.*|project_.*|.*_per_minute|socket_.*", "Limits"),
     (r"job_.*", "Jobs"),
     (r"interpreter_.*", "Code interpreter"),
 )
@@ -38,8 +38,8 @@ def serve(**given: Any) -> None:
     """Start the server. It downloads and loads the models, and serves until Ctrl-C. Then it finishes running
     requests and stops everything that it has started.
 
-    Each flag is also an environment variable, TUTTI_<NAME OF THE SETTING>. Credentials (TUTTI_SECRET,
-    TUTTI_HUB_TOKEN) can only be set as environment variables."""
+    Each flag is also an environment variable, TUTTI_<NAME OF THE SETTING>. The credentials TUTTI_SECRET and
+    TUTTI_HUB_TOKEN can only be set as environment variables. Times are in seconds."""
     values = {name: _read(name, value) for name, value in given.items() if value not in (None, [], ())}
     raise typer.Exit(run_server(flags.settings(**values)))
 
