@@ -13,7 +13,7 @@ from tutti.cli.http import Api, Json, connect, parts
 from tutti.cli.output import write, write_json, write_table
 from tutti.cli.server import ApiError
 
-app = typer.Typer(no_args_is_help=True, help="Speak, transcribe and translate.")
+app = typer.Typer(no_args_is_help=True, add_completion=False, help="Speak, transcribe and translate.")
 
 _Recording = Annotated[str, typer.Argument(help="An audio file, or its URL.")]
 _Prompt = Annotated[str | None, typer.Option(help="Names and words that the recording may contain.")]
