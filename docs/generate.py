@@ -187,8 +187,8 @@ def _commands() -> str:
     return page(
         "Commands",
         "`tutti` talks HTTP to any server that speaks the Together API, except for `serve`, `pull`, `rm`, "
-        "`local`, `env` and `keys`, which work on this machine's data directory. Exit status: 0 done, 1 refused or "
-        "failed, 2 wrong usage, 130 interrupted.",
+        "`local`, `env` and `keys`, which work on this machine's data directory. Exit status: 0 done, "
+        "1 refused or failed, 2 wrong usage, 130 interrupted.",
         _command("tutti", group),
         *(
             text
