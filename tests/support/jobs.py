@@ -146,7 +146,7 @@ async def finished(database: Database, *ids: str, within_s: float = 60.0) -> lis
 
 
 async def until(database: Database, id: str, what: str, count: int = 1, within_s: float = 60.0) -> None:
-    """Returns when the job has told so."""
+    """Wait until the job has recorded this."""
     async with asyncio.timeout(limit(within_s)):
         while len(await events(database, id, what)) < count:
             await asyncio.sleep(0.05)
@@ -156,8 +156,8 @@ async def most_at_once(database: Database, ids: Sequence[str]) -> int:
     """Return how many of these jobs ran at the same time."""
     query = select(JobEvent).where(JobEvent.job_id.in_(ids))
     async with database.read() as session:
-        told = (await session.scalars(query)).all()
-    steps = [(it.at, {"start": 1, "end": -1}.get(it.data["what"], 0)) for it in told]
+        recorded = (await session.scalars(query)).all()
+    steps = [(it.at, {"start": 1, "end": -1}.get(it.data["what"], 0)) for it in recorded]
     running = most = 0
     for _, step in sorted(steps):
         running += step

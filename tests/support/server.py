@@ -168,11 +168,11 @@ def _client(url: str, key: str) -> httpx.Client:
 def _url(process: subprocess.Popen[bytes], data_dir: Path) -> str:
     """Wait for the file in which the controller writes its URL, and return the URL."""
     give_up_at = time.monotonic() + limit(_READY_S)
-    while not (said := _read(data_dir / "url")):
+    while not (url := _read(data_dir / "url")):
         assert process.poll() is None, f"it ended:\n{(data_dir / 'output').read_text()}"
         assert time.monotonic() < give_up_at
         time.sleep(0.02)
-    return said
+    return url
 
 
 def _read(path: Path) -> str:

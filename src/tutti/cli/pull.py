@@ -170,9 +170,8 @@ def _delete(folder: Path) -> None:
     except filelock.Timeout as error:
         raise PullFailed(f"{folder.name} is being pulled by another process") from error
     try:
-        (folder / NAME).unlink(
-            missing_ok=True
-        )  # first, so that a half-deleted folder does not count as a model
+        # first, so that a half-deleted folder does not count as a model
+        (folder / NAME).unlink(missing_ok=True)
         with suppress(FileNotFoundError):
             shutil.rmtree(folder)
     finally:

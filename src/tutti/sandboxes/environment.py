@@ -119,9 +119,8 @@ def remove(folder: Path) -> None:
     """Delete an environment. Raise BlockingIOError while another process makes or holds it. The lock file
     stays, because others may wait for it."""
     with _locked(folder, fcntl.LOCK_EX | fcntl.LOCK_NB):
-        (folder / "complete").unlink(
-            missing_ok=True
-        )  # first, so that a half-deleted folder does not count as an environment
+        # first, so that a half-deleted folder does not count as an environment
+        (folder / "complete").unlink(missing_ok=True)
         shutil.rmtree(folder)
         for what in ("progress", "log"):
             _beside(folder, what).unlink(missing_ok=True)

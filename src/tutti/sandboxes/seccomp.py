@@ -41,7 +41,7 @@ _DENIED = {  # name: (x86_64, aarch64); None: the architecture does not have it
     "open_by_handle_at": (304, 265),
     "quotactl": (179, 60),
     "quotactl_fd": (443, 443),
-    # kernel interfaces with a history
+    # kernel interfaces with a history of security holes
     "bpf": (321, 280),
     "perf_event_open": (298, 241),
     "userfaultfd": (323, 282),

@@ -21,8 +21,8 @@ class Tombstones:
             del of_project[next(iter(of_project))]
 
     def reason(self, project_id: str, session_id: str) -> str | None:
-        there = self._reasons.get(project_id, {}).get(session_id)
-        return there[0] if there else None
+        found = self._reasons.get(project_id, {}).get(session_id)
+        return found[0] if found else None
 
     def forget(self) -> None:
         """Delete reasons that have expired."""
