@@ -6,8 +6,9 @@ import json
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
+import msgspec
 import typer
 from typer.main import get_command
 
@@ -22,6 +23,7 @@ from tutti.catalog.catalog import shipped_models
 from tutti.cli.main import MOUNTS, app
 from tutti.cli.serve import flag
 from tutti.engines.base import Engine
+from tutti.engines.options import Options
 from tutti.parts.engines import ENGINES
 
 FOLDER = Path(__file__).parent / "generated"
@@ -124,19 +126,48 @@ def _codes() -> dict[str, set[str]]:
 def _engines() -> str:
     return page(
         "Engines",
-        "`engine` of a catalogue entry is one of these; `options` are the engine's own, as told here. How to "
-        "add an engine stands in [CONTRIBUTING.md](../../CONTRIBUTING.md).",
+        "`engine` of a catalogue entry is one of these; `options` are the engine's own, most of them with a "
+        "default. How to add an engine stands in [CONTRIBUTING.md](../../CONTRIBUTING.md).",
         *(_engine(engine) for engine in ENGINES.values()),
     )
 
 
 def _engine(engine: Engine) -> str:
-    dialects = [it for it in ("text", "embedding", "rerank") if getattr(engine, it) is not None]
-    return f"## `{engine.name}`\n\nServes: {', '.join(dialects)}.\n\n{engine_doc(engine)}"
+    kinds = [name for name, kind in get_type_hints(Engine).items() if "Dialect" in str(kind)]
+    dialects = [kind for kind in kinds if getattr(engine, kind) is not None]
+    about = inspect.cleandoc(sys.modules[type(engine).__module__].__doc__ or "")
+    options = table(("option", "type", "default", "what it does"), option_rows(engine.options))
+    return f"## `{engine.name}`\n\nServes: {', '.join(dialects)}.\n\n{about}\n\n{options}"
 
 
-def engine_doc(engine: Engine) -> str:
-    return inspect.cleandoc(sys.modules[type(engine).__module__].__doc__ or "")
+def option_rows(options: type[Options]) -> list[Sequence[str]]:
+    """Return name, type, default and description of each option, those that all engines share last."""
+    defaults = {it.name: it.default for it in msgspec.structs.fields(options)}
+    return [
+        (
+            f"`{name}`",
+            f"`{kind}`",
+            "required" if defaults[name] is msgspec.NODEFAULT else _default(defaults[name]),
+            told(text),
+        )
+        for owner in options.__mro__
+        if issubclass(owner, Options)
+        for name, kind, text in _documented(owner)
+    ]
+
+
+def _documented(options: type[Options]) -> Iterator[tuple[str, str, str]]:
+    """Yield name, type and docstring of the options that this class itself declares."""
+    [declared] = ast.parse(inspect.getsource(options)).body
+    assert isinstance(declared, ast.ClassDef)
+    for field, below in zip(declared.body, [*declared.body[1:], None], strict=True):
+        if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name):
+            text = (
+                below.value.value
+                if isinstance(below, ast.Expr) and isinstance(below.value, ast.Constant)
+                else ""
+            )
+            yield field.target.id, ast.unparse(field.annotation), str(text)
 
 
 # --- models -----------------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ from tutti.dispatch.dispatch import Dispatch
 from tutti.dispatch.grammars import Grammars
 from tutti.dispatch.interpreter import Interpreter
 from tutti.dispatch.meter import Meter
+from tutti.engines.base import Engines
 from tutti.fetch.fetch import Fetcher
 from tutti.store.blobs import Blobs
 from tutti.store.db import Database
@@ -19,6 +20,7 @@ class Platform:
     database: Database
     blobs: Blobs
     catalog: Catalog
+    engines: Engines
     dispatch: Dispatch
     meter: Meter
     fetcher: Fetcher

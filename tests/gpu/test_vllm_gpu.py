@@ -11,7 +11,8 @@ import pytest_asyncio
 from tests.support.engines import Running, chat, collect, model, running
 from tests.support.vllm import tiny_model
 
-from tutti.engines.base import Place, Sampling
+from tutti.engines.calls import Sampling
+from tutti.engines.place import Place
 from tutti.engines.vllm import Vllm
 
 PYTHON = os.environ.get("TUTTI_TEST_VLLM_PYTHON", "")

@@ -18,7 +18,11 @@ from tests.support.ports import free_port
 from tutti.base.model import Model
 from tutti.dispatch.upstream import HttpUpstream
 from tutti.dispatch.wire import Client
-from tutti.engines.base import ChatCall, CompletionCall, Delta, Engine, Place, Refusal, Sampling
+from tutti.engines.answers import Delta
+from tutti.engines.base import Engine
+from tutti.engines.calls import ChatCall, CompletionCall, Sampling
+from tutti.engines.place import Place
+from tutti.engines.upstream import Refusal
 
 
 @dataclass
@@ -116,7 +120,7 @@ async def running(
     env = {"PATH": os.environ["PATH"], "HOME": os.environ["HOME"], **program.env}
     process = await asyncio.create_subprocess_exec(*program.argv, env=env, stdout=sys.stderr)
     try:
-        address, client = engine.address(which, place), Client()
+        address, client = f"http://127.0.0.1:{place.port}", Client()
         async with aiohttp.ClientSession() as session:
             await _healthy(session.get, address + program.health_path, process, within_s)
         upstream = HttpUpstream(client, At(address, engine.headers(which)))

@@ -9,7 +9,7 @@ import jsonschema_rs
 from hypothesis import strategies as st
 from llguidance import LLMatcher
 
-from tutti.engines.base import Constraint
+from tutti.engines.calls import Constraint
 from tutti.workers.grammar.compile import vocabulary
 from tutti.workers.grammar.make import Make, Part, made
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from tutti.base.settings import Settings
 from tutti.catalog.catalog import folder_name, models_folder, shipped_models
 from tutti.catalog.pull.pull import pull
+from tutti.parts.engines import ENGINES
 
 SMOLLM2 = "HuggingFaceTB/SmolLM2-135M-Instruct"
 QWEN = "Qwen/Qwen2.5-Coder-0.5B-Instruct"
@@ -34,7 +35,7 @@ def pulled(name: str) -> Path:
     settings = Settings(data_dir=cache_dir())
     model = shipped_models()[name]
     folder = models_folder(settings) / folder_name(model)
-    asyncio.run(pull(model, folder, settings, lambda _: None))
+    asyncio.run(pull(model, folder, settings, ENGINES, lambda _: None))
     return folder
 
 

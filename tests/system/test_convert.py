@@ -16,8 +16,9 @@ from tests.support.numpy_llama import HEAD, HEADS, HEADS_KV, HIDDEN, INNER, LAYE
 from tokenizers import Regex, pre_tokenizers
 
 from tutti.base.model import Model
-from tutti.engines.base import Adapter, Place
-from tutti.engines.llamacpp import ADAPTER_FILE, LlamaCpp
+from tutti.engines.files import ADAPTER_FILE
+from tutti.engines.llamacpp import LlamaCpp
+from tutti.engines.place import Adapter, Place
 from tutti.features.models.upload_adapter import facts_of
 
 TEXT = "hello wörld, 12 cafés don't  sleep\n"
@@ -150,7 +151,7 @@ async def test_a_converted_adapter_changes_what_peft_would(
     folder, adapted = converted(tmp_path, made), tmp_path / "adapter"
     write(adapted, files)
     about = tmp_path / "base.json"
-    about.write_bytes(msgspec.json.encode(facts_of(BASE, folder)))
+    about.write_bytes(msgspec.json.encode(facts_of(BASE, folder, LlamaCpp())))
     worker("lora", adapted, adapted / ADAPTER_FILE, about)
     entry: Model = msgspec.structs.replace(BASE, name="adapter", adapter_of=BASE.name)
     place = Place(folder=folder, port=0, threads=1, adapters=(Adapter(entry, adapted),))

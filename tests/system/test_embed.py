@@ -18,8 +18,9 @@ from tests.support.weights import MINILM, pulled
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
 from tutti.base.model import Model
-from tutti.engines.base import Place, Refusal
 from tutti.engines.ours import Ours
+from tutti.engines.place import Place
+from tutti.engines.upstream import Refusal
 
 ENGINE = Ours()
 MODEL = Model(name="m", type="embedding", engine="ours")

@@ -29,8 +29,8 @@ from tutti.base.errors import InvalidRequest
 from tutti.base.model import Model
 from tutti.base.settings import Settings
 from tutti.catalog.catalog import shipped_models
-from tutti.engines.base import Place
 from tutti.engines.llamacpp import LlamaCpp
+from tutti.engines.place import Place
 from tutti.features.files.check import examine
 from tutti.features.files.checks.report import validation_report
 from tutti.features.files.counting import count_tokens

@@ -23,8 +23,11 @@ from tests.support.weights import QWEN, SMOLLM2, gguf, pulled
 from tutti.base.errors import ContextTooLong, InvalidRequest
 from tutti.base.model import Model
 from tutti.catalog.catalog import shipped_models
-from tutti.engines.base import Delta, Place, Refusal, Sampling, Usage
+from tutti.engines.answers import Delta, Usage
+from tutti.engines.calls import Sampling
 from tutti.engines.llamacpp import LlamaCpp
+from tutti.engines.place import Place
+from tutti.engines.upstream import Refusal
 
 ENGINE = LlamaCpp()
 CONTEXT = 256

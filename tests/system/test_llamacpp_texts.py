@@ -15,8 +15,11 @@ from tests.support.weights import QWEN, SMOLLM2, pulled
 from tutti.base.errors import InvalidRequest
 from tutti.base.model import Model
 from tutti.catalog.catalog import shipped_models
-from tutti.engines.base import ChatCall, Delta, Place, Refusal, Sampling
+from tutti.engines.answers import Delta
+from tutti.engines.calls import ChatCall, Sampling
 from tutti.engines.llamacpp import LlamaCpp
+from tutti.engines.place import Place
+from tutti.engines.upstream import Refusal
 
 ENGINE = LlamaCpp()
 GREEDY = Sampling(temperature=0)

@@ -23,8 +23,9 @@ from tests.support.engines import Running, running
 
 from tutti.catalog.catalog import shipped_models
 from tutti.engines.audio import SpeechCall
-from tutti.engines.base import Place, Refusal
 from tutti.engines.ours import Ours
+from tutti.engines.place import Place
+from tutti.engines.upstream import Refusal
 
 ENGINE = Ours()
 ORPHEUS = shipped_models()["canopylabs/orpheus-3b-0.1-ft"]

@@ -31,6 +31,7 @@ from tutti.catalog.pull.progress import PullProgress
 from tutti.catalog.pull.pull import pull
 from tutti.catalog.sources.base import DiskFull, PullFailed
 from tutti.cli.main import app
+from tutti.parts.engines import ENGINES
 from tutti.store.db import Database, database_url
 from tutti.store.records import Node, Replica
 
@@ -67,7 +68,7 @@ def run_pull(
     model: Model, settings: Settings, report: Callable[[PullProgress], None] = lambda _: None
 ) -> Path:
     folder = settings.data_dir / "models" / folder_name(model)
-    asyncio.run(pull(model, folder, settings, report))
+    asyncio.run(pull(model, folder, settings, ENGINES, report))
     return folder
 
 
@@ -79,10 +80,12 @@ CHILD = textwrap.dedent("""
     from tutti.base.settings import Settings
     from tutti.catalog.catalog import folder_name
     from tutti.catalog.pull.pull import pull
+    from tutti.parts.engines import ENGINES
 
     model = msgspec.json.decode(sys.argv[1], type=Model)
     settings = Settings(data_dir=Path(sys.argv[2]), hub_url=sys.argv[3])
-    asyncio.run(pull(model, settings.data_dir / "models" / folder_name(model), settings, lambda _: None))
+    folder = settings.data_dir / "models" / folder_name(model)
+    asyncio.run(pull(model, folder, settings, ENGINES, lambda _: None))
 """)
 
 
@@ -239,7 +242,7 @@ def test_a_cancelled_pull_keeps_what_it_has_and_lets_the_next_one_in(hub: Hub, t
     partial = folder / ".partial" / "big.txt"
 
     async def cancel() -> None:
-        pulling = asyncio.create_task(pull(model, folder, settings, lambda _: None))
+        pulling = asyncio.create_task(pull(model, folder, settings, ENGINES, lambda _: None))
         while not (partial.exists() and partial.stat().st_size > 200_000):
             await asyncio.sleep(0.01)
         pulling.cancel()

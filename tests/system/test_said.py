@@ -12,8 +12,8 @@ from tests.support.weights import KOKORO, WHISPER, pulled
 
 from tutti.catalog.catalog import shipped_models
 from tutti.engines.audio import TranscriptionCall
-from tutti.engines.base import Place
 from tutti.engines.ours import Ours
+from tutti.engines.place import Place
 
 ENGINE = Ours()
 MODELS = shipped_models()

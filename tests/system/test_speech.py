@@ -20,8 +20,9 @@ from tests.support.weights import KOKORO, pulled
 from tutti.base.model import Model
 from tutti.catalog.catalog import shipped_models
 from tutti.engines.audio import SpeechCall
-from tutti.engines.base import Place, Refusal
 from tutti.engines.ours import Ours
+from tutti.engines.place import Place
+from tutti.engines.upstream import Refusal
 
 ENGINE = Ours()
 HIBARI = shipped_models()["maureesewilliams/hibari"]

@@ -37,8 +37,9 @@ from tutti.engines.audio import (
     TurnDetection,
     Update,
 )
-from tutti.engines.base import Place, Refusal
 from tutti.engines.ours import Ours
+from tutti.engines.place import Place
+from tutti.engines.upstream import Refusal
 
 ENGINE = Ours()
 MODEL = shipped_models()[WHISPER]

@@ -36,8 +36,9 @@ from tests.support.weights import SMOLLM2, gguf, pulled
 from tests.support.whole import Whole, whole
 
 from tutti.catalog.catalog import shipped_models
-from tutti.engines.base import Place
-from tutti.engines.llamacpp import ADAPTER_FILE, LlamaCpp
+from tutti.engines.files import ADAPTER_FILE
+from tutti.engines.llamacpp import LlamaCpp
+from tutti.engines.place import Place
 
 pytestmark = pytest.mark.timeout(180)
 PROMPT = "The capital of France is"

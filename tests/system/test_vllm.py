@@ -29,7 +29,10 @@ from tests.support.vllm import cpu_python, tiny_model
 
 from tutti.base.errors import ContextTooLong, InvalidRequest
 from tutti.base.model import Model, ModelFile, Source
-from tutti.engines.base import ChatCall, CompletionCall, Constraint, Delta, Place, Refusal, Sampling
+from tutti.engines.answers import Delta
+from tutti.engines.calls import ChatCall, CompletionCall, Constraint, Sampling
+from tutti.engines.place import Place
+from tutti.engines.upstream import Refusal
 from tutti.engines.vllm import Vllm
 
 pytestmark = [

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from docs.generate import FOLDER, engine_doc, error_classes, pages
+from docs.generate import FOLDER, error_classes, option_rows, pages
 from docs.jobs import job_kinds
 
 import tutti
@@ -20,7 +20,6 @@ from tutti.parts.engines import ENGINES
 REPOSITORY = Path(__file__).parents[2]
 SOURCE = Path(tutti.__file__).parent
 WRITTEN = sorted({*REPOSITORY.glob("*.md"), *REPOSITORY.glob("docs/**/*.md")})
-_OPTION = re.compile(r'options(?:\.get\(|\[)\s*"(\w+)"|"(\w+)" in model\.options')
 _LINK = re.compile(r"\]\(([^)#\s]+)[^)]*\)")
 _VARIABLE = re.compile(r"\bTUTTI_([A-Z_]+)")
 PAGES = pages()
@@ -64,11 +63,11 @@ def test_a_kind_of_job_says_why_running_it_again_is_safe(kind: Kind[Any]) -> Non
 
 @pytest.mark.parametrize("engine", ENGINES.values(), ids=ENGINES)
 def test_every_option_of_an_engine_is_documented(engine: Engine) -> None:
-    """Looks for `options[...]` in the engine's files and for the tables it reads them by."""
-    source = "".join(path.read_text() for path in sorted(SOURCE.glob(f"engines/{engine.name}*.py")))
-    read = {match[1] or match[2] for match in _OPTION.finditer(source)}
-    undocumented = {name for name in read if not re.search(rf"\b{name}\b", engine_doc(engine))}
-    assert not undocumented, f"not in the docstring at the top of engines/{engine.name}.py"
+    rows = option_rows(engine.options)
+    assert len(rows) == len(engine.options.__struct_fields__)
+    assert not [name for name, *_, text in rows if not text], (
+        f"without a docstring in engines/{engine.name}.py"
+    )
 
 
 @pytest.mark.parametrize("page", WRITTEN, ids=lambda page: str(page.relative_to(REPOSITORY)))

@@ -101,7 +101,7 @@ async def _describe(name: str, settings: Settings) -> Model:
     """Describe a model that is in no catalogue. Its HTTP client would be a tenth of the memory here."""
     from tutti.catalog.describe import describe  # noqa: PLC0415 - only for uncatalogued models
 
-    return await describe(name, settings)
+    return await describe(name, settings, ENGINES)
 
 
 async def _look_at_aliases(settings: Settings, catalog: Catalog) -> None:

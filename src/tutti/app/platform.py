@@ -52,4 +52,6 @@ async def open_platform(
         grammars = Grammars()
         parts.push_async_callback(grammars.close)
         blobs = Blobs.open(settings)
-        yield Platform(settings, database, blobs, catalog, dispatch, meter, Fetcher(), interpreter, grammars)
+        yield Platform(
+            settings, database, blobs, catalog, ENGINES, dispatch, meter, Fetcher(), interpreter, grammars
+        )

@@ -22,7 +22,7 @@ from tutti.base.settings import Settings
 from tutti.catalog.aliases import catch_all_alias, exact_alias, pattern_alias
 from tutti.catalog.entries import BrokenCatalogue, check_engine, check_model, read_catalogue
 from tutti.catalog.manifest import is_complete
-from tutti.engines.base import Engine
+from tutti.engines.base import Engines
 from tutti.store.db import Database
 from tutti.store.records import CustomModel
 
@@ -55,7 +55,7 @@ class Catalog:
         self._rows = _Rows((0, None), {})
         self._fresh = Fresh(self._read, FRESH_S)
 
-    def check(self, engines: Mapping[str, Engine]) -> None:
+    def check(self, engines: Engines) -> None:
         """Raises BrokenCatalogue for an entry of the user's file that its engine does not understand."""
         for name, model in self._own.items():
             try:

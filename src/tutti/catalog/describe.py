@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any, cast
 
 from tutti.base.clock import now_s
+from tutti.base.gguf import BadGguf, Gguf, read_gguf
 from tutti.base.model import Capability, Model, ModelFile, ModelType, Source
 from tutti.base.settings import Settings
-from tutti.catalog.gguf import BadGguf, Gguf, read_gguf
 from tutti.catalog.sources.base import PullFailed, SourceFailed
 from tutti.catalog.sources.hub import (
     SHARD,
@@ -23,6 +23,8 @@ from tutti.catalog.sources.hub import (
 )
 from tutti.catalog.sources.web import Web
 from tutti.catalog.weights import BadWeights, is_data, is_safe_name, read_json
+from tutti.engines.base import Engines
+from tutti.engines.files import Weights
 
 _TYPES: Mapping[str, ModelType] = {
     "feature-extraction": "embedding",
@@ -32,27 +34,38 @@ _TYPES: Mapping[str, ModelType] = {
 _RERANK_POOLING = 4  # llama.cpp's LLAMA_POOLING_TYPE_RANK
 
 
-async def describe(name: str, settings: Settings) -> Model:
-    """`name`: owner/repo, owner/repo@revision, owner/repo:QUANT, owner/repo:file.gguf, or the path of a .gguf
-    file or of a folder of safetensors. Files are pinned to the commit seen now. Raises PullFailed."""
+async def describe(name: str, settings: Settings, engines: Engines) -> Model:
+    """Make an entry for the engine that runs such files. `name`: owner/repo, owner/repo@revision,
+    owner/repo:QUANT, owner/repo:file.gguf, or the path of a .gguf file or of a folder of safetensors. Files
+    are pinned to the commit that the hub has now. Raises PullFailed."""
     path = Path(name).expanduser()
     if path.exists():
-        return describe_path(path.resolve())
+        return describe_path(path.resolve(), engines)
     hub = parse_hub(name)
     if hub is None:
         raise PullFailed(f"{name} is neither a file here nor a repository's name such as owner/repo")
     async with Web(settings) as web:
         try:
             listing = await list_repo(web, settings, hub)
-            return await _of_listing(name, hub, listing, web, settings)
+            return await _of_listing(name, hub, listing, web, settings, engines)
         except SourceFailed as error:
             raise PullFailed(f"{name}: {error}") from error
+
+
+def _engine_for(weights: Weights, engines: Engines) -> str:
+    """Return the name of the first engine of the table that runs any model with such weights."""
+    for name, engine in engines.items():
+        if engine.weights == weights:
+            return name
+    raise PullFailed(f"no engine of this server runs {weights} files")
 
 
 # --- from a hub -------------------------------------------------------------------------------------------
 
 
-async def _of_listing(name: str, hub: HubName, listing: Listing, web: Web, settings: Settings) -> Model:
+async def _of_listing(
+    name: str, hub: HubName, listing: Listing, web: Web, settings: Settings, engines: Engines
+) -> Model:
     gguf = has_gguf(listing) and not (hub.rest == "" and _has_snapshot(listing))
     files = choose_files(listing, hub.rest, gguf=gguf)
     context, template = _about_gguf(listing) if gguf else await _about_snapshot(listing, web, settings)
@@ -60,7 +73,7 @@ async def _of_listing(name: str, hub: HubName, listing: Listing, web: Web, setti
     return Model(
         name=name,
         type=kind,
-        engine="llamacpp" if gguf else "vllm",
+        engine=_engine_for("gguf" if gguf else "safetensors", engines),
         files=tuple(pinned(listing, file) for file in files),
         context_length=context,
         license=_license(listing),
@@ -143,16 +156,16 @@ def _capabilities(kind: ModelType, template: str) -> frozenset[Capability]:
 # --- from this machine ------------------------------------------------------------------------------------
 
 
-def describe_path(path: Path) -> Model:
-    """Raises PullFailed."""
+def describe_path(path: Path, engines: Engines) -> Model:
+    """Make an entry for a .gguf file or a folder of safetensors. Raises PullFailed."""
     if path.is_file() and path.suffix == ".gguf":
-        return _of_gguf(path)
+        return _of_gguf(path, _engine_for("gguf", engines))
     if path.is_dir() and any(path.glob("*.safetensors")):
-        return _of_folder(path)
+        return _of_folder(path, _engine_for("safetensors", engines))
     raise PullFailed(f"{path} is neither a .gguf file nor a folder of safetensors")
 
 
-def _of_gguf(path: Path) -> Model:
+def _of_gguf(path: Path, engine: str) -> Model:
     try:
         header = read_gguf(path)
     except BadGguf as error:
@@ -168,7 +181,7 @@ def _of_gguf(path: Path) -> Model:
     return Model(
         name=_plain(stem),
         type=kind,
-        engine="llamacpp",
+        engine=engine,
         files=tuple(
             _linked(part, _plain(stem) + part.name[len(stem) :]) for part in (parts if shard else [path])
         ),
@@ -190,7 +203,7 @@ def _kind_of_gguf(header: Gguf, architecture: str, template: str) -> ModelType:
     return "chat" if template else "language"
 
 
-def _of_folder(path: Path) -> Model:
+def _of_folder(path: Path, engine: str) -> Model:
     names = sorted(str(p.relative_to(path)) for p in path.rglob("*") if p.is_file())
     files = [_linked(path / name, name) for name in names if is_safe_name(name) and is_data(name)]
     config = _read_json(path / "config.json")
@@ -200,7 +213,7 @@ def _of_folder(path: Path) -> Model:
     return Model(
         name=_plain(path.name),
         type=kind,
-        engine="vllm",
+        engine=engine,
         files=tuple(files),
         context_length=_context_of(config),
         display_name=path.name,

@@ -10,7 +10,7 @@ import msgspec
 from tutti.base.model import Model, ModelFile, Source
 from tutti.catalog.sources.hub import parse_hub
 from tutti.catalog.weights import is_data, is_safe_name
-from tutti.engines.base import Engine
+from tutti.engines.base import Engines
 
 _NAME = re.compile(r"[\w][\w.:/@+-]{0,254}", re.ASCII)
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -66,7 +66,7 @@ def check_model(model: Model) -> None:
     _check_unique([file.name for file in model.files])
 
 
-def check_engine(model: Model, engines: Mapping[str, Engine]) -> None:
+def check_engine(model: Model, engines: Engines) -> None:
     """Raises ValueError, which names the field."""
     engine = engines.get(model.engine)
     if engine is None:

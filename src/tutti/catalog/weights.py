@@ -10,7 +10,7 @@ from typing import Any, cast
 
 import msgspec
 
-from tutti.catalog.gguf import BadGguf, read_gguf
+from tutti.base.gguf import BadGguf, read_gguf
 
 SUFFIXES = frozenset(
     {".gguf", ".safetensors", ".onnx", ".npy", ".f32", ".json", ".txt", ".model", ".jinja", ".tiktoken"}

@@ -37,6 +37,7 @@ from tutti.cli.options import AsJson
 from tutti.cli.output import write_json, write_table
 from tutti.meeting.router import Table as Replicas
 from tutti.meeting.router import of_model
+from tutti.parts.engines import ENGINES
 from tutti.store.db import Database, database_url
 from tutti.store.migrate import migrate
 
@@ -115,14 +116,14 @@ async def _opened(settings: Settings) -> AsyncGenerator[tuple[Catalog, Database]
 async def _pull(settings: Settings, name: str, public_name: str) -> None:
     async with _opened(settings) as (catalog, _):
         known = await catalog.find(name)
-        model = known or await describe(name, settings)
+        model = known or await describe(name, settings, ENGINES)
         if public_name:
             model = msgspec.structs.replace(model, name=public_name)
         if known is None or public_name:
             await catalog.add(model)
         folder = catalog.folder(model)
         with _bar(model.name) as bar:
-            await pull_model(model, folder, settings, bar)
+            await pull_model(model, folder, settings, ENGINES, bar)
     Console().print(f"{model.name} is in {folder}", highlight=False, soft_wrap=True)
 
 

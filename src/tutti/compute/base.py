@@ -10,6 +10,11 @@ class Handle(Protocol):
     """One started program. Its caller is the only one that stops it."""
 
     @property
+    def address(self) -> str:
+        """Base URL of the program, without a trailing slash."""
+        ...
+
+    @property
     def alive(self) -> bool: ...
 
     async def wait(self) -> int:
@@ -34,6 +39,15 @@ class Handle(Protocol):
 
 
 class Driver(Protocol):
+    @property
+    def host(self) -> str:
+        """The host on which its programs are reached."""
+        ...
+
+    def free_port(self) -> int:
+        """Return a port on which a program may listen, for the program's description."""
+        ...
+
     async def start(self, program: Program, log: Path, gpus: tuple[int, ...]) -> Handle:
         """Its output goes to `log`; `gpus` are the only ones it may see."""
         ...

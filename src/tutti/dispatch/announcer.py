@@ -12,7 +12,8 @@ import msgspec
 from tutti.base.clock import monotonic_s
 from tutti.base.model import Model
 from tutti.dispatch.background import BEAT_S, LOOK_S
-from tutti.engines.base import Engine, Upstream
+from tutti.engines.base import Engine
+from tutti.engines.upstream import Upstream
 
 
 class Announcer:

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Protocol
 
 from tutti.base.model import Model
-from tutti.engines.base import Engine, Upstream
+from tutti.engines.base import Engine
+from tutti.engines.upstream import Upstream
 
 PREEMPTED = "preempted"
 """The code of the error of a request that was broken off."""

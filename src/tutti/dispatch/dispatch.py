@@ -23,7 +23,8 @@ from tutti.dispatch.seat import ReplicaSeat
 from tutti.dispatch.suspects import Suspects, Watch
 from tutti.dispatch.upstream import HttpUpstream
 from tutti.dispatch.wire import Client
-from tutti.engines.base import Engine, Upstream
+from tutti.engines.base import Engine
+from tutti.engines.upstream import Upstream
 from tutti.meeting.router import ReplicaView, Table
 from tutti.process import metrics
 from tutti.store.db import Database

@@ -18,7 +18,8 @@ from tutti.base.clock import monotonic_s
 from tutti.base.errors import Unavailable
 from tutti.base.model import Model
 from tutti.dispatch.background import BEAT_S, LINGER_S, LOOK_S, PREEMPTED
-from tutti.engines.base import Engine, Upstream
+from tutti.engines.base import Engine
+from tutti.engines.upstream import Upstream
 
 _AGAIN_S = 0.05
 log = logging.getLogger(__name__)

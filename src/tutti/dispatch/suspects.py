@@ -16,7 +16,7 @@ from pathlib import Path
 
 from tutti.base.clock import monotonic_s
 from tutti.base.errors import EndsEngine
-from tutti.engines.base import Refusal
+from tutti.engines.upstream import Refusal
 
 MOST_ENDS = 2
 _KEPT_S = 3600.0

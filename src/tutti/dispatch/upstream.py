@@ -9,7 +9,7 @@ from tutti.base.errors import EngineEnded
 from tutti.dispatch.connection import Broken, Connection, Leaving, NotConnected
 from tutti.dispatch.suspects import Watch
 from tutti.dispatch.wire import JSON, Client
-from tutti.engines.base import Refusal
+from tutti.engines.upstream import Refusal
 
 
 class Seat(Protocol):

@@ -10,7 +10,7 @@ from typing import Any, cast
 
 import msgspec
 
-from tutti.engines.base import ChatCall, Json
+from tutti.engines.calls import ChatCall, Json
 
 ESCAPE = "\u200b"
 """A space without width. With it inside, a control token is read as the letters that it is written with."""

@@ -24,47 +24,52 @@ back:
 And left in it, `[[this]]`: where a schema has an enum, the answer is that of its values which was named last
 before this mark; where it has a number, the number just before it.
 
-`Model.options`: tokens_per_s (of each request), first_token_delay_s, start_delay_s (before the port opens),
-slots (requests at once, 1024), crash_after_tokens and hang_after_tokens (of every answer), memory_bytes
-(taken for real), dimensions (of embeddings, 384), guard (true: answers `safe`, or `unsafe` and `S1` on the
-next line where the message has UNSAFE), shares (the compute that it is said to share, such as cpu, so that
-jobs' requests make way for clients'). `Model.context_length` (8192) bounds prompt and answer together.
+`Model.context_length` (default 8192) bounds prompt and answer together.
 """
 
 import sys
-from collections.abc import Mapping
 
 import msgspec
 
-from tutti.base.errors import TuttiError
 from tutti.base.model import Model
 from tutti.base.program import Program
-from tutti.engines.base import Options, Place, Progress, Refusal
+from tutti.engines.base import Engine
 from tutti.engines.openai import Dialect
 from tutti.engines.openai_audio import AudioDialect, AudioServer, RealtimeSessions
-from tutti.engines.openai_errors import error_of
 from tutti.engines.openai_requests import VLLM_SAMPLING, Server
+from tutti.engines.options import Options
+from tutti.engines.place import Place, Progress
 
 _MEGABYTE = 1_000_000
 _CONTEXT = 8192
 
 
 class _Options(Options, frozen=True):
-    tokens_per_s: float = 0
-    first_token_delay_s: float = 0
-    start_delay_s: float = 0
-    slots: int = 0
-    crash_after_tokens: int = 0
-    hang_after_tokens: int = 0
+    """Most of them are left to the program: see workers/echo/options.py."""
+
+    tokens_per_s: float | None = None
+    """Speed of each request; 0, the program's default: as fast as it goes."""
+    first_token_delay_s: float | None = None
+    """Time before the first token of an answer."""
+    start_delay_s: float | None = None
+    """Time before the port opens."""
+    slots: int = 1024
+    """Requests at once; more wait."""
+    crash_after_tokens: int | None = None
+    """End with status 1 after so many tokens of any answer."""
+    hang_after_tokens: int | None = None
+    """Stop answering anything after so many tokens of any answer."""
     memory_bytes: int = 0
-    dimensions: int = 0
+    """Memory that is taken for real."""
+    dimensions: int | None = None
+    """Numbers in an embedding; the program's default is 384."""
     guard: bool = False
+    """Answer `safe`, or `unsafe` and `S1` on the next line where the message has UNSAFE."""
     shares: str = ""
+    """The compute that it pretends to share, such as `cpu`, so that jobs' requests make way for clients'."""
 
 
-_NUMBERS = [
-    it for it in _Options.__struct_fields__ if it not in (*Options.__struct_fields__, "guard", "shares")
-]
+_NOT_PASSED_ON = frozenset({*Options.__struct_fields__, "guard", "shares"})
 
 
 class _ProgressBody(msgspec.Struct):
@@ -72,7 +77,7 @@ class _ProgressBody(msgspec.Struct):
     done: int
 
 
-class Echo:
+class Echo(Engine):
     name = "echo"
     options = _Options
     progress_path = "/progress"
@@ -82,38 +87,31 @@ class Echo:
 
     def program(self, model: Model, place: Place) -> Program:
         argv = [sys.executable, "-m", "tutti.workers.echo", "--port", str(place.port), "--model", model.name]
-        for option in _NUMBERS:
-            if option in model.options:
-                argv += ["--" + option.replace("_", "-"), str(model.options[option])]
-        argv += ["--context-length", str(self.context(model))]
-        if model.options.get("guard"):
+        argv += [*_arguments(_Options.of(model)), "--context-length", str(self.context(model))]
+        if _Options.of(model).guard:
             argv.append("--guard")
         return Program(name=model.name, argv=tuple(argv), port=place.port, health_path="/health")
 
-    def address(self, model: Model, place: Place) -> str:  # noqa: ARG002 - the protocol's arguments
-        return f"http://127.0.0.1:{place.port}"
-
-    def headers(self, model: Model) -> Mapping[str, str]:  # noqa: ARG002
-        return {}
-
     def slots(self, model: Model) -> int:
-        return int(str(model.options.get("slots", 1024)))
+        return _Options.of(model).slots
 
     def shares(self, model: Model) -> str:
-        return str(model.options.get("shares", ""))
-
-    def behind(self, body: bytes) -> bytes:
-        return body
+        return _Options.of(model).shares
 
     def context(self, model: Model) -> int:
         return model.context_length or _CONTEXT
 
     def memory_bytes(self, model: Model) -> int:
-        return model.memory_bytes or 40 * _MEGABYTE + int(str(model.options.get("memory_bytes", 0)))
+        return model.memory_bytes or 40 * _MEGABYTE + _Options.of(model).memory_bytes
 
     def progress(self, body: bytes) -> Progress:
         found = msgspec.json.decode(body, type=_ProgressBody)
         return Progress(found.busy, found.done)
 
-    def error(self, refusal: Refusal) -> TuttiError:
-        return error_of(refusal)
+
+def _arguments(options: _Options) -> list[str]:
+    """Return the command line's share of the options: those that differ from their defaults."""
+    given = msgspec.structs.asdict(options)
+    defaults = msgspec.structs.asdict(_Options())
+    changed = [it for it in given if it not in _NOT_PASSED_ON and given[it] != defaults[it]]
+    return [word for it in changed for word in ("--" + it.replace("_", "-"), str(given[it]))]

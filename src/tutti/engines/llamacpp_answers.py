@@ -13,8 +13,9 @@ from tutti.base.errors import (
     TuttiError,
     Unavailable,
 )
-from tutti.engines.base import Delta, FinishReason, Refusal, Token, TopToken, Usage
+from tutti.engines.answers import Delta, FinishReason, Token, TopToken, Usage
 from tutti.engines.sse import EventSplitter
+from tutti.engines.upstream import Refusal
 
 _FINISH: dict[str, FinishReason] = {"eos": "eos", "limit": "length", "word": "stop"}
 _JSON_STARTS = '{["-0123456789 \n'

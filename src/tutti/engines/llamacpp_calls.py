@@ -8,12 +8,13 @@ import msgspec
 
 from tutti.base.errors import ContextTooLong, InvalidRequest
 from tutti.base.model import Model
-from tutti.engines.base import ChatCall, CompletionCall, Sampling
+from tutti.engines.calls import ChatCall, CompletionCall, Sampling
 from tutti.engines.control import MEDIA
+from tutti.engines.llamacpp_options import LlamaCppOptions, context_of
+from tutti.engines.options import listed
 
 Json = dict[str, Any]
 
-DEFAULT_CONTEXT = 8192
 DEFAULT_TEMPERATURE = 0.7
 _INT32_MAX = 2**31 - 1
 _RANDOM_SEED = 2**32 - 1  # llama.cpp takes this one for "no seed"
@@ -35,13 +36,6 @@ _NOT_PLAIN = re.compile(
 """In JSON without white space."""
 
 
-def context_of(model: Model) -> int:
-    """Tokens that a prompt and its answer may have together. llama.cpp takes no more than a model was trained
-    for."""
-    wanted = int(str(model.options.get("context", 0))) or DEFAULT_CONTEXT
-    return min(wanted, model.context_length or wanted)
-
-
 def needs_parser(call: ChatCall, *, mentions: bool = False) -> bool:
     """Tell whether llama.cpp's own reading of the answer is wanted: for tools that the model may call, the
     harmony format, media. It has no log probabilities in streams with tools and no grammar with tools, takes
@@ -52,17 +46,13 @@ def needs_parser(call: ChatCall, *, mentions: bool = False) -> bool:
     if call.is_forced or call.constraint is not None:
         return False
     may_call = bool(call.tools) and call.tool_choice == "auto" and call.logprobs is None and not mentions
-    return (may_call and has_plain_schemas(call.tools)) or is_harmony(call.model)
+    return (may_call and has_plain_schemas(call.tools)) or LlamaCppOptions.of(call.model).harmony
 
 
 def has_plain_schemas(tools: Sequence[Json]) -> bool:
     """Small ones, without what llama.cpp's own reader of schemas refuses or writes out at length."""
     text = msgspec.json.encode(tools).decode()
     return len(text) <= _MOST_OF_TOOLS and not _NOT_PLAIN.search(text)
-
-
-def is_harmony(model: Model) -> bool:
-    return bool(model.options.get("harmony", False))
 
 
 def has_media(call: ChatCall) -> bool:
@@ -74,16 +64,10 @@ def has_media(call: ChatCall) -> bool:
     )
 
 
-def always_on(model: Model) -> list[str]:
-    """Files of the adapters that every request gets."""
-    adapters = model.options.get("lora", [])
-    return adapters if isinstance(adapters, list) else [str(adapters)]
-
-
 def with_adapter(body: Json, model: Model, adapter: int) -> Json:
     """Says which adapters the request wants, also where it wants none: one that leaves the field out may get
     the cached prompt of one that had an adapter. Those that are not named are off."""
-    fixed = len(always_on(model))
+    fixed = len(listed(LlamaCppOptions.of(model).lora))
     wanted = [{"id": number, "scale": 1.0} for number in range(fixed)]
     if adapter >= 0:
         wanted.append({"id": fixed + adapter, "scale": 1.0})
@@ -126,17 +110,13 @@ def native_body(call: ChatCall | CompletionCall, prompt: str | Sequence[int], ma
 def _generation(call: ChatCall | CompletionCall, max_tokens: int | None) -> Json:
     """Always a stream: llama.cpp does not notice when the client of a whole answer is gone."""
     body: Json = {"stream": True, **_sampling(call.sampling, context_of(call.model))}
-    limit = _default_max_tokens(call.model) if max_tokens is None else max_tokens
-    if limit is not None:
-        body["n_predict"] = limit
+    if max_tokens is None:  # llama.cpp itself ends at the context what would not fit
+        max_tokens = LlamaCppOptions.of(call.model).default_max_tokens or None
+    if max_tokens is not None:
+        body["n_predict"] = max_tokens
     if stop := [text for text in call.stop if text]:
         body["stop"] = stop
     return body
-
-
-def _default_max_tokens(model: Model) -> int | None:
-    """llama.cpp itself ends at the context what would not fit."""
-    return int(str(model.options.get("default_max_tokens", 0))) or None
 
 
 def _sampling(sampling: Sampling, context: int) -> Json:

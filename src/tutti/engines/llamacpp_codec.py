@@ -14,28 +14,19 @@ import msgspec
 
 from tutti.base.errors import Unavailable
 from tutti.base.model import Model
-from tutti.engines.base import (
-    ChatCall,
-    CompletionCall,
-    Delta,
-    Embeddings,
-    FinishReason,
-    Scores,
-    ToolCall,
-    Upstream,
-    Usage,
-)
+from tutti.engines.answers import Delta, Embeddings, FinishReason, Scores, ToolCall, Usage
+from tutti.engines.calls import ChatCall, CompletionCall
 from tutti.engines.control import ESCAPE, splitter
 from tutti.engines.llamacpp_answers import NativeReader
 from tutti.engines.llamacpp_calls import (
     chat_body,
     fitting,
     has_media,
-    is_harmony,
     native_body,
     needs_parser,
     with_adapter,
 )
+from tutti.engines.llamacpp_options import LlamaCppOptions
 from tutti.engines.llamacpp_prompts import (
     Chat,
     Prompt,
@@ -61,6 +52,7 @@ from tutti.engines.openai_answers import (
     decode,
     embeddings_of,
 )
+from tutti.engines.upstream import Upstream
 
 Json = dict[str, Any]
 Batches = AsyncIterator[Sequence[Delta]]
@@ -144,7 +136,7 @@ def _opened(call: ChatCall, prompt: str) -> tuple[str, str]:
     thinking = prompt.rstrip().endswith(_THINK)
     if not (call.is_forced or call.constraint is not None):
         return "", _THINK if thinking else ""
-    if is_harmony(call.model):
+    if LlamaCppOptions.of(call.model).harmony:
         return _HARMONY_ANSWER, ""
     return _THOUGHT if thinking else "", ""
 

@@ -11,13 +11,16 @@ import msgspec
 
 from tutti.base.errors import InvalidRequest
 from tutti.base.model import Model
-from tutti.engines.base import ChatCall, CompletionCall, Refusal, Token, Upstream
+from tutti.engines.answers import Token
+from tutti.engines.calls import ChatCall, CompletionCall
 from tutti.engines.control import ESCAPE, changed, control_like, splitter, suspicious, texts_of
 from tutti.engines.llamacpp_answers import Ids, Pieces, Rendered, Text, prompt_tokens
-from tutti.engines.llamacpp_calls import context_of, fitting, surely_fits, template_body
+from tutti.engines.llamacpp_calls import fitting, surely_fits, template_body
+from tutti.engines.llamacpp_options import context_of
 from tutti.engines.llamacpp_room import first_tokens
 from tutti.engines.openai_answers import decode
 from tutti.engines.openai_requests import no_suffix
+from tutti.engines.upstream import Refusal, Upstream
 
 Json = dict[str, Any]
 Prompt = str | list[int]

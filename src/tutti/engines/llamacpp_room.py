@@ -3,8 +3,9 @@ hundred bytes of memory for each byte of a text whose tokens it counts, and keep
 
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 
-from tutti.engines.base import ChatCall, CompletionCall, Json
-from tutti.engines.llamacpp_calls import context_of, too_long
+from tutti.engines.calls import ChatCall, CompletionCall, Json
+from tutti.engines.llamacpp_calls import too_long
+from tutti.engines.llamacpp_options import context_of
 
 Count = Callable[[str], Awaitable[Sequence[int]]]
 """Gives the tokens of a text."""

@@ -6,10 +6,12 @@ from typing import Any
 
 import msgspec
 
-from tutti.engines.base import ChatCall, CompletionCall, Delta, Token, Upstream
+from tutti.engines.answers import Delta, Token
+from tutti.engines.calls import ChatCall, CompletionCall
 from tutti.engines.llamacpp_answers import Native, NativeReader, Pieces, decoded_events, prompt_tokens
 from tutti.engines.llamacpp_calls import with_adapter
 from tutti.engines.openai_answers import decode
+from tutti.engines.upstream import Upstream
 
 Json = dict[str, Any]
 Call = ChatCall | CompletionCall

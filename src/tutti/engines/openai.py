@@ -11,17 +11,8 @@ import msgspec
 
 from tutti.base.errors import ContextTooLong, InvalidRequest, Unavailable
 from tutti.base.model import Model
-from tutti.engines.base import (
-    ChatCall,
-    CompletionCall,
-    Delta,
-    Embeddings,
-    FinishReason,
-    Refusal,
-    Scores,
-    Upstream,
-    Usage,
-)
+from tutti.engines.answers import Delta, Embeddings, FinishReason, Scores, Usage
+from tutti.engines.calls import ChatCall, CompletionCall
 from tutti.engines.control import ESCAPE, changed, is_control_like, splitter, suspicious, texts_of
 from tutti.engines.openai_answers import (
     Answer,
@@ -40,6 +31,7 @@ from tutti.engines.openai_calls import CallReader
 from tutti.engines.openai_errors import error_in_stream, error_of
 from tutti.engines.openai_requests import Json, Server, chat_body, completion_body
 from tutti.engines.sse import EventSplitter
+from tutti.engines.upstream import Refusal, Upstream
 
 Batches = AsyncIterator[Sequence[Delta]]
 

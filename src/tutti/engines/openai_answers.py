@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from tutti.base.errors import Unavailable
-from tutti.engines.base import Delta, Embeddings, FinishReason, Token, TopToken, Usage
+from tutti.engines.answers import Delta, Embeddings, FinishReason, Token, TopToken, Usage
 from tutti.engines.openai_errors import ErrorBody
 
 _T = TypeVar("_T")

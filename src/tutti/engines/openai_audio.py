@@ -26,9 +26,9 @@ from tutti.engines.audio import (
     TranscriptionCall,
     Word,
 )
-from tutti.engines.base import Upstream
 from tutti.engines.openai_errors import ErrorBody, error_in_stream
 from tutti.engines.sse import EventSplitter
+from tutti.engines.upstream import Upstream
 
 Json = dict[str, Any]
 Fields = list[tuple[str, str]]

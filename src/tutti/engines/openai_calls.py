@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from tutti.engines.base import ToolCall
+from tutti.engines.answers import ToolCall
 from tutti.engines.openai_answers import Function, ToolCallPart
 
 

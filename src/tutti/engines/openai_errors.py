@@ -14,7 +14,7 @@ from tutti.base.errors import (
     TuttiError,
     Unavailable,
 )
-from tutti.engines.base import Refusal
+from tutti.engines.upstream import Refusal
 
 _TOO_LONG = re.compile(
     r"context.?length|maximum model length|max_model_len|context window|context size", re.I

@@ -6,7 +6,7 @@ from typing import Any
 
 from tutti.base.errors import InvalidRequest
 from tutti.base.model import Model
-from tutti.engines.base import ChatCall, CompletionCall, Constraint, Sampling
+from tutti.engines.calls import ChatCall, CompletionCall, Constraint, Sampling
 
 Json = dict[str, Any]
 

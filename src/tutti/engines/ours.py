@@ -4,33 +4,32 @@
   model.safetensors, tokenizer.json and config.json, and as sentence-transformers has them
   sentence_bert_config.json, modules.json and 1_Pooling/config.json. The first start makes a graph of them. A
   model of type rerank ranks by similarity: (1 + cosine) / 2, so 0.5 means unrelated.
-- audio (workers/speech): English voices. `Model.options`: family = "hibari" (an .onnx file a voice; that of
-  `heart` comes with the package), "kokoro" (one .onnx file, and for each voice a .npy or .f32 file) or
-  "orpheus" (one .gguf file, and the decoder of SNAC as one .onnx file); gpu = true as below.
+- audio (workers/speech): English voices of one `family`.
 - transcribe (workers/transcribe): Whisper for CTranslate2, its model.bin as model.ct2, and as voices.ge2e the
-  weights of Resemblyzer, to tell speakers apart. `Model.options`: gpu = true takes a whole GPU where the
-  machine has one.
+  weights of Resemblyzer, to tell speakers apart.
 """
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import msgspec
 
-from tutti.base.errors import TuttiError
 from tutti.base.model import Model
 from tutti.base.program import Program
-from tutti.engines.base import Embeddings, Options, Place, Progress, Refusal, Scores, Upstream
+from tutti.engines.answers import Embeddings, Scores
+from tutti.engines.base import Engine, weights_bytes
 from tutti.engines.openai_answers import RerankAnswer, decode, embeddings_of
 from tutti.engines.openai_audio import AudioDialect, AudioServer, RealtimeSessions
-from tutti.engines.openai_errors import error_of
+from tutti.engines.options import Options
+from tutti.engines.place import Place, Progress
+from tutti.engines.upstream import Upstream
 
 
 @dataclass(frozen=True)
 class _Worker:
-    """`working_bytes`: memory besides the weights."""
+    """A program; `working_bytes` is the memory that it takes besides the weights."""
 
     module: str
     slots: int
@@ -43,7 +42,6 @@ _WORKERS = {
     "audio": _Worker("tutti.workers.speech", 16, 400 * _MEGABYTE),
     "transcribe": _Worker("tutti.workers.transcribe", 64, 400 * _MEGABYTE),
 }
-
 
 _ENVIRONMENT = {"GOMP_SPINCOUNT": "1000", "OPENBLAS_NUM_THREADS": "1"}
 """Threads that spin while they wait for one another are ten times as slow on cores shared with others."""
@@ -78,71 +76,50 @@ class Dialect:
 
 class _Options(Options, frozen=True):
     family: Literal["hibari", "kokoro", "orpheus"] | None = None
+    """The kind of a speech model: `hibari` (an .onnx file a voice; that of `heart` comes with the package),
+    `kokoro` (one .onnx file, and for each voice a .npy or .f32 file) or `orpheus` (one .gguf file, and the
+    decoder of SNAC as one .onnx file)."""
     gpu: bool = False
+    """Take a whole GPU where the machine has one (types audio and transcribe)."""
 
 
-class Ours:
+class Ours(Engine):
     name = "ours"
     options = _Options
     progress_path = "/progress"
-    text = None
     embedding = rerank = Dialect()
     speech = transcription = AudioDialect(lambda model: AudioServer(model.name))
     realtime = RealtimeSessions()
 
     def program(self, model: Model, place: Place) -> Program:
-        arguments = (
-            "--folder",
-            str(place.folder),
-            "--port",
-            str(place.port),
-            "--threads",
-            str(place.threads),
-        )
+        options = _Options.of(model)
+        argv = [sys.executable, "-m", _worker(model).module, "--folder", str(place.folder)]
+        argv += ["--port", str(place.port), "--threads", str(place.threads)]
+        argv += ["--family", options.family] if options.family else []
         return Program(
             name=model.name,
-            argv=(sys.executable, "-m", _worker(model).module, *arguments, *_options(model)),
+            argv=tuple(argv),
             env=_ENVIRONMENT,
             port=place.port,
             health_path="/health",
-            gpus=min(1, len(place.gpus)) if model.options.get("gpu") else 0,
+            gpus=min(1, len(place.gpus)) if options.gpu else 0,
         )
-
-    def address(self, model: Model, place: Place) -> str:  # noqa: ARG002 - the protocol's arguments
-        return f"http://127.0.0.1:{place.port}"
-
-    def headers(self, model: Model) -> Mapping[str, str]:  # noqa: ARG002
-        return {}
 
     def slots(self, model: Model) -> int:
         return _worker(model).slots
 
     def shares(self, model: Model) -> str:
-        return model.name if model.options.get("gpu") else "cpu"
-
-    def behind(self, body: bytes) -> bytes:
-        return body
-
-    def context(self, model: Model) -> int:
-        return model.context_length
+        return model.name if _Options.of(model).gpu else "cpu"
 
     def memory_bytes(self, model: Model) -> int:
-        weights = sum(file.size_bytes for file in model.files)
+        weights = weights_bytes(model)
         return model.memory_bytes or (weights + _worker(model).working_bytes if weights else 0)
 
     def progress(self, body: bytes) -> Progress:
-        """The mark is the number of batches, sentences or windows that went through the model."""
+        """Read the number of batches, sentences or windows that went through the model: it is the mark."""
         work = msgspec.json.decode(body, type=_Work)
         return Progress(work.busy, work.done)
-
-    def error(self, refusal: Refusal) -> TuttiError:
-        return error_of(refusal)
 
 
 def _worker(model: Model) -> _Worker:
     return _WORKERS.get(model.type, _EMBED)
-
-
-def _options(model: Model) -> tuple[str, ...]:
-    family = model.options.get("family")
-    return ("--family", str(family)) if family else ()

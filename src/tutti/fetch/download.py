@@ -6,9 +6,6 @@ server named. A file whose ETag changed meanwhile is downloaded anew.
 """
 
 import asyncio
-import errno
-import random
-import re
 import shutil
 from collections.abc import Callable
 from contextlib import AsyncExitStack
@@ -21,15 +18,13 @@ import msgspec
 from tutti.base.errors import Unavailable
 from tutti.fetch.errors import FetchRefused
 from tutti.fetch.fetch import Fetcher
+from tutti.fetch.resume import SPARE_BYTES, extent, is_disk_full, is_transient, pause_s
 
 _CHUNK = 1 << 20
 _QUIET_S = 30.0
 """The longest time without a single byte."""
 _TRIES = 5
 """Tries in a row without a single byte, after which the download is given up."""
-_SPARE_BYTES = 64 << 20
-_RANGE = re.compile(r"bytes (\d+)-\d+/(\d+)")
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 Moved = Callable[[int, int], None]
 """Called with the number of bytes received and the file's size (0: unknown)."""
@@ -63,9 +58,9 @@ async def download(fetcher: Fetcher, url: str, path: Path, max_bytes: int, moved
             failed = 1 if _size(path) > before else failed + 1
             if failed >= _TRIES:
                 raise Unavailable(f"The file cannot be downloaded now: {_cause(error)}.") from error
-            await asyncio.sleep(0.25 * 2**failed * random.uniform(0.5, 1))
+            await asyncio.sleep(pause_s(failed))
         except OSError as error:
-            if error.errno not in _FULL:
+            if not is_disk_full(error):
                 raise
             raise NotDownloaded("The server has no room left for the file.") from error
 
@@ -84,7 +79,7 @@ async def _once(fetcher: Fetcher, url: str, path: Path, max_bytes: int, moved: M
         start, total = _extent(response)
         if total > max_bytes:
             raise NotDownloaded(f"The file has {total} bytes; at most {max_bytes} are taken.")
-        if total and total - start + _SPARE_BYTES > shutil.disk_usage(path.parent).free:
+        if total and total - start + SPARE_BYTES > shutil.disk_usage(path.parent).free:
             raise NotDownloaded(f"The server has no room for the file's {total} bytes.")
         if start and mark and response.headers.get("etag") != mark.etag:
             path.unlink()
@@ -106,11 +101,9 @@ def _extent(response: aiohttp.ClientResponse) -> tuple[int, int]:
     status = response.status
     if response.headers.get("content-encoding", "identity") != "identity":
         raise NotDownloaded("The file cannot be downloaded: the server compresses it.")
-    if status == 206 and (match := _RANGE.match(response.headers.get("content-range", ""))):
-        return int(match[1]), int(match[2])
-    if status == 200:
-        return 0, response.content_length or 0
-    if status in (408, 425, 429) or status >= 500:
+    if (found := extent(response)) is not None:
+        return found
+    if is_transient(status):
         raise _Again(f"the server answered {status}")
     hint = ": a signed URL may have expired, make a new one" if status in (401, 403) else ""
     raise NotDownloaded(f"The file cannot be downloaded: the server answered {status}{hint}.")

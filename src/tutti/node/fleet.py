@@ -61,9 +61,10 @@ class Fleet:
         rows = Rows(database, node_id(settings))
         budget_bytes = settings.memory_budget_bytes or default_budget_bytes()
         gpus = [gpu.index for gpu in await list_gpus()]
-        await rows.register(_node_row(rows.node_id, budget_bytes))
         room = Room(budget_bytes, gpus, rows.last_used)
-        return cls(Node(settings, catalog, engines, driver, rows, room, pace), database)
+        node = Node(settings, catalog, engines, driver, rows, room, pace)
+        await rows.register(_node_row(rows.node_id, node))
+        return cls(node, database)
 
     @property
     def runners(self) -> Iterable[Runner]:
@@ -173,7 +174,7 @@ class Fleet:
         for beat in itertools.count():
             try:
                 if not await rows.beat(self._state):
-                    await rows.register(_node_row(rows.node_id, self._node.room.whole.memory_bytes))
+                    await rows.register(_node_row(rows.node_id, self._node))
                     known = [*self.runners, *self._guests.values()]
                     await asyncio.gather(*(it.report() for it in known))
                 if beat % _FORGET_BEATS == 0:
@@ -183,9 +184,10 @@ class Fleet:
             await asyncio.sleep(_BEAT_S)
 
 
-def _node_row(node_id: str, budget_bytes: int) -> NodeRow:
+def _node_row(id: str, node: Node) -> NodeRow:
+    budget_bytes = node.room.whole.memory_bytes
     return NodeRow(
-        id=node_id, address="127.0.0.1", state="ready", memory_budget_bytes=budget_bytes, seen_at=now()
+        id=id, address=node.driver.host, state="ready", memory_budget_bytes=budget_bytes, seen_at=now()
     )
 
 

@@ -25,14 +25,15 @@ from tutti.catalog.catalog import Catalog, folder_name
 from tutti.catalog.manifest import folder_size_bytes
 from tutti.catalog.sources.base import PullFailed
 from tutti.compute.base import Driver
-from tutti.engines.base import Adapter, Engine, Place
+from tutti.engines.base import Engine
+from tutti.engines.place import Adapter, Place
 from tutti.meeting.replicas import Rows
 from tutti.meeting.wants import key_of
 from tutti.node import enginelog
 from tutti.node.adapters import Adapters
 from tutti.node.eviction import Share
 from tutti.node.room import Room
-from tutti.node.running import Running, first, free_port, last_lines
+from tutti.node.running import Running, first, last_lines
 from tutti.process.supervisor import Backoff, Pace
 
 if TYPE_CHECKING:
@@ -139,7 +140,8 @@ class Runner:
             raise Failed(f"its weights are not here; `tutti pull {self.model.name}` fetches them")
         reporting = asyncio.create_task(self._report_pull())
         try:
-            await _puller().pull(self.model, catalog.folder(self.model), settings, self._pull_moved)
+            folder, engines = catalog.folder(self.model), self._node.engines
+            await _puller().pull(self.model, folder, settings, engines, self._pull_moved)
         finally:
             reporting.cancel()
             await asyncio.gather(reporting, return_exceptions=True)
@@ -160,7 +162,7 @@ class Runner:
         everything = self._place(0, tuple(range(self._node.room.whole.gpus)))
         program = engine.program(self.model, everything)
         if program is None:
-            self.address = engine.address(self.model, everything)
+            self.address = engine.address(self.model)
             await self._set("ready")
             await self._leaving.wait()
             return
@@ -192,14 +194,13 @@ class Runner:
     async def _run_once(self, engine: Engine, gpus: tuple[int, ...]) -> str:
         """Why the engine ended; empty where it was told to leave, or to start again with more adapters."""
         self.adapters.take()
-        place = self._place(free_port(), gpus)
+        place = self._place(self._node.driver.free_port(), gpus)
         program = engine.program(self.model, place)
         if program is None:
             raise Failed("its engine has nothing to run any more")
         enginelog.keep(self._log)
         handle = await self._node.driver.start(program, self._log, gpus)
-        address = engine.address(self.model, place)
-        running = self._running = Running(engine, program, handle, address)
+        running = self._running = Running(engine, program, handle)
         reason = ""
         try:
             reason = await running.healthy()
@@ -224,7 +225,7 @@ class Runner:
             await self.report()
 
     async def _becomes_ready(self, running: Running) -> None:
-        self.address = running.address
+        self.address = running.handle.address
         self._measure(running)
         self.adapters.proved()
         await self._set("ready")

@@ -1,7 +1,6 @@
 """One run of one engine process: started, found healthy, watched until it has to end."""
 
 import asyncio
-import socket
 from collections.abc import Coroutine
 from contextlib import suppress
 from dataclasses import dataclass
@@ -11,7 +10,8 @@ from typing import Any
 from tutti.base.clock import monotonic_s
 from tutti.base.program import Program
 from tutti.compute.base import Handle
-from tutti.engines.base import Engine, Progress
+from tutti.engines.base import Engine
+from tutti.engines.place import Progress
 from tutti.node.stall import Stall
 from tutti.process.probe import get
 
@@ -25,7 +25,6 @@ class Running:
     engine: Engine
     program: Program
     handle: Handle
-    address: str
 
     async def healthy(self) -> str:
         """Empty once it is; otherwise why it will not be."""
@@ -42,7 +41,7 @@ class Running:
     async def progress(self) -> Progress | None:
         """None where it does not answer."""
         try:
-            status, body = await get(self.address + self.engine.progress_path, _ANSWER_S)
+            status, body = await get(self.handle.address + self.engine.progress_path, _ANSWER_S)
             return self.engine.progress(body) if status == 200 else None
         except (OSError, ValueError):
             return None
@@ -54,7 +53,7 @@ class Running:
         )
 
     async def _answers(self) -> str:
-        health = f"http://127.0.0.1:{self.program.port}{self.program.health_path}"
+        health = self.handle.address + self.program.health_path
         while True:
             with suppress(OSError, ValueError):
                 status, _ = await get(health, _ANSWER_S)
@@ -81,12 +80,6 @@ async def first(*coroutines: Coroutine[Any, Any, str]) -> str:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def last_lines(log: Path, limit: int = 2000) -> str:

@@ -1,7 +1,7 @@
 """A hung engine shows itself by what it does not do: it has work, its progress mark stands still, and its
 threads compute nothing. On a slow machine a healthy one may take minutes from one mark to the next."""
 
-from tutti.engines.base import Progress
+from tutti.engines.place import Progress
 
 SPINS = 10
 """One that computes without ever getting anything done is given up after so many times the limit."""

@@ -7,6 +7,7 @@ import signal
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Self
 
 import psutil
 
@@ -30,7 +31,7 @@ class Child:
     @classmethod
     async def start(
         cls, argv: Sequence[str], env: Mapping[str, str], *, log: Path | None = None, grace_s: float = 5.0
-    ) -> "Child":
+    ) -> Self:
         """Start the program. Its output goes to `log`, emptied first, or where ours goes. It is appended, so
         that the file may be cut at any time. `grace_s` is the time from SIGTERM to SIGKILL."""
         shepherd = (sys.executable, "-I", "-S", str(_SHEPHERD), str(grace_s), *argv)

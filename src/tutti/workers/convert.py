@@ -83,7 +83,7 @@ def convert(folder: Path, out: Path) -> None:
 
 
 def _check_architecture(path: Path) -> None:
-    name = read_header(path).get("general.architecture")
+    name = read_header(path).text("general.architecture")
     if name not in gguf.MODEL_ARCH_NAMES.values():
         raise Untaken(f"llama.cpp does not know the architecture {name}")
 

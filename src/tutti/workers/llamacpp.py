@@ -19,7 +19,8 @@ from typing import NoReturn
 
 import xllamacpp
 
-from tutti.workers.gguf import BadModel, Header, cache_bytes_a_token, read_header, says_pooling
+from tutti.base.gguf import Gguf
+from tutti.workers.gguf import BadModel, cache_bytes_a_token, read_header, says_pooling
 
 LOOPBACK = "127.0.0.1"
 _MIB = 1024 * 1024
@@ -95,7 +96,7 @@ def _params(args: argparse.Namespace) -> xllamacpp.CommonParams:
     return params
 
 
-def _slots(args: argparse.Namespace, header: Header) -> int:
+def _slots(args: argparse.Namespace, header: Gguf) -> int:
     """As many whole contexts as the cache has room for. The rest of the requests wait inside llama.cpp."""
     context_bytes = args.context * cache_bytes_a_token(header)
     room = args.kv_cache_mib * _MIB // context_bytes if context_bytes else args.slots
@@ -121,7 +122,7 @@ def _has_gpu() -> bool:
     return any(device["type"] in gpus for device in xllamacpp.get_device_info())
 
 
-def _embed(params: xllamacpp.CommonParams, args: argparse.Namespace, header: Header) -> None:
+def _embed(params: xllamacpp.CommonParams, args: argparse.Namespace, header: Gguf) -> None:
     """A text has to go through the model in one batch. A model that was not made for it is averaged over."""
     params.embedding = True
     params.n_batch = params.n_ubatch = max(_BATCH, args.context)

@@ -12,6 +12,7 @@ from tutti.base.settings import Settings
 from tutti.catalog.describe import describe
 from tutti.catalog.entries import check_model
 from tutti.catalog.sources.base import PullFailed
+from tutti.parts.engines import ENGINES
 
 GGUF = weights.gguf()
 GGUFS = {f"m-{quant}.gguf": GGUF for quant in ("IQ2_M", "Q4_K_S", "Q4_K_M", "Q5_K_M", "Q8_0")}
@@ -26,7 +27,7 @@ def hub() -> Iterator[Hub]:
 
 
 async def described(hub: Hub, name: str) -> Model:
-    model = await describe(name, Settings(hub_url=hub.url))
+    model = await describe(name, Settings(hub_url=hub.url), ENGINES)
     check_model(model)
     return model
 
@@ -116,7 +117,7 @@ async def test_a_hub_that_answers_with_something_else_is_an_error(hub: Hub) -> N
 async def test_a_local_gguf_is_described_by_its_header(tmp_path: Path) -> None:
     path = tmp_path / "My model (1).gguf"
     path.write_bytes(weights.gguf({"tokenizer.chat_template": "x", "general.name": "Mine"}))
-    model = await describe(str(path), Settings())
+    model = await describe(str(path), Settings(), ENGINES)
     check_model(model)
     assert (model.name, model.display_name, model.type, model.context_length) == (
         "My-model-1-",
@@ -130,24 +131,24 @@ async def test_a_local_gguf_is_described_by_its_header(tmp_path: Path) -> None:
 async def test_a_local_gguf_without_a_template_is_a_language_model(tmp_path: Path) -> None:
     path = tmp_path / "base.gguf"
     path.write_bytes(weights.gguf())
-    assert (await describe(str(path), Settings())).type == "language"
+    assert (await describe(str(path), Settings(), ENGINES)).type == "language"
 
 
 async def test_a_local_embedding_or_rerank_gguf_is_recognised(tmp_path: Path) -> None:
     for pooling, kind in ((1, "embedding"), (4, "rerank")):
         path = tmp_path / f"{kind}.gguf"
         path.write_bytes(weights.gguf({"general.architecture": "bert", "bert.pooling_type": pooling}))
-        assert (await describe(str(path), Settings())).type == kind
+        assert (await describe(str(path), Settings(), ENGINES)).type == kind
 
 
 async def test_a_local_split_gguf_needs_all_of_its_parts(tmp_path: Path) -> None:
     for index in (1, 2):
         (tmp_path / f"m-0000{index}-of-00002.gguf").write_bytes(weights.gguf())
-    model = await describe(str(tmp_path / "m-00001-of-00002.gguf"), Settings())
+    model = await describe(str(tmp_path / "m-00001-of-00002.gguf"), Settings(), ENGINES)
     assert names(model) == ["m-00001-of-00002.gguf", "m-00002-of-00002.gguf"]
     (tmp_path / "m-00002-of-00002.gguf").unlink()
     with pytest.raises(PullFailed, match="1 of the 2 parts"):
-        await describe(str(tmp_path / "m-00001-of-00002.gguf"), Settings())
+        await describe(str(tmp_path / "m-00001-of-00002.gguf"), Settings(), ENGINES)
 
 
 async def test_a_local_folder_is_a_snapshot_without_its_pickles(tmp_path: Path) -> None:
@@ -156,7 +157,7 @@ async def test_a_local_folder_is_a_snapshot_without_its_pickles(tmp_path: Path) 
     (folder / "model.safetensors").write_bytes(weights.safetensors())
     (folder / "config.json").write_text('{"text_config": {"max_position_embeddings": 64}}')
     (folder / "training_args.bin").write_bytes(b"pickle")
-    model = await describe(str(folder), Settings())
+    model = await describe(str(folder), Settings(), ENGINES)
     check_model(model)
     assert (model.name, model.engine, model.context_length) == ("mine", "vllm", 64)
     assert names(model) == ["config.json", "model.safetensors"]
@@ -164,6 +165,6 @@ async def test_a_local_folder_is_a_snapshot_without_its_pickles(tmp_path: Path) 
 
 async def test_what_is_neither_a_file_nor_a_repository_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(PullFailed, match="neither a file here nor a repository's name"):
-        await describe("what is this", Settings())
+        await describe("what is this", Settings(), ENGINES)
     with pytest.raises(PullFailed, match=r"neither a \.gguf file nor a folder"):
-        await describe(str(tmp_path), Settings())
+        await describe(str(tmp_path), Settings(), ENGINES)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from tests.support import weights
 from tests.support.budget import examples
 
-from tutti.catalog.gguf import BadGguf, read_gguf
+from tutti.base.gguf import BadGguf, read_gguf
 from tutti.catalog.weights import BadWeights, check_weights, is_data, is_safe_name
 
 GOOD = weights.gguf({"tokenizer.chat_template": "hi"})

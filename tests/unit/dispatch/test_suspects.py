@@ -7,7 +7,7 @@ import pytest
 
 from tutti.base.errors import EndsEngine
 from tutti.dispatch.suspects import Suspects, Watch
-from tutti.engines.base import Refusal
+from tutti.engines.upstream import Refusal
 
 JSON = "application/json"
 

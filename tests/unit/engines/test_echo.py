@@ -16,8 +16,11 @@ from tests.support.engines import Running, chat, collect, completion, model, run
 from tests.support.patience import limit
 
 from tutti.base.errors import ContextTooLong, Unavailable
-from tutti.engines.base import ChatCall, Constraint, Delta, Place, Refusal, Sampling
+from tutti.engines.answers import Delta
+from tutti.engines.calls import ChatCall, Constraint, Sampling
 from tutti.engines.echo import Echo
+from tutti.engines.place import Place
+from tutti.engines.upstream import Refusal
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 ECHO = Echo()

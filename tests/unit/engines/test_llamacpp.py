@@ -11,10 +11,12 @@ from tests.support.engines import Canned, chat, collect, completion, model, text
 
 from tutti.base.errors import ContextTooLong, InternalError, InvalidRequest, Unavailable
 from tutti.base.model import ModelFile
-from tutti.engines.base import Adapter, Place, Refusal, Usage
+from tutti.engines.answers import Usage
 from tutti.engines.llamacpp import LlamaCpp
 from tutti.engines.llamacpp_answers import NativeReader
 from tutti.engines.llamacpp_calls import with_adapter
+from tutti.engines.place import Adapter, Place
+from tutti.engines.upstream import Refusal
 
 ENGINE = LlamaCpp()
 GIB = 1024**3

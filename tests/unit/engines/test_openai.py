@@ -19,21 +19,12 @@ from tutti.base.errors import (
     TuttiError,
     Unavailable,
 )
-from tutti.engines.base import (
-    ChatCall,
-    CompletionCall,
-    Constraint,
-    Delta,
-    Refusal,
-    Sampling,
-    Token,
-    ToolCall,
-    TopToken,
-    Usage,
-)
+from tutti.engines.answers import Delta, Token, ToolCall, TopToken, Usage
+from tutti.engines.calls import ChatCall, CompletionCall, Constraint, Sampling
 from tutti.engines.openai import Dialect, StreamReader
 from tutti.engines.openai_errors import error_of
 from tutti.engines.openai_requests import VLLM_SAMPLING, Server, chat_body, completion_body
+from tutti.engines.upstream import Refusal
 
 PLAIN = Server("there")
 VLLM = Server("there", sampling=VLLM_SAMPLING, vllm=True)

@@ -7,8 +7,9 @@ import pytest
 from tests.support.engines import Canned, model
 
 from tutti.base.errors import InvalidRequest
-from tutti.engines.base import Place, Progress, Refusal
 from tutti.engines.ours import Ours
+from tutti.engines.place import Place, Progress
+from tutti.engines.upstream import Refusal
 
 ENGINE = Ours()
 

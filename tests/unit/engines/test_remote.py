@@ -15,7 +15,8 @@ from tutti.base.errors import LoadFailed
 from tutti.base.model import Model
 from tutti.dispatch.upstream import HttpUpstream
 from tutti.dispatch.wire import Client
-from tutti.engines.base import Place, Sampling
+from tutti.engines.calls import Sampling
+from tutti.engines.place import Place
 from tutti.engines.remote import Remote
 
 REMOTE = Remote()
@@ -40,9 +41,9 @@ def test_there_is_nothing_to_start_or_to_keep_in_memory() -> None:
 
 
 def test_the_address_is_the_base_url() -> None:
-    assert REMOTE.address(remote(base_url="http://h/v1/"), PLACE) == "http://h/v1"
+    assert REMOTE.address(remote(base_url="http://h/v1/")) == "http://h/v1"
     with pytest.raises(LoadFailed):
-        REMOTE.address(remote(base_url=""), PLACE)
+        REMOTE.address(remote(base_url=""))
 
 
 async def test_paths_follow_the_base_url_and_the_name_is_the_remotes() -> None:
@@ -96,7 +97,7 @@ async def test_a_real_server_gets_the_key_of_the_environment() -> None:
     seen: list[dict[str, Any]] = []
     async with served(seen) as url:
         which = remote(base_url=url, api_key_env="PATH")  # any variable that is surely set
-        upstream = HttpUpstream(Client(), At(REMOTE.address(which, PLACE), REMOTE.headers(which)))
+        upstream = HttpUpstream(Client(), At(REMOTE.address(which), REMOTE.headers(which)))
         assert text_of(await collect(REMOTE.text.chat(upstream, chat(model=which)))) == "hi"
     assert seen[0]["asked"] == "POST /v1/chat/completions"
     assert seen[0]["key"].startswith("Bearer /")

@@ -9,7 +9,7 @@ import msgspec
 from tests.support.engines import Canned, chat, collect, model
 
 from tutti.base.model import Model, ModelFile
-from tutti.engines.base import Adapter, Place
+from tutti.engines.place import Adapter, Place
 from tutti.engines.vllm import Vllm, server_of
 
 VLLM = Vllm()

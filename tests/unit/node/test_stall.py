@@ -1,4 +1,4 @@
-from tutti.engines.base import Progress
+from tutti.engines.place import Progress
 from tutti.node.stall import SPINS, Stall
 
 

@@ -4,7 +4,7 @@ import pytest
 from tests.support.engines import model
 
 from tutti.base.errors import InvalidRequest
-from tutti.engines.base import ChatCall, Constraint
+from tutti.engines.calls import ChatCall, Constraint
 from tutti.features.text.calls import chat_calls, completion_calls
 from tutti.features.text.messages import plain
 from tutti.features.text.safety import categories

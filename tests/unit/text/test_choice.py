@@ -3,7 +3,7 @@ import itertools
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tutti.engines.base import Delta, Token, ToolCall, Usage
+from tutti.engines.answers import Delta, Token, ToolCall, Usage
 from tutti.features.text.choice import Choice
 from tutti.features.text.thinking import Thinking
 from tutti.features.text.toolparse import ToolParser

@@ -1,7 +1,7 @@
 import json
 from typing import Any
 
-from tutti.engines.base import Delta, Token, TopToken, Usage
+from tutti.engines.answers import Delta, Token, TopToken, Usage
 from tutti.features.text import shapes
 from tutti.features.text.bodies import Collected, chat
 from tutti.features.text.chunks import ChatFrames, CompletionFrames, Ending, OpenAIChatFrames

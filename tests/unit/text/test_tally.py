@@ -10,7 +10,7 @@ from tests.support.engines import chat, completion
 from tutti.access.caller import Caller
 from tutti.base.errors import ContextTooLong
 from tutti.dispatch.meter import Meter
-from tutti.engines.base import Delta, FinishReason, Token, Usage
+from tutti.engines.answers import Delta, FinishReason, Token, Usage
 from tutti.features.text.tally import Call, Tally
 from tutti.store.db import Database
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tutti.engines.base import ToolCall
+from tutti.engines.answers import ToolCall
 from tutti.features.text.toolparse import JsonEnd, ToolParser
 
 NAMES = ("get_weather", "add")

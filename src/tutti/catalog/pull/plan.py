@@ -10,15 +10,16 @@ from tutti.catalog.sources.base import DiskFull, PullFailed, SourceFailed, Wante
 from tutti.catalog.sources.hub import choose_files, list_repo, parse_hub
 from tutti.catalog.sources.web import Web
 from tutti.catalog.weights import is_data, is_safe_name
+from tutti.engines.base import Engines
+from tutti.fetch.resume import SPARE_BYTES
 
-_SPARE_BYTES = 64 << 20
-"""Left free for the database and logs, which share the disk."""
 
-
-async def plan(model: Model, web: Web, settings: Settings) -> list[Wanted]:
-    """The files with their hashes; the hub is asked for what the entry does not know."""
+async def plan(model: Model, web: Web, settings: Settings, engines: Engines) -> list[Wanted]:
+    """Return the files with their hashes. The hub is asked for what the entry does not say. Raises
+    PullFailed."""
     if not model.files and model.hub is not None:
-        return await _plan_repo(model, web, settings)
+        engine = engines.get(model.engine)
+        return await _plan_repo(model, web, settings, gguf=engine is not None and engine.weights == "gguf")
     wanted = [Wanted(f.name, f.sources, f.sha256, f.size_bytes) for f in model.files]
     for file in wanted:
         if not (is_safe_name(file.name) and is_data(file.name)):
@@ -27,13 +28,13 @@ async def plan(model: Model, web: Web, settings: Settings) -> list[Wanted]:
     return [w if w.digest else await _ask_hub(w, known, web, settings) for w in wanted]
 
 
-async def _plan_repo(model: Model, web: Web, settings: Settings) -> list[Wanted]:
+async def _plan_repo(model: Model, web: Web, settings: Settings, *, gguf: bool) -> list[Wanted]:
     name = parse_hub(model.hub or "")
     if name is None:
         raise PullFailed(f"{model.name}: {model.hub!r} is not a repository's name")
     try:
         listing = await list_repo(web, settings, name)
-        files = choose_files(listing, name.rest, gguf=model.engine == "llamacpp")
+        files = choose_files(listing, name.rest, gguf=gguf)
     except SourceFailed as error:
         raise PullFailed(f"{model.name}: {error}") from error
     return [
@@ -65,7 +66,7 @@ async def _ask_hub(
 def check_room(folder: Path, wanted: list[Wanted]) -> None:
     missing = sum(_missing_bytes(folder, file) for file in wanted)
     free = shutil.disk_usage(folder).free
-    if missing and missing + _SPARE_BYTES > free:
+    if missing and missing + SPARE_BYTES > free:
         raise DiskFull(f"{missing / 1e6:.0f} MB are needed and {free / 1e6:.0f} MB are free in {folder}")
 
 

@@ -20,13 +20,15 @@ from tutti.catalog.pull.files import PullJob, obtain
 from tutti.catalog.pull.plan import check_room, plan
 from tutti.catalog.pull.progress import Meter, PullProgress, Report
 from tutti.catalog.sources.web import Web
+from tutti.engines.base import Engines
 
 _LOCK_LOOK_S = 0.2
 
 
-async def pull(model: Model, folder: Path, settings: Settings, report: Report) -> None:
-    """Returns at once where the model is already there. Raises PullFailed; what is worth keeping of a broken
-    download is kept, and the next pull continues it. `report` is called from several threads."""
+async def pull(model: Model, folder: Path, settings: Settings, engines: Engines, report: Report) -> None:
+    """Bring the model's files into the folder, unless they are there. Raises PullFailed; what is worth
+    keeping of a broken download is kept, and the next pull continues it. `report` is called from several
+    threads."""
     if is_complete(model, folder):
         return
     await asyncio.to_thread(folder.parent.mkdir, parents=True, exist_ok=True)
@@ -34,7 +36,7 @@ async def pull(model: Model, folder: Path, settings: Settings, report: Report) -
         if is_complete(model, folder):
             return
         await asyncio.to_thread(folder.mkdir, exist_ok=True)
-        wanted = await plan(model, web, settings)
+        wanted = await plan(model, web, settings, engines)
         job = PullJob(model, folder, settings, web, Meter(report, sum(w.size_bytes for w in wanted)))
         await asyncio.to_thread(check_room, folder, wanted)
         files = tuple([await obtain(file, job) for file in wanted])

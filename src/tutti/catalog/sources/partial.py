@@ -1,6 +1,5 @@
 """A file on its way in: written to `.partial/`, hashed while it is written, renamed when it is whole."""
 
-import errno
 import hashlib
 import os
 from collections.abc import Callable, Generator
@@ -8,9 +7,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from tutti.catalog.sources.base import DiskFull, Wanted, WrongContent
+from tutti.fetch.resume import is_disk_full
 
 _CHUNK = 1 << 20
-_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
 @contextmanager
@@ -18,7 +17,7 @@ def disk_errors(path: Path) -> Generator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno not in _FULL:
+        if not is_disk_full(error):
             raise
         raise DiskFull(f"no room left for {path.name} in {path.parent}") from error
 

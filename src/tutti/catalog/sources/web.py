@@ -1,8 +1,6 @@
 """Downloads over HTTP: resumed by Range, retried with back-off, given up at once where nothing answers."""
 
 import asyncio
-import random
-import re
 from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
 from types import TracebackType
@@ -15,6 +13,7 @@ from yarl import URL
 from tutti.base.settings import Settings
 from tutti.catalog.sources.base import SourceFailed, Unreachable, WrongContent
 from tutti.catalog.sources.partial import Partial
+from tutti.fetch.resume import extent, is_transient, pause_s
 
 _ATTEMPTS = 5
 _FIRST_ATTEMPTS = 2
@@ -27,7 +26,6 @@ _LONGEST_PAUSE_S = 30.0
 _CHUNK = 1 << 20
 _MAX_JSON = 64 << 20
 _NOT_CONNECTED = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.ClientHttpProxyError)
-_TOTAL = re.compile(r"bytes (\d+)-\d+/(\d+)")
 
 
 class _Transient(Exception):
@@ -107,9 +105,9 @@ class Web:
             raise _Transient("the server has less than we have")
         self._accept(url, response)
         _check_digest(response, partial)
-        start, total = _extent(response)
-        if start != partial.size:
-            await asyncio.to_thread(partial.cut, min(start, partial.size))
+        start, total = extent(response) or (-1, 0)
+        if 0 <= start < partial.size:
+            await asyncio.to_thread(partial.cut, start)
         if start != partial.size:
             raise SourceFailed(f"{url} sent another range than the one asked for")
         wanted = partial.wanted.size_bytes
@@ -141,7 +139,7 @@ class Web:
                 f"{url} answered {status}: it is gated or private; accept its terms on its page and give a "
                 "token (TUTTI_HUB_TOKEN, or hf_token of an upload)"
             )
-        if status in (408, 425, 429) or status >= 500:
+        if is_transient(status):
             raise _Transient(f"answered {status}", _retry_after(response))
         if status not in (200, 206):
             raise SourceFailed(f"{url} answered {status}")
@@ -165,21 +163,12 @@ class Web:
             raise self._give_up(url.origin(), str(error)) from error
         if failed >= _ATTEMPTS:
             raise SourceFailed(f"{url} failed {failed} times; the last time: {error}") from error
-        back_off = 0.25 * 2**failed * random.uniform(0.5, 1)
-        await asyncio.sleep(min(error.pause_s or back_off, _LONGEST_PAUSE_S))
+        await asyncio.sleep(min(error.pause_s or pause_s(failed), _LONGEST_PAUSE_S))
 
 
 def _retry_after(response: aiohttp.ClientResponse) -> float | None:
     text = response.headers.get("retry-after", "")
     return float(text) if text.isdecimal() else None
-
-
-def _extent(response: aiohttp.ClientResponse) -> tuple[int, int]:
-    """Where the body starts in the file, and the file's size (0: not said)."""
-    if response.status == 200:
-        return 0, response.content_length or 0
-    match = _TOTAL.match(response.headers.get("content-range", ""))
-    return (int(match[1]), int(match[2])) if match else (-1, 0)
 
 
 def _check_digest(response: aiohttp.ClientResponse, partial: Partial) -> None:

@@ -17,7 +17,8 @@ from tutti.base.ids import new_id
 from tutti.dispatch.dispatch import Lease
 from tutti.engines import audio
 from tutti.engines.audio import RealtimeCall, RealtimeEvent, RealtimeMessage
-from tutti.engines.base import RealtimeDialect, Refusal
+from tutti.engines.dialects import RealtimeDialect
+from tutti.engines.upstream import Refusal
 from tutti.features.audio.queries import read_query
 from tutti.features.audio.realtime_events import (
     RATES_HZ,

@@ -9,7 +9,7 @@ from tutti.base.languages import FORM, language
 from tutti.base.model import Model
 from tutti.dispatch.dispatch import Lease
 from tutti.engines.audio import SpeechCall
-from tutti.engines.base import Refusal
+from tutti.engines.upstream import Refusal
 from tutti.platform import Platform
 from tutti.process import metrics
 

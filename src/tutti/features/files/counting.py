@@ -3,7 +3,6 @@
 import logging
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -12,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from tutti.base.errors import InternalError, InvalidRequest
 from tutti.base.model import Model
+from tutti.engines.files import Vocabulary
 from tutti.features.files.checks.samples import Uncountable, samples
 from tutti.features.files.checks.training import COLUMNS
 from tutti.features.files.child import said, tell, worker
@@ -20,7 +20,6 @@ from tutti.platform import Platform
 from tutti.store.records import File
 
 _TYPES = ("chat", "language", "code")
-_ENGINES = ("llamacpp", "vllm")
 _PIECE_BYTES = 64 * 1024
 _LONGEST_REASON = 300
 """A model's template may say anything."""
@@ -38,7 +37,7 @@ class Answer(msgspec.Struct, frozen=True):
 async def base_models(platform: Platform, project_id: str) -> list[Model]:
     """Those that are on this machine and read text."""
     catalog = platform.catalog
-    models = [it for it in await catalog.models(project_id) if it.type in _TYPES and it.engine in _ENGINES]
+    models = [it for it in await catalog.models(project_id) if it.type in _TYPES]
     here = [it for it in models if it.adapter_of is None and catalog.is_pulled(it)]
     return [model for model in here if _vocabulary(platform, model)]
 
@@ -73,7 +72,7 @@ async def count(platform: Platform, file: File, model: Model) -> Answer:
     if vocabulary is None:
         raise InvalidRequest(f"{model.name} has no tokeniser on this machine: pull it first.", param="model")
     try:
-        async with worker("tokens", *_arguments(platform, model, vocabulary)) as process:
+        async with worker("tokens", *_arguments(vocabulary)) as process:
             async with aclosing(_pieces(platform, file)) as pieces:
                 await tell(process, pieces)
             async for line in said(process):
@@ -110,22 +109,15 @@ async def _pieces(platform: Platform, file: File) -> AsyncGenerator[bytes]:
     yield bytes(piece)
 
 
-def _vocabulary(platform: Platform, model: Model) -> Path | None:
-    """A GGUF file, the first of several parts, or a folder with a tokeniser."""
-    folder = platform.catalog.folder(model)
-    adapters = model.options.get("lora", [])
-    besides = [model.options.get("mmproj"), *(adapters if isinstance(adapters, list) else [adapters])]
-    weights = sorted(path for path in folder.rglob("*.gguf") if str(path.relative_to(folder)) not in besides)
-    if weights:
-        return weights[0]
-    return folder if (folder / "tokenizer.json").exists() else None
+def _vocabulary(platform: Platform, model: Model) -> Vocabulary | None:
+    """Return the model's tokeniser, where it has one on this machine that can be read without its engine."""
+    engine = platform.engines.get(model.engine)
+    return engine and engine.vocabulary(model, platform.catalog.folder(model))
 
 
-def _arguments(platform: Platform, model: Model, vocabulary: Path) -> list[str]:
-    template = model.options.get("chat_template")
-    if template is None:
-        return [str(vocabulary)]
-    return [str(vocabulary), "--chat-template", str(platform.catalog.folder(model) / str(template))]
+def _arguments(vocabulary: Vocabulary) -> list[str]:
+    template = [] if vocabulary.template is None else ["--chat-template", str(vocabulary.template)]
+    return [str(vocabulary.path), *template]
 
 
 def _worded(answer: Answer) -> Answer:

@@ -17,7 +17,7 @@ from tutti.catalog.pull.pull import pull
 from tutti.catalog.sources.base import PullFailed
 from tutti.features.models.upload_adapter import build_adapter
 from tutti.features.models.upload_args import NAME, Sealed, UploadArgs, sealer
-from tutti.features.models.upload_build import build_model, has_vllm
+from tutti.features.models.upload_build import build_model, safetensors_engine
 from tutti.features.models.upload_fetch import Moved, fetch_repo, fetch_url
 from tutti.features.models.upload_place import Place, belongs_to, discard, install, place_of
 from tutti.features.models.upload_sources import HubSource, parse_source
@@ -53,16 +53,18 @@ async def run(platform: Platform, job: Job[UploadArgs]) -> None:
     await asyncio.to_thread(place.root.mkdir, parents=True, exist_ok=True)
     base = await _base(platform, job)
     async with _telling(job, "Downloading the files") as moved:
-        await _fetch(
-            platform, job, place, moved, prefers_gguf=base is None and not has_vllm(platform.settings)
-        )
+        converts = safetensors_engine(platform.engines, platform.settings) is None
+        await _fetch(platform, job, place, moved, prefers_gguf=base is None and converts)
     if base is None:
         await job.tell(message="Checking and converting the model")
-        built = await build_model(place, platform.settings)
+        built = await build_model(place, platform.settings, platform.engines)
     else:
         await _pull_base(platform, job, base)
         await job.tell(message=f"Checking the adapter against {base.name}")
-        built = await build_adapter(place, base, platform.catalog.folder(base))
+        folder, engine = platform.catalog.folder(base), platform.engines.get(base.engine)
+        if engine is None:
+            raise Failed(f"This server does not have the engine of {base.name} any more.")
+        built = await build_adapter(place, base, folder, engine)
     await job.save(entry=msgspec.to_builtins(_entry(built, job)))
     await asyncio.to_thread(install, place, _saved(job), _folder(platform, job), job.id)
 
@@ -111,7 +113,13 @@ async def _pull_base(platform: Platform, job: Job[UploadArgs], base: Model) -> N
     async with _telling(job, f"Downloading the base {base.name}") as moved:
         try:
             folder = platform.catalog.folder(base)
-            await pull(base, folder, platform.settings, lambda it: moved(it.done_bytes, it.total_bytes))
+            await pull(
+                base,
+                folder,
+                platform.settings,
+                platform.engines,
+                lambda it: moved(it.done_bytes, it.total_bytes),
+            )
         except PullFailed as error:
             raise Failed(f"The base {base.name} cannot be downloaded: {error}") from error
 

@@ -16,7 +16,6 @@ from tutti.platform import Platform
 from tutti.store.records import JobRow, Project
 
 _NAME = re.compile(r"[A-Za-z0-9][\w.-]{0,95}(/[A-Za-z0-9][\w.-]{0,95})?", re.ASCII)
-_BASES = ("llamacpp", "vllm")
 _TEXT = ("chat", "language", "code")
 
 
@@ -76,7 +75,9 @@ async def _base(platform: Platform, project_id: str, request: ModelUploadRequest
     base = await platform.catalog.find(name, project_id)
     if base is None:
         raise NotFound(f"There is no model {name}.", param=param, code="model_not_found")
-    if base.engine not in _BASES or base.type not in _TEXT or base.adapter_of is not None:
+    engine = platform.engines.get(base.engine)
+    takes_adapters = engine is not None and engine.adapters is not None
+    if not takes_adapters or base.type not in _TEXT or base.adapter_of is not None:
         raise InvalidRequest(
             f"Adapters can't be used on {name}: it is no text model of its own.", param=param
         )

@@ -10,10 +10,11 @@ from typing import Any
 
 import msgspec
 
+from tutti.base.gguf import BadGguf, Gguf, read_gguf
 from tutti.base.model import Model
-from tutti.catalog.gguf import BadGguf, Gguf, read_gguf
 from tutti.catalog.weights import BadWeights, read_json
-from tutti.engines.llamacpp import ADAPTER_FILE
+from tutti.engines.base import Engine
+from tutti.engines.files import ADAPTER_FILE
 from tutti.features.models.upload_place import Place, sizes
 from tutti.features.models.upload_programs import run_worker
 from tutti.jobs.errors import Failed
@@ -23,16 +24,16 @@ ADAPTER_CONFIG = "adapter_config.json"
 _MOST_RANK = 512
 
 
-async def build_adapter(place: Place, base: Model, base_folder: Path) -> Model:
+async def build_adapter(place: Place, base: Model, base_folder: Path, engine: Engine) -> Model:
     """An entry like its base's, with the adapter in `place.model`. Raises Failed."""
     shutil.rmtree(place.model, ignore_errors=True)
     work = await asyncio.to_thread(place.fresh_work)
     config = place.files / ADAPTER_CONFIG
     if not config.exists() and (ggufs := sorted(place.files.glob("*.gguf"))):
-        rank = await asyncio.to_thread(_take_gguf, ggufs, base, base_folder, work)
+        rank = await asyncio.to_thread(_take_gguf, ggufs, base, base_folder, work, engine)
     elif config.exists() and (place.files / ADAPTER_WEIGHTS).exists():
         rank = _rank(_read_config(config))
-        await _take_peft(place, base, base_folder, work)
+        await _take_peft(place, base, base_folder, work, engine)
     else:
         raise Failed(f"An adapter needs {ADAPTER_CONFIG} and {ADAPTER_WEIGHTS}, as PEFT writes them.")
     await asyncio.to_thread(work.rename, place.model)
@@ -46,25 +47,25 @@ async def build_adapter(place: Place, base: Model, base_folder: Path) -> Model:
     )
 
 
-async def _take_peft(place: Place, base: Model, base_folder: Path, work: Path) -> None:
-    """vLLM reads what PEFT writes."""
+async def _take_peft(place: Place, base: Model, base_folder: Path, work: Path, engine: Engine) -> None:
+    """Take what PEFT writes as it is, or convert it where the engine reads another format."""
     prefix = f"The adapter cannot be used on {base.name}"
-    if base.engine == "vllm":
+    if engine.adapters == "peft":
         await run_worker("lora", place.files, base_folder, log=place.log, prefix=prefix)
         for name in (ADAPTER_CONFIG, ADAPTER_WEIGHTS):
             os.link(place.files / name, work / name)
         return
     about = place.root / "base.json"
-    about.write_bytes(msgspec.json.encode(await asyncio.to_thread(facts_of, base, base_folder)))
+    about.write_bytes(msgspec.json.encode(await asyncio.to_thread(facts_of, base, base_folder, engine)))
     await run_worker("lora", place.files, work / ADAPTER_FILE, about, log=place.log, prefix=prefix)
 
 
-def _take_gguf(files: Sequence[Path], base: Model, base_folder: Path, work: Path) -> int:
-    """One that llama.cpp's own tool has converted. The rank."""
+def _take_gguf(files: Sequence[Path], base: Model, base_folder: Path, work: Path, engine: Engine) -> int:
+    """Take an adapter that llama.cpp's own tool has converted, and return its rank."""
     header = header_of(files[0])
-    if base.engine != "llamacpp" or len(files) != 1 or header.text("adapter.type") != "lora":
+    if engine.adapters != "gguf" or len(files) != 1 or header.text("adapter.type") != "lora":
         raise Failed(f"It is no LoRA adapter that {base.engine}, which serves {base.name}, can use.")
-    facts = facts_of(base, base_folder)
+    facts = facts_of(base, base_folder, engine)
     if header.text("general.architecture") != facts["architecture"]:
         found = header.text("general.architecture")
         raise Failed(f"The adapter is for a {found}, and {base.name} is a {facts['architecture']}.")
@@ -91,10 +92,9 @@ def _rank_of(
     return a[1]
 
 
-def facts_of(base: Model, folder: Path) -> dict[str, Any]:
-    """What workers/lora wants to know."""
-    besides = {str(base.options.get("mmproj", "")), *map(str, _listed(base.options.get("lora", [])))}
-    headers = [header_of(path) for path in sorted(folder.glob("*.gguf")) if path.name not in besides]
+def facts_of(base: Model, folder: Path, engine: Engine) -> dict[str, Any]:
+    """Return what workers/lora has to know of the base."""
+    headers = [header_of(path) for path in engine.gguf_files(base, folder)]
     if not headers:
         raise Failed(f"The base {base.name} has no GGUF file here.")
     first = next(it for it in headers if it.text("general.architecture"))
@@ -137,7 +137,3 @@ def header_of(path: Path) -> Gguf:
         return read_gguf(path)
     except BadGguf as error:
         raise Failed(f"{path.name} is not a sound GGUF file: {error}.") from error
-
-
-def _listed(value: object) -> list[object]:
-    return value if isinstance(value, list) else [value]  # pyright: ignore[reportUnknownVariableType]

@@ -14,17 +14,12 @@ from tutti.catalog.describe import describe_path
 from tutti.catalog.sources.base import PullFailed
 from tutti.catalog.sources.hub import SHARD
 from tutti.catalog.weights import BadWeights, is_data, read_json
+from tutti.engines.base import Engine, Engines
 from tutti.features.models.upload_adapter import ADAPTER_CONFIG, header_of
 from tutti.features.models.upload_place import Place, sizes
 from tutti.features.models.upload_programs import run, run_worker
 from tutti.jobs.errors import Failed
 
-_IN_VLLM = """
-import sys
-from vllm.model_executor.models.registry import ModelRegistry
-if not set(sys.argv[1:]) & set(ModelRegistry.get_supported_archs()):
-    sys.exit("vLLM does not know the architecture " + (" or ".join(sys.argv[1:]) or "that is not named"))
-"""
 _BESIDES = ("mmproj", "imatrix")
 """Helpers that lie beside the weights."""
 
@@ -33,18 +28,14 @@ class _Config(msgspec.Struct, frozen=True):
     architectures: tuple[str, ...] = ()
 
 
-def has_vllm(settings: Settings) -> bool:
-    return bool(vllm_python(settings))
+def safetensors_engine(engines: Engines, settings: Settings) -> Engine | None:
+    """Return the engine here that runs safetensors as they are. None: they have to be converted."""
+    found = (it for it in engines.values() if it.weights == "safetensors" and it.is_installed(settings))
+    return next(found, None)
 
 
-def vllm_python(settings: Settings) -> str:
-    """Empty where there is none. Beside the `vllm` on PATH lies the Python that it runs in."""
-    command = shutil.which("vllm")
-    return settings.vllm_python or (str(Path(command).resolve().with_name("python")) if command else "")
-
-
-async def build_model(place: Place, settings: Settings) -> Model:
-    """As `place.model` describes itself. Raises Failed."""
+async def build_model(place: Place, settings: Settings, engines: Engines) -> Model:
+    """Make `place.model` of the files, and return its entry. Raises Failed."""
     shutil.rmtree(place.model, ignore_errors=True)
     work = await asyncio.to_thread(place.fresh_work)
     ggufs = _parts(place.files)
@@ -55,13 +46,13 @@ async def build_model(place: Place, settings: Settings) -> Model:
         await asyncio.to_thread(_link, ggufs, work)
     elif not (place.files / "config.json").exists():
         raise Failed("There is no config.json beside the safetensors.")
-    elif has_vllm(settings):
-        await _check_architecture(place, vllm_python(settings))
+    elif engine := safetensors_engine(engines, settings):
+        await _check_architecture(place, engine.architecture_check(settings))
         await asyncio.to_thread(_link, _data_files(place.files), work)
     else:
         arguments = (place.files, work / "model.gguf")
         await run_worker("convert", *arguments, log=place.log, prefix="The model cannot be converted")
-    return await asyncio.to_thread(_described, work, place.model)
+    return await asyncio.to_thread(_described, work, place.model, engines)
 
 
 def _parts(folder: Path) -> list[Path]:
@@ -80,20 +71,21 @@ async def _check_gguf(files: Sequence[Path], place: Place) -> None:
     await run_worker("convert", files[0], log=place.log, prefix="The model cannot be served")
 
 
-async def _check_architecture(place: Place, python: str) -> None:
-    """vLLM itself is asked, which takes it some seconds."""
+async def _check_architecture(place: Place, command: Sequence[str]) -> None:
+    """Ask the engine itself, which may take it some seconds. Raises Failed."""
     prefix = "The model cannot be served"
     try:
         config = msgspec.convert(read_json(place.files / "config.json"), _Config)
     except (BadWeights, msgspec.MsgspecError) as error:
         raise Failed(f"config.json cannot be read: {error}.") from error
-    await run(python, "-c", _IN_VLLM, *config.architectures, log=place.log, prefix=prefix)
+    if command:
+        await run(*command, *config.architectures, log=place.log, prefix=prefix)
 
 
-def _described(work: Path, target: Path) -> Model:
+def _described(work: Path, target: Path, engines: Engines) -> Model:
     ggufs = sorted(work.glob("*.gguf"))
     try:
-        model = describe_path(ggufs[0] if ggufs else work)
+        model = describe_path(ggufs[0] if ggufs else work, engines)
     except PullFailed as error:
         raise Failed(f"The model cannot be served: {error}".replace(str(work), "it")) from error
     work.rename(target)

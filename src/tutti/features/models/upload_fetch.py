@@ -42,7 +42,7 @@ async def fetch_repo(
     wanted = tuple(pinned(listing, file) for file in files)
     model = Model(name=f"{listing.repo}@{listing.commit}", type="language", engine="none", files=wanted)
     try:
-        await pull(model, place.work, asking, lambda seen: _pass_on(seen, moved))
+        await pull(model, place.work, asking, {}, lambda seen: _pass_on(seen, moved))
     except DiskFull as error:
         raise Failed("The server has no room left for the model.") from error
     except PullFailed as error:

@@ -14,7 +14,8 @@ from tutti.access.caller import Caller
 from tutti.base.errors import InternalError, InvalidRequest
 from tutti.base.model import Model, ModelType
 from tutti.dispatch.dispatch import Lease
-from tutti.engines.base import EmbeddingDialect, Refusal, RerankDialect
+from tutti.engines.dialects import EmbeddingDialect, RerankDialect
+from tutti.engines.upstream import Refusal
 from tutti.features.inputs import require_openai, shortened
 from tutti.features.metered import Tally, metered
 from tutti.features.retrieval.schemas import (
@@ -84,7 +85,8 @@ async def _embed(
     async def embed(lease: Lease, batch: Sequence[str | Sequence[int]]) -> Sequence[bytes]:
         answer = await _embedding(lease, body.model).embed(lease.upstream, model, batch)
         tally.prompt_tokens += answer.prompt_tokens
-        return [_shorten(vector, body.dimensions, body.model, model) for vector in answer.vectors]
+        can_shorten = lease.engine.options.of(model).matryoshka
+        return [_shorten(vector, body.dimensions, body.model, can_shorten) for vector in answer.vectors]
 
     vectors = await _batched(platform, who, model, _inputs(body, model), embed)
     return {
@@ -115,12 +117,12 @@ def _embedding(lease: Lease, name: str) -> EmbeddingDialect:
     return lease.engine.embedding
 
 
-def _shorten(vector: bytes, dimensions: int | None, name: str, model: Model) -> bytes:
+def _shorten(vector: bytes, dimensions: int | None, name: str, can_shorten: bool) -> bytes:
     """The first dimensions, scaled back to length 1: only for models trained for that (`matryoshka`)."""
     size = len(vector) // 4
     if dimensions is None or dimensions == size:
         return vector
-    if not model.options.get("matryoshka", False) or dimensions > size:
+    if not can_shorten or dimensions > size:
         message = f"Model {name} has {size} dimensions and cannot be asked for {dimensions}."
         raise InvalidRequest(message, param="dimensions")
     kept = _floats(vector)[:dimensions]

@@ -5,7 +5,7 @@ from typing import Any
 
 from msgspec import UNSET, Struct, UnsetType
 
-from tutti.engines.base import Delta, FinishReason, Token, ToolCall
+from tutti.engines.answers import Delta, FinishReason, Token, ToolCall
 from tutti.features.text import shapes
 from tutti.features.text.chunks import Ending
 from tutti.features.text.shapes import Form, InferenceWarning, PromptPiece, UsageData

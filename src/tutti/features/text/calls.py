@@ -7,7 +7,7 @@ import msgspec
 
 from tutti.base.errors import ContextTooLong, InvalidRequest
 from tutti.base.model import Model
-from tutti.engines.base import ChatCall, CompletionCall, Constraint, Json, Sampling
+from tutti.engines.calls import ChatCall, CompletionCall, Constraint, Json, Sampling
 from tutti.features.text.room import require_room, require_room_for_prompts
 from tutti.features.text.schemas import (
     ChatCompletionRequest,

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from tutti.engines.base import Delta, FinishReason, Token, ToolCall
+from tutti.engines.answers import Delta, FinishReason, Token, ToolCall
 from tutti.features.text.thinking import Thinking
 from tutti.features.text.toolparse import ToolParser, new_call_id
 

@@ -5,7 +5,7 @@ from typing import Any, Protocol
 
 from msgspec import UNSET, Struct, UnsetType
 
-from tutti.engines.base import Delta, FinishReason, Token, ToolCall, Usage
+from tutti.engines.answers import Delta, FinishReason, Token, ToolCall, Usage
 from tutti.features.text import shapes
 from tutti.features.text.shapes import Form, InferenceWarning, PromptPiece, UsageData
 

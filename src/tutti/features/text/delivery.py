@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import msgspec
 
 from tutti.dispatch.dispatch import Dispatch
-from tutti.engines.base import ChatCall, CompletionCall, Json
+from tutti.engines.calls import ChatCall, CompletionCall, Json
 from tutti.features.text.bodies import Collected
 from tutti.features.text.choice import Choice
 from tutti.features.text.chunks import DONE, Ending, Frames

@@ -12,7 +12,7 @@ import msgspec
 
 from tutti.base.errors import InternalError
 from tutti.dispatch.grammars import Grammars, Make, Part
-from tutti.engines.base import ChatCall, CompletionCall, Constraint
+from tutti.engines.calls import ChatCall, CompletionCall, Constraint
 from tutti.features.text.bodies import Collected
 from tutti.features.text.schemas import ChatCompletionRequest, Generation, ResponseFormatJsonSchema
 from tutti.features.text.service import Batch

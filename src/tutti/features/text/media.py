@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple, cast
 
 from tutti.base.errors import InvalidRequest
 from tutti.base.model import Capability, Model
-from tutti.engines.base import Json
+from tutti.engines.calls import Json
 from tutti.fetch.fetch import Fetcher
 
 _TIMEOUT_S = 30.0

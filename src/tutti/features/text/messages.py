@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from tutti.engines.base import Json
+from tutti.engines.calls import Json
 from tutti.features.text.schemas import (
     AudioPart,
     ChatCompletionAssistantMessageParam,

@@ -8,7 +8,7 @@ import msgspec
 
 from tutti.base.errors import ContextTooLong
 from tutti.base.model import Model
-from tutti.engines.base import Json
+from tutti.engines.calls import Json
 from tutti.features.inputs import MOST_BYTES_A_TOKEN
 
 

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Request, Response
 from tutti.base.clock import now_s
 from tutti.base.ids import new_id
 from tutti.base.model import Model
-from tutti.engines.base import ChatCall, CompletionCall, Json
+from tutti.engines.calls import ChatCall, CompletionCall, Json
 from tutti.features.inputs import require_openai
 from tutti.features.text import bodies, chunks, media
 from tutti.features.text.calls import chat_calls, completion_calls, prompts

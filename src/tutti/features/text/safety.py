@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from tutti.base.errors import InternalError, InvalidRequest, NotFound
 from tutti.base.model import Model
 from tutti.dispatch.dispatch import Dispatch
-from tutti.engines.base import ChatCall, Json, Sampling
+from tutti.engines.calls import ChatCall, Json, Sampling
 from tutti.features.text.choice import Choice
 from tutti.features.text.service import Call, answer
 from tutti.features.text.tally import Tally

@@ -8,7 +8,11 @@ from typing import cast
 from tutti.base.errors import InvalidRequest, Unavailable
 from tutti.base.model import Model
 from tutti.dispatch.dispatch import Dispatch, Lease
-from tutti.engines.base import ChatCall, CompletionCall, Delta, Engine, Refusal, TextDialect
+from tutti.engines.answers import Delta
+from tutti.engines.base import Engine
+from tutti.engines.calls import ChatCall, CompletionCall
+from tutti.engines.dialects import TextDialect
+from tutti.engines.upstream import Refusal
 from tutti.features.text.choice import Choice
 from tutti.features.text.tally import Tally
 from tutti.process import metrics

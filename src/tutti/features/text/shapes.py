@@ -7,7 +7,7 @@ from typing import Any, Literal
 import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
-from tutti.engines.base import Delta, FinishReason, Token, ToolCall, Usage
+from tutti.engines.answers import Delta, FinishReason, Token, ToolCall, Usage
 
 _OPENAI_REASONS: dict[FinishReason, FinishReason] = {"eos": "stop"}
 

@@ -10,7 +10,8 @@ import msgspec
 from tutti.access.caller import Caller
 from tutti.base.clock import monotonic_s, now
 from tutti.dispatch.meter import Meter, Served
-from tutti.engines.base import ChatCall, CompletionCall, Delta, Json, Usage
+from tutti.engines.answers import Delta, Usage
+from tutti.engines.calls import ChatCall, CompletionCall, Json
 from tutti.features.metered import status_of
 from tutti.process import metrics
 

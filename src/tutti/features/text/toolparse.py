@@ -14,7 +14,7 @@ from collections.abc import Collection, Iterator
 from typing import Any, cast
 
 from tutti.base.ids import new_id
-from tutti.engines.base import ToolCall
+from tutti.engines.answers import ToolCall
 from tutti.features.text.jsoncopy import JsonCopy, JsonEnd
 
 _CLOSERS = {

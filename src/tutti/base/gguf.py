@@ -1,4 +1,4 @@
-"""Reads a GGUF header with suspicion: every length and offset must lie within the file.
+"""The reader of GGUF headers. It reads with suspicion: every length and offset must lie within the file.
 
 Ollama CVE-2026-7482 was a tensor offset that was believed. Format: ggml's docs/gguf.md, versions 2 and 3,
 little-endian.
@@ -6,19 +6,26 @@ little-endian.
 
 import mmap
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
 
+_LEAST_BYTES = 24
 _MAX_TENSORS = 200_000
 _MAX_KEYS = 20_000
 _MAX_DIMENSIONS = 4
 _MAX_ALIGNMENT = 1 << 20
-_MAX_TEXT_BYTES = 32 * 1024 * 1024
-"""Of all keys, names and texts together: they are kept."""
+_MAX_KEPT_BYTES = 32 * 1024 * 1024
+"""Memory of all keys, names, texts and short arrays together."""
 _MAX_STRINGS = 4_000_000
-"""In all arrays together, such as a vocabulary and its merges."""
+"""Strings in all arrays together, such as a vocabulary and its merges."""
+_MAX_KEPT_NUMBERS = 4096
+"""Numbers of an array that is kept: those of every layer, but not those of every token."""
+_NUMBER_BYTES = 40
+"""Memory that a number takes in a tuple."""
+_TOKENISER = "tokenizer."
 
 _SCALARS = {
     0: struct.Struct("<B"),
@@ -79,49 +86,87 @@ Value = int | float | bool | str
 
 
 class BadGguf(Exception):
-    pass
+    """The file is no GGUF file, or it is damaged or malicious."""
 
 
 @dataclass(frozen=True)
 class Gguf:
-    """`values` holds the scalars and strings, `lengths` the lengths of arrays, `shapes` those of the tensors
-    by name, innermost first."""
+    """A header. `values` holds the scalars and strings, `lengths` the lengths of all arrays, `arrays` the
+    numbers of the short ones, `shapes` the shapes of the tensors by name, innermost first."""
 
     values: Mapping[str, Value]
     lengths: Mapping[str, int]
+    arrays: Mapping[str, Sequence[int | float | bool]]
     shapes: Mapping[str, Sequence[int]]
 
     def text(self, key: str) -> str:
+        """Return a text of the header, or an empty one where it has none."""
         value = self.values.get(key, "")
         return value if isinstance(value, str) else ""
 
     def number(self, key: str) -> int:
+        """Return a whole number of the header, or 0 where it has none."""
         value = self.values.get(key, 0)
         return value if isinstance(value, int) else 0
 
 
 def read_gguf(path: Path) -> Gguf:
-    """Raises BadGguf."""
-    if path.stat().st_size < 24:
-        raise BadGguf("it is shorter than a header")
-    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+    """Read and check the whole header. Raises BadGguf, or OSError."""
+    with _mapped(path) as data:
         return _Reader(data).read()
 
 
+def read_model_keys(path: Path) -> Gguf:
+    """Read the keys of a model up to those of its tokeniser, which are long and come last. Tensors are not
+    read. Raises BadGguf, or OSError."""
+    with _mapped(path) as data:
+        return _Reader(data).read_until(_TOKENISER)
+
+
+@contextmanager
+def _mapped(path: Path) -> Generator[mmap.mmap]:
+    if path.stat().st_size < _LEAST_BYTES:
+        raise BadGguf("it is shorter than a header")
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        yield data
+
+
 class _Reader:
-    """A cursor over the mapped file."""
+    """A cursor over the mapped file, which reads once."""
 
     def __init__(self, data: mmap.mmap) -> None:
         self._data = data
         self._size = len(data)
         self._at = 0
-        self._text_bytes = 0
+        self._kept_bytes = 0
         self._strings = 0
         self._values: dict[str, Value] = {}
         self._lengths: dict[str, int] = {}
+        self._arrays: dict[str, Sequence[int | float | bool]] = {}
         self._shapes: dict[str, Sequence[int]] = {}
 
     def read(self) -> Gguf:
+        tensors, keys = self._counts()
+        for _ in range(keys):
+            self._pair(self._string())
+        spans = [self._tensor() for _ in range(tensors)]
+        self._check_spans(spans)
+        return self._header()
+
+    def read_until(self, prefix: str) -> Gguf:
+        _, keys = self._counts()
+        for _ in range(keys):
+            key = self._string()
+            if key.startswith(prefix):
+                break
+            self._pair(key)
+        return self._header()
+
+    def _header(self) -> Gguf:
+        return Gguf(self._values, self._lengths, self._arrays, self._shapes)
+
+    def _counts(self) -> tuple[int, int]:
+        """Return how many tensors and keys there are."""
         if self._bytes(4) != b"GGUF":
             raise BadGguf("it does not start with GGUF")
         version = self._u32()
@@ -130,19 +175,14 @@ class _Reader:
         tensors, keys = self._u64(), self._u64()
         if tensors > _MAX_TENSORS or keys > _MAX_KEYS:
             raise BadGguf(f"it claims {tensors} tensors and {keys} keys")
-        for _ in range(keys):
-            self._pair()
-        spans = [self._tensor() for _ in range(tensors)]
-        self._check_spans(spans)
-        return Gguf(self._values, self._lengths, self._shapes)
+        return tensors, keys
 
-    def _pair(self) -> None:
-        key = self._string()
+    def _pair(self, key: str) -> None:
         if key in self._values or key in self._lengths:
             raise BadGguf(f"key {key[:80]!r} is there twice")
         kind = self._u32()
         if kind == _ARRAY:
-            self._lengths[key] = self._array()
+            self._array(key)
         else:
             self._values[key] = self._value(kind)
 
@@ -154,10 +194,15 @@ class _Reader:
             raise BadGguf(f"value type {kind} does not exist")
         return scalar.unpack(self._bytes(scalar.size))[0]
 
-    def _array(self) -> int:
+    def _array(self, key: str) -> None:
         kind, length = self._u32(), self._u64()
+        self._lengths[key] = length
         scalar = _SCALARS.get(kind)
-        if scalar is not None:
+        if scalar is not None and length <= _MAX_KEPT_NUMBERS:
+            self._keep(length * _NUMBER_BYTES)
+            numbers = self._bytes(scalar.size * length)
+            self._arrays[key] = tuple(number for (number,) in scalar.iter_unpack(numbers))
+        elif scalar is not None:
             self._skip(scalar.size * length)
         elif kind == _STRING:
             self._strings += length
@@ -167,10 +212,9 @@ class _Reader:
                 self._skip(self._u64())
         else:
             raise BadGguf(f"arrays of type {kind} are not supported")
-        return length
 
     def _tensor(self) -> tuple[int, int]:
-        """Offset within the data section, and length."""
+        """Read a tensor's description; return its offset within the data section, and its length."""
         name = self._string()
         dimensions = self._u32()
         if dimensions > _MAX_DIMENSIONS:
@@ -208,10 +252,13 @@ class _Reader:
 
     def _string(self) -> str:
         length = self._u64()
-        self._text_bytes += length
-        if self._text_bytes > _MAX_TEXT_BYTES:
-            raise BadGguf(f"its header has more than {_MAX_TEXT_BYTES} bytes of text")
+        self._keep(length)
         return self._bytes(length).decode("utf-8", "replace")
+
+    def _keep(self, length: int) -> None:
+        self._kept_bytes += length
+        if self._kept_bytes > _MAX_KEPT_BYTES:
+            raise BadGguf(f"its header has more than {_MAX_KEPT_BYTES} bytes of text")
 
     def _bytes(self, length: int) -> bytes:
         start = self._at
