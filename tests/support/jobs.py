@@ -146,7 +146,7 @@ async def finished(database: Database, *ids: str, within_s: float = 60.0) -> lis
 
 
 async def until(database: Database, id: str, what: str, count: int = 1, within_s: float = 60.0) -> None:
-    """Wait until the job has recorded this."""
+    """Wait until the job has recorded `what` as often as `count`."""
     async with asyncio.timeout(limit(within_s)):
         while len(await events(database, id, what)) < count:
             await asyncio.sleep(0.05)

@@ -39,11 +39,13 @@ _MAX_TOKENS = 16000
 """The default of `tg evals` for a model that is evaluated."""
 
 Id = Annotated[str, typer.Argument(help="The evaluation's id.")]
-Text = Annotated[str | None, typer.Option()]
-Where = Annotated[Source | None, typer.Option()]
-Tokens = Annotated[int | None, typer.Option(min=1)]
-Temperature = Annotated[float | None, typer.Option(min=0, max=2)]
-Number = Annotated[float | None, typer.Option()]
+Token = Annotated[str | None, typer.Option(help="API key for an external model.")]
+Url = Annotated[str | None, typer.Option(help="Base URL of an external model.")]
+System = Annotated[str | None, typer.Option(help="System message for the model: a Jinja template.")]
+Input = Annotated[str | None, typer.Option(help="User message for the model: a Jinja template.")]
+Where = Annotated[Source | None, typer.Option(help="Where the model runs.", show_default="serverless")]
+Tokens = Annotated[int | None, typer.Option(min=1, help="Maximum number of tokens to generate.")]
+Temperature = Annotated[float | None, typer.Option(min=0, max=2, help="Sampling temperature.")]
 
 
 @app.command()
@@ -56,8 +58,8 @@ def create(
         str, typer.Option(help="A local file, which is uploaded, or the id of an uploaded one.")
     ],
     judge_model_source: Annotated[Source, typer.Option(help="Where the judge runs.")] = Source.SERVERLESS,
-    judge_external_api_token: Text = None,
-    judge_external_base_url: Text = None,
+    judge_external_api_token: Token = None,
+    judge_external_base_url: Url = None,
     judge_num_workers: Annotated[
         int | None, typer.Option(min=1, help="Requests to the judge at a time.")
     ] = None,
@@ -82,12 +84,12 @@ def create(
         str | None, typer.Option(help="Model that writes the responses, instead of a field.")
     ] = None,
     model_to_evaluate_source: Where = None,
-    model_to_evaluate_external_api_token: Text = None,
-    model_to_evaluate_external_base_url: Text = None,
+    model_to_evaluate_external_api_token: Token = None,
+    model_to_evaluate_external_base_url: Url = None,
     model_to_evaluate_max_tokens: Tokens = None,
     model_to_evaluate_temperature: Temperature = None,
-    model_to_evaluate_system_template: Text = None,
-    model_to_evaluate_input_template: Text = None,
+    model_to_evaluate_system_template: System = None,
+    model_to_evaluate_input_template: Input = None,
     model_a_field: Annotated[
         str | None, typer.Option(help="For compare: field of the data with response A.")
     ] = None,
@@ -95,12 +97,12 @@ def create(
         str | None, typer.Option(help="For compare: model that writes response A, instead of a field.")
     ] = None,
     model_a_source: Where = None,
-    model_a_external_api_token: Text = None,
-    model_a_external_base_url: Text = None,
+    model_a_external_api_token: Token = None,
+    model_a_external_base_url: Url = None,
     model_a_max_tokens: Tokens = None,
     model_a_temperature: Temperature = None,
-    model_a_system_template: Text = None,
-    model_a_input_template: Text = None,
+    model_a_system_template: System = None,
+    model_a_input_template: Input = None,
     model_b_field: Annotated[
         str | None, typer.Option(help="For compare: field of the data with response B.")
     ] = None,
@@ -108,12 +110,12 @@ def create(
         str | None, typer.Option(help="For compare: model that writes response B, instead of a field.")
     ] = None,
     model_b_source: Where = None,
-    model_b_external_api_token: Text = None,
-    model_b_external_base_url: Text = None,
+    model_b_external_api_token: Token = None,
+    model_b_external_base_url: Url = None,
     model_b_max_tokens: Tokens = None,
     model_b_temperature: Temperature = None,
-    model_b_system_template: Text = None,
-    model_b_input_template: Text = None,
+    model_b_system_template: System = None,
+    model_b_input_template: Input = None,
     wait: Annotated[
         bool, typer.Option("--wait", help="Wait until it has ended, then show its results.")
     ] = False,
