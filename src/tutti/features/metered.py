@@ -1,4 +1,4 @@
-"""Counts a request that is not about tokens alone, when it ends, however it ends."""
+"""Records requests that are not about tokens alone: usage, latency and status, however they end."""
 
 from collections.abc import Generator
 from contextlib import AbstractContextManager, contextmanager
@@ -17,10 +17,12 @@ from tutti.process import metrics
 
 
 @dataclass
-class Tally:
+class RequestTally:
+    """The numbers of one request, which its service fills in while it is served."""
+
     prompt_tokens: int = 0
     first_s: float | None = None
-    """Until the first piece of an answer that comes in pieces."""
+    """Seconds until the first piece of an answer that comes in pieces."""
     _began_s: float = field(default_factory=monotonic_s)
 
     @property
@@ -28,18 +30,20 @@ class Tally:
         return monotonic_s() - self._began_s
 
     def piece(self) -> None:
+        """Note that a piece of the answer is there; only the first one counts."""
         if self.first_s is None:
             self.first_s = self.elapsed_s
 
 
-def metered(meter: Meter, who: Caller, model: Model, operation: str) -> AbstractContextManager[Tally]:
+def metered(meter: Meter, who: Caller, model: Model, operation: str) -> AbstractContextManager[RequestTally]:
+    """Record the request that is served within the context, as one for `model`."""
     return metered_as(meter, who, model.name, operation)
 
 
 @contextmanager
-def metered_as(meter: Meter, who: Caller, name: str, operation: str) -> Generator[Tally]:
-    """`name` stands where others have a model's."""
-    began_at, tally, status = now(), Tally(), 200
+def metered_as(meter: Meter, who: Caller, name: str, operation: str) -> Generator[RequestTally]:
+    """Record the request that is served within the context, under `name` in place of a model's name."""
+    began_at, tally, status = now(), RequestTally(), 200
     try:
         yield tally
     except BaseException as error:
@@ -65,7 +69,7 @@ def metered_as(meter: Meter, who: Caller, name: str, operation: str) -> Generato
 
 
 def status_of(error: BaseException | None) -> int:
-    """Of a request that ended so, as the meter has it."""
+    """Return the HTTP status to record for a request that ended with `error`, or without one."""
     if error is None:
         return 200
     if isinstance(error, TuttiError):
