@@ -25,7 +25,7 @@ from tutti.dispatch.upstream import HttpUpstream
 from tutti.dispatch.wire import Client
 from tutti.engines.base import Engine
 from tutti.engines.upstream import Upstream
-from tutti.meeting.router import ReplicaView, Table
+from tutti.meeting.router import MAX_AGE_S, ReplicaView, Table
 from tutti.process import metrics
 from tutti.store.db import Database
 
@@ -76,6 +76,10 @@ class Dispatch:
     async def replicas(self) -> Sequence[ReplicaView]:
         """Return all replicas on live nodes, in every state, as they were at most `MAX_AGE_S` ago."""
         return await self._table.read()
+
+    async def slots(self, model: Model) -> int:
+        """Return how many requests the model's ready replicas take at once; 0 while none is ready."""
+        return sum(replica.slots for replica in await self._lines.ready(model, MAX_AGE_S))
 
     async def resolve(self, name: str, project_id: str) -> Model:
         """Return the model that the project may use under this name or alias. Raises NotFound."""
