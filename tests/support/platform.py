@@ -98,7 +98,7 @@ def _replica(model: Model, address: str, slots: int) -> Replica:
     return Replica(
         id=f"replica-{model.name}",
         node_id="node-1",
-        model=model.name,
+        name=model.name,
         project_id=model.project_id or "",
         entry=msgspec.to_builtins(model),
         state="ready",

@@ -25,6 +25,7 @@ from tutti.jobs.worker import Pace
 from tutti.node.fleet import Fleet
 from tutti.parts.engines import ENGINES
 from tutti.parts.features import FEATURES
+from tutti.parts.workloads import WORKLOADS
 from tutti.platform import Platform
 
 
@@ -57,7 +58,7 @@ async def whole(folder: Path, lent: Sequence[str] = (), **settings: Any) -> Asyn
         database = await parts.enter_async_context(open_database(chosen))
         opened = await parts.enter_async_context(open_platform(chosen, database))
         platform = replace(opened, fetcher=Fetcher(lambda _: True))
-        fleet = await Fleet.open(chosen, database, platform.catalog, ENGINES, Local())
+        fleet = await Fleet.open(chosen, database, platform.catalog, ENGINES, WORKLOADS, Local())
         parts.push_async_callback(fleet.stop)
         limits = Limits(database)
         await limits.start()
