@@ -1,4 +1,5 @@
-"""Writes docs/generated from the code: `make docs`. tests/unit/test_docs.py fails while a page is stale."""
+"""Writes docs/generated and the list of gaps from the code: `make docs`. tests/unit/test_docs.py fails while
+a page is stale."""
 
 import ast
 import inspect
@@ -13,6 +14,7 @@ import typer
 from typer.main import get_command
 
 import tutti
+from docs.gaps import GAPS, without_served
 from docs.jobs import jobs_page
 from docs.markdown import page, table, told
 from tutti.base import errors
@@ -33,6 +35,7 @@ def main() -> None:
     FOLDER.mkdir(exist_ok=True)
     for name, text in pages().items():
         (FOLDER / name).write_text(text)
+    GAPS.write_text(without_served(GAPS.read_text()))
 
 
 def pages() -> dict[str, str]:
@@ -45,9 +48,10 @@ def pages() -> dict[str, str]:
 def _settings() -> str:
     return page(
         "Settings",
-        "Each is a flag of `tutti serve` and an environment variable; the flag wins. Credentials are "
-        "environment variables only. Lists and tables are JSON in the environment "
-        "(`TUTTI_MODELS='[\"owner/repo\"]'`), sizes there are bytes; flags are repeated, and take `8G`.",
+        "Each setting is a flag of `tutti serve` and an environment variable. The flag wins. Credentials are "
+        "environment variables only. Times are in seconds. Lists are flags that can be repeated, and JSON in "
+        "the environment (`TUTTI_MODELS='[\"owner/repo\"]'`), as are tables. Sizes are in bytes; the flag "
+        "`--memory-budget` also takes `8G`.",
         table(("flag", "environment", "default", "what it does"), map(_setting, Settings.model_fields)),
     )
 
@@ -106,7 +110,7 @@ def _error(kind: type[TuttiError], codes: set[str]) -> Sequence[str]:
 
 
 def _codes() -> dict[str, set[str]]:
-    """What the code gives as `code=` where it makes an error, by class."""
+    """Return the codes by class: given as `code=`, or made by `missing` (features/ownership)."""
     found: dict[str, set[str]] = {}
     for path in sorted(Path(tutti.__file__).parent.rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text())):
@@ -116,6 +120,8 @@ def _codes() -> dict[str, set[str]]:
                     it.value for it in given if isinstance(it, ast.Constant) and isinstance(it.value, str)
                 }
                 found.setdefault(node.func.id, set()).update(literal)
+                if node.func.id == "missing" and isinstance(node.args[0], ast.Constant):
+                    found.setdefault("NotFound", set()).add(f"{node.args[0].value}_not_found")
     return found
 
 
@@ -217,8 +223,8 @@ def _commands() -> str:
     return page(
         "Commands",
         "`tutti` talks HTTP to any server that speaks the Together API, except for `serve`, `pull`, `rm`, "
-        "`local` and `keys`, which work on this machine's data directory. Exit status: 0 done, 1 refused or "
-        "failed, 2 wrong usage, 130 interrupted.",
+        "`local`, `env` and `keys`, which work on this machine's data directory. Exit status: 0 done, "
+        "1 refused or failed, 2 wrong usage, 130 interrupted.",
         _command("tutti", group),
         *(
             text

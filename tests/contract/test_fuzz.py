@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import pytest
 import requests
 import schemathesis
+from docs.gaps import served_operations
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
@@ -39,53 +40,7 @@ MODELS = {
     "/audio/translations": Model(name="whisper", type="transcribe", engine="echo"),
 }
 CHUNKS = {channel.path: TypeAdapter(channel.chunk | ErrorData) for channel in CHANNELS}
-OPERATIONS = [
-    "POST /chat/completions",
-    "POST /completions",
-    "POST /embeddings",
-    "POST /rerank",
-    "POST /audio/speech",
-    "POST /audio/transcriptions",
-    "POST /audio/translations",
-    "GET /audio/speech/websocket",
-    "GET /realtime",
-    "GET /voices",
-    "GET /models",
-    "GET /models/{id}",
-    "GET /projects/{project_id}/models",
-    "GET /projects/{project_id}/models/{id}",
-    "GET /supported-models",
-    "GET /whoami",
-    "GET /projects",
-    "GET /billing/usage",
-    "GET /files",
-    "POST /files",
-    "POST /files/upload",
-    "GET /files/{id}",
-    "DELETE /files/{id}",
-    "GET /files/{id}/content",
-    "PUT /files/{id}/content",
-    "POST /files/{id}/preprocess",
-    "POST /files/multipart/initiate",
-    "PUT /files/multipart/{upload_id}/parts/{number}",
-    "POST /files/multipart/complete",
-    "POST /files/multipart/abort",
-    "POST /models",
-    "GET /jobs",
-    "GET /jobs/{jobId}",
-    "POST /batches",
-    "GET /batches",
-    "GET /batches/{id}",
-    "POST /batches/{id}/cancel",
-    "POST /evaluation",
-    "GET /evaluation",
-    "GET /evaluation/model-list",
-    "GET /evaluation/{id}",
-    "GET /evaluation/{id}/status",
-    "POST /tci/execute",
-    "GET /tci/sessions",
-    "DELETE /tci/sessions/{session_id}",
-]
+OPERATIONS = sorted(served_operations())
 
 
 @pytest.fixture(scope="module")

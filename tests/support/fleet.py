@@ -41,7 +41,7 @@ class Stack:
         return next((it for it in await self.dispatch.replicas() if it.name == model.name), None)
 
     def pids(self, model: Model) -> set[int]:
-        """Of the engine programs that run for it."""
+        """Return the process ids of the engine programs that run for the model."""
         return engine_pids(psutil.Process(), model.name)
 
 

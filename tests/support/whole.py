@@ -35,7 +35,7 @@ class Whole:
     client: httpx.AsyncClient
 
     async def upload(self, **fields: Any) -> dict[str, Any]:
-        """The job's last state; the answer's `data` is in it."""
+        """Upload a model, wait for the job's end, and return its last state. The answer's `data` is in it."""
         answer = await self.client.post("/v1/models", json=fields)
         assert answer.status_code == 200, answer.text
         return {**await self.finished(answer.json()["data"]["job_id"]), "data": answer.json()["data"]}

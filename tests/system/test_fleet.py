@@ -67,7 +67,7 @@ async def test_requests_beyond_the_slots_wait_in_order_and_beyond_the_queue_are_
 
     async with stack(tmp_path, model, max_queue=3) as it:
         await say(it, model)
-        line = it.dispatch.line(model)
+        line = it.dispatch.lines.line(model)
         tasks = []
         for number in range(4):
             tasks.append(asyncio.create_task(one(number)))
@@ -83,7 +83,7 @@ async def test_requests_beyond_the_slots_wait_in_order_and_beyond_the_queue_are_
 async def test_a_waiter_that_goes_away_leaves_the_queue(tmp_path: Path) -> None:
     model = echo(options={"slots": 1})
     async with stack(tmp_path, model, max_queue=1) as it, it.dispatch.lease(model) as held:
-        line = it.dispatch.line(model)
+        line = it.dispatch.lines.line(model)
         waiter = asyncio.create_task(say(it, model))
         await until(lambda: line.waiting == 1)
         waiter.cancel()

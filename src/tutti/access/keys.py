@@ -16,6 +16,7 @@ from tutti.base.ids import new_id, new_secret
 from tutti.base.settings import Settings
 from tutti.store.db import Database
 from tutti.store.records import ApiKey, Project
+from tutti.store.secrets import Sealer
 
 DEFAULT_ORGANIZATION_ID = "org-default"
 DEFAULT_PROJECT_ID = "proj-default"
@@ -37,6 +38,11 @@ class NewKey:
 def server_secret(settings: Settings) -> bytes:
     """Return the key of the HMAC. Nodes that share a PostgreSQL must share `settings.secret`."""
     return settings.secret.encode() if settings.secret else _kept_secret(settings.data_dir)
+
+
+def sealer(settings: Settings) -> Sealer:
+    """Return what seals the credentials of clients under the server's secret, and opens them again."""
+    return Sealer(server_secret(settings))
 
 
 def digest(secret: bytes, key: bytes) -> str:

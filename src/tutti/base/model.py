@@ -8,6 +8,10 @@ import msgspec
 ModelType = Literal[
     "chat", "language", "code", "image", "video", "audio", "transcribe", "embedding", "moderation", "rerank"
 ]
+TEXT_TYPES: tuple[ModelType, ...] = ("chat", "language", "code")
+"""Models that write text: they can be trained, take adapters, and judge."""
+ANSWERING_TYPES: tuple[ModelType, ...] = (*TEXT_TYPES, "moderation")
+"""Models that answer chat completions: a moderation model writes its verdict."""
 Capability = Literal["tools", "vision", "video", "audio", "reasoning", "json", "prompt_logprobs", "translate"]
 
 

@@ -3,7 +3,6 @@ never in this one."""
 
 import asyncio
 import logging
-import sys
 from collections import OrderedDict
 from typing import Any
 from weakref import WeakValueDictionary
@@ -11,11 +10,12 @@ from weakref import WeakValueDictionary
 import msgspec
 
 from tutti.base.errors import InvalidRequest
+from tutti.process.pipes import worker_argv
 from tutti.process.questions import Answerer, NoAnswer
 
 PATIENCE_S = 30.0
 """The longest time that a process may take for one question."""
-_ARGV = (sys.executable, "-m", "tutti.workers.grammar")
+_ARGV = worker_argv("grammar")
 _PROCESSES = 2
 _KEPT = 128
 _KEPT_BYTES = 32 * 1024

@@ -12,6 +12,7 @@ import msgspec
 from sqlalchemy.exc import SQLAlchemyError
 
 from tutti.base.ids import new_id
+from tutti.process import metrics
 from tutti.store.db import Database
 from tutti.store.records import UsageRow
 
@@ -68,6 +69,9 @@ class Meter:
         self._flusher: asyncio.Task[None] | None = None
 
     def record(self, served: Served) -> None:
+        """Add the request to the metrics and to the usage reports."""
+        tokens = served.prompt_tokens, served.completion_tokens
+        metrics.observe_served(served.model, *tokens, served.latency_s, served.first_token_s)
         if self._background and served.status in _TRIED_AGAIN:
             return
         if self._spent is not None:

@@ -13,7 +13,6 @@ from tutti.base.errors import InternalError, TuttiError
 from tutti.base.model import Model
 from tutti.dispatch.meter import Meter, Served
 from tutti.http.edge import CLIENT_GONE
-from tutti.process import metrics
 
 
 @dataclass
@@ -50,8 +49,6 @@ def metered_as(meter: Meter, who: Caller, name: str, operation: str) -> Generato
         status = status_of(error)
         raise
     finally:
-        latency_s = tally.elapsed_s
-        metrics.observe_served(name, tally.prompt_tokens, 0, latency_s, tally.first_s)
         meter.record(
             Served(
                 project_id=who.project_id,
@@ -61,7 +58,7 @@ def metered_as(meter: Meter, who: Caller, name: str, operation: str) -> Generato
                 status=status,
                 prompt_tokens=tally.prompt_tokens,
                 completion_tokens=0,
-                latency_s=latency_s,
+                latency_s=tally.elapsed_s,
                 first_token_s=tally.first_s,
                 created_at=began_at,
             )

@@ -4,15 +4,15 @@ One at a time; each message is 4 bytes of length, then its bytes.
 """
 
 import asyncio
-import contextlib
+from asyncio.subprocess import DEVNULL, Process
 from collections.abc import Sequence
 
-from tutti.process.child import inherited_env
+from tutti.process.pipes import end_piped, opened, start_piped
 
 
 class NoAnswer(Exception):
-    """The program did not survive the question. `status` is its exit status, negative where a signal ended
-    it; None where it took too long and was ended here."""
+    """The program did not survive the question. `status` is its exit status, negative if a signal ended it;
+    None if it took too long and was ended here."""
 
     def __init__(self, status: int | None) -> None:
         super().__init__(status)
@@ -20,18 +20,18 @@ class NoAnswer(Exception):
 
 
 class Answerer:
-    """Starts the program when it is needed, and again after one that ended. The caller lets questions wait
-    for one another. The program ends when its pipe does, so it needs no shepherd."""
+    """A program that is started when it is needed, and started again after it ended. It takes one question
+    at a time: the caller lets questions wait for one another."""
 
     def __init__(self, argv: Sequence[str], patience_s: float) -> None:
-        """Start nothing yet. `patience_s`: the program limits its own CPU time; this is for a machine that
+        """Wait `patience_s` for an answer. The program limits its own CPU time: this is for a machine that
         gives it none."""
         self._argv = argv
         self._patience_s = patience_s
-        self._process: asyncio.subprocess.Process | None = None
+        self._process: Process | None = None
 
     async def ask(self, question: bytes) -> bytes:
-        """Ask one question and return the answer. Raises NoAnswer."""
+        """Return the answer. Raise NoAnswer if the program ended, or took too long."""
         process = self._process or await self._start()
         try:
             async with asyncio.timeout(self._patience_s):
@@ -49,26 +49,17 @@ class Answerer:
 
     async def close(self) -> None:
         process, self._process = self._process, None
-        if process is not None and process.returncode is None:
-            with contextlib.suppress(ProcessLookupError):
-                process.kill()
-            await process.wait()
+        if process is not None:
+            await end_piped(process)
 
-    async def _start(self) -> asyncio.subprocess.Process:
-        self._process = await asyncio.create_subprocess_exec(
-            *self._argv,
-            env=inherited_env(),
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.DEVNULL,
-        )
+    async def _start(self) -> Process:
+        self._process = await start_piped(self._argv, stderr=DEVNULL, own_session=False)
         return self._process
 
 
-async def _exchange(process: asyncio.subprocess.Process, question: bytes) -> bytes:
-    if process.stdin is None or process.stdout is None:
-        raise OSError("it has no pipes")
-    process.stdin.write(len(question).to_bytes(4, "big") + question)
-    await process.stdin.drain()
-    head = await process.stdout.readexactly(4)
-    return await process.stdout.readexactly(int.from_bytes(head, "big"))
+async def _exchange(process: Process, question: bytes) -> bytes:
+    stdin, stdout = opened(process.stdin), opened(process.stdout)
+    stdin.write(len(question).to_bytes(4, "big") + question)
+    await stdin.drain()
+    head = await stdout.readexactly(4)
+    return await stdout.readexactly(int.from_bytes(head, "big"))

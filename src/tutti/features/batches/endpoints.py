@@ -5,7 +5,7 @@ from tutti.features.files.checks.batch import ENDPOINTS
 
 
 def check_endpoint(endpoint: str) -> None:
-    """Raises InvalidRequest."""
+    """Raise InvalidRequest unless a batch may hold requests to this endpoint."""
     if endpoint in ENDPOINTS:
         return
     message = f"There are no batches for {endpoint[:100]}: endpoint must be one of {', '.join(ENDPOINTS)}."

@@ -1,12 +1,13 @@
-"""How many requests of a batch run at once."""
+"""A gate that limits how many requests of a batch run at once."""
 
 import asyncio
 import math
 
 
 class Gate:
-    """`slots` is what the model's replicas have. After requests had to make way for clients', fewer run: each
-    is done sooner then, and less is lost if the next client comes soon. Every success lets one more in."""
+    """A limit that adapts. `slots` is how many requests the model's replicas take at once. After requests had
+    to make way for those of clients, fewer run: each is done sooner then, and less is lost if the next client
+    comes soon. Every success lets one more in."""
 
     def __init__(self) -> None:
         self._changed = asyncio.Condition()
@@ -24,10 +25,11 @@ class Gate:
             self._changed.notify_all()
 
     def made_way(self) -> None:
+        """Halve the number of requests, since one had to make way for a client's."""
         self._window = max(1, min(self._window, self._inside) // 2)
 
     def succeeded(self) -> None:
-        """A window as wide as the slots is none."""
+        """Let one more request in. A window as wide as the slots limits nothing, so it is dropped."""
         self._window = math.inf if self._window >= self.slots else self._window + 1
 
     async def __aenter__(self) -> None:

@@ -50,7 +50,8 @@ def batch(platform: Platform, inside: Inside) -> Kind[BatchArgs]:
 
 
 async def _run(platform: Platform, inside: Inside, job: BatchRun) -> None:
-    """May run again: the check only reads, and what the ledger has is not run a second time."""
+    """Check the file and run its requests. This may run again: the check only reads, and a request whose
+    result is in the ledger is not run a second time."""
     row = await _row(platform, job)
     if row.in_progress_at is None:
         row = await _check(platform, job, row)
@@ -64,14 +65,14 @@ async def _run(platform: Platform, inside: Inside, job: BatchRun) -> None:
 
 
 async def _check(platform: Platform, job: BatchRun, row: Batch) -> Batch:
-    """Raises Failed for a file that is not as it should be."""
+    """Check the input file, and return the batch's row as it is then. Raise Failed if the file has faults."""
     async with aclosing(_lines(platform, row)) as lines:
         findings = await examine(lines, row.endpoint)
     if findings.faults:
         faults = [msgspec.to_builtins(fault) for fault in findings.faults]
         async with job.write() as session:
             await _update(session, job, details={**row.details, "errors": faults})
-        raise Failed(_told(findings.faults[0], len(faults)))
+        raise Failed(_summary(findings.faults[0], len(faults)))
     async with job.write() as session:
         await _update(
             session,
@@ -84,14 +85,15 @@ async def _check(platform: Platform, job: BatchRun, row: Batch) -> Batch:
     return await _row(platform, job)
 
 
-def _told(fault: Fault, count: int) -> str:
+def _summary(fault: Fault, count: int) -> str:
     where = "" if fault.line is None else f"Line {fault.line}: "
     more = f" ({count - 1} more errors)" if count > 1 else ""
     return where + fault.message + more
 
 
 async def _settle(platform: Platform, job: BatchRun, ending: Ending) -> None:
-    """May run again: the ledger knows which requests have their result, and the files' ids are the job's."""
+    """Make the output and error files. This may run again: the ledger knows which requests have their result,
+    and the files' ids follow from the job's."""
     row = await _row(platform, job)
     if row.in_progress_at is None:
         return
@@ -113,7 +115,7 @@ async def _settle(platform: Platform, job: BatchRun, ending: Ending) -> None:
 async def _leave_undone(
     platform: Platform, row: Batch, ledger: Ledger, recorder: Recorder, error: Error
 ) -> None:
-    """An error for every request that has no result."""
+    """Record an error for every request that has no result."""
     item = -1
     try:
         async with aclosing(_lines(platform, row)) as lines:
@@ -123,11 +125,11 @@ async def _leave_undone(
                     custom_id = read_line(data, row.endpoint).custom_id
                     await recorder.add(Result(item, ERRORS, unanswered(custom_id, error)))
     except Failed:
-        return  # without the input file nobody knows what they were called
+        return  # without the input file nobody knows their custom ids
 
 
 async def _file(platform: Platform, job: BatchRun, ledger: Ledger, part: Part) -> str:
-    """Its id; empty where there is nothing for it."""
+    """Make the file of this part, and return its id; make none and return "" if the part is empty."""
     if not ledger.size_bytes(part):
         return ""
     file = await files.make(
@@ -143,7 +145,7 @@ async def _file(platform: Platform, job: BatchRun, ledger: Ledger, part: Part) -
 
 
 async def _ended(session: AsyncSession, job: BatchRun, ending: Ending) -> None:
-    """One that could not even be settled keeps what its row says."""
+    """Write the final state. A batch that could not even be settled keeps the counts in its row."""
     made = {name: job.state.get(name, "") for name in ("output_file_id", "error_file_id")}
     status = _status(job, await session.get_one(Batch, job.id), ending)
     await _update(session, job, status=status, error=ending.error, finished_at=now(), **made)
@@ -157,7 +159,7 @@ def _status(job: BatchRun, row: Batch, ending: Ending) -> str:
 
 
 async def _lines(platform: Platform, row: Batch) -> AsyncGenerator[bytes]:
-    """Raises Failed where the input file has been deleted."""
+    """Yield the lines of the input file. Raise Failed if it has been deleted."""
     try:
         file = await files.find(platform, row.project_id, row.input_file_id)
         lines = cast(AsyncGenerator[bytes], files.lines(platform, file))

@@ -9,11 +9,11 @@ from typing import Any
 
 import msgspec
 
-LONGEST_ID = 512
+from tutti.features.files.checks.batch import LONGEST_ID
 
 
 class InvalidLine(Exception):
-    """`message` is for the client; `param` is the member that is wrong, if one is."""
+    """A line that is no request. `message` is for the client; `param` is the member that is wrong, if any."""
 
     def __init__(self, message: str, code: str, param: str | None = None) -> None:
         super().__init__(message)
@@ -24,7 +24,8 @@ class InvalidLine(Exception):
 
 @dataclass(frozen=True)
 class Line:
-    """`body` is a JSON object as it stands in the file. `model` is empty where the body names none."""
+    """A request. `body` is a JSON object as it stands in the file; `model` is empty if the body names
+    none."""
 
     custom_id: str
     body: bytes
@@ -32,7 +33,7 @@ class Line:
     streams: bool
 
     def body_for(self, model: str) -> bytes:
-        """With `model` in it, unless it names one itself."""
+        """Return the body with `model` added, unless it names a model itself."""
         if self.model or not model:
             return self.body
         rest = self.body[1:].lstrip()
@@ -57,7 +58,7 @@ _body = msgspec.json.Decoder(_Body)
 
 
 def read_line(data: bytes, endpoint: str) -> Line:
-    """Raises InvalidLine."""
+    """Return the request that the line holds. Raise InvalidLine if it holds none for this endpoint."""
     members = _object(_members, data, "The line", None)
     if not isinstance(members.custom_id, str) or not 0 < len(members.custom_id) <= LONGEST_ID:
         message = f"custom_id must be a string of 1 to {LONGEST_ID} characters."
@@ -82,7 +83,7 @@ def _object(decoder: msgspec.json.Decoder[Any], data: bytes, what: str, param: s
     try:
         return decoder.decode(data)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        # What msgspec says of it ends in a place in our own struct, unless it is about the JSON as such.
+        # The message of a ValidationError ends in the name of our own struct: it is of no use to clients.
         is_json = isinstance(error, msgspec.ValidationError)
         why = "it must be a JSON object" if is_json else f"it is not valid JSON: {error}"
         raise InvalidLine(f"{what} cannot be read: {why}.", "invalid_json", param) from None

@@ -1,4 +1,4 @@
-"""Batches whose time is up before anybody has begun them, because too many others were in front."""
+"""Batches whose window ended before they began, because too many others were in front of them."""
 
 import logging
 
@@ -14,7 +14,9 @@ log = logging.getLogger(__name__)
 
 
 async def end_overdue(platform: Platform) -> None:
-    """What is to be cancelled is taken before all else, whatever the limits; see `is_overdue`."""
+    """Cancel the jobs of batches that still wait when their window ends. Cancelled jobs are taken first,
+    whatever the limits, so these batches end soon; `is_overdue` tells them from those that clients
+    cancelled."""
     waiting = (JobRow.status == "queued") & ~JobRow.cancel_requested
     query = (
         select(Batch.id, Batch.project_id)
@@ -32,5 +34,5 @@ async def end_overdue(platform: Platform) -> None:
 
 
 def is_overdue(batch: Batch) -> bool:
-    """Of one whose job was cancelled: no client did it, but `end_overdue`."""
+    """Return True if the cancelled batch was cancelled by `end_overdue`, and not by a client."""
     return batch.cancelling_at is None and batch.deadline_at <= now()

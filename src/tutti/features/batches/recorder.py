@@ -1,4 +1,4 @@
-"""Writes results down in chunks: every 0.5 s, or when there are 64."""
+"""The recorder of a batch's results, which writes them in chunks: every 0.5 s, or when there are 64."""
 
 import asyncio
 import contextlib
@@ -35,7 +35,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Result:
-    """`data` is the line of the file `part` for the input line `item`, which counts from 0."""
+    """A result: `data` is the line of the file `part` for the input line `item`, which counts from 0."""
 
     item: int
     part: Part
@@ -44,8 +44,9 @@ class Result:
 
 
 class Recorder:
-    """`run` is a task of its own, so that whoever is cancelled never cuts a write in two; `close` ends it.
-    While the database or the object store cannot be reached, results wait, and so do those who make them."""
+    """A queue of results to write. `run` is a task of its own, so that whoever is cancelled never cuts a
+    write in two; `close` ends it. While the database or the object store can't be reached, results wait, and
+    so do the tasks that add them."""
 
     def __init__(self, job: Job[Any], blobs: Blobs, ledger: Ledger) -> None:
         self._job = job
@@ -59,6 +60,7 @@ class Recorder:
         self._give_up_at = math.inf
 
     async def add(self, result: Result) -> None:
+        """Queue the result, and wait until there is room for others."""
         self._results.append(result)
         self._size_bytes += len(result.data)
         if len(self._results) >= FLUSH_LINES:
@@ -69,7 +71,8 @@ class Recorder:
             await self._room.wait()
 
     async def run(self) -> None:
-        """Raises LeaseLost, and what an outage raises where `close` set it a limit."""
+        """Write results until `close`. Raise LeaseLost, or the error of an outage longer than `close`
+        allows."""
         while not self._closing or self._results:
             if not self._closing:
                 with contextlib.suppress(TimeoutError):
@@ -79,7 +82,7 @@ class Recorder:
             await self._flush()
 
     def close(self, within_s: float = math.inf) -> None:
-        """Makes `run` return as soon as everything is written; in an outage, at the latest after so long."""
+        """Make `run` return when everything is written; in an outage, after `within_s` at the latest."""
         self._closing = True
         self._give_up_at = monotonic_s() + within_s
         self._wake.set()
@@ -92,7 +95,7 @@ class Recorder:
             try:
                 if not certain:  # nobody knows whether the write that failed has come true
                     self._ledger = await Ledger.open(self._job, self._blobs)
-                    results = [it for it in results if not self._ledger.is_done(it.item)]
+                    results = [result for result in results if not self._ledger.is_done(result.item)]
                 if results:
                     await self._append(results)
                 return
@@ -118,12 +121,12 @@ class Recorder:
 
 
 async def recorded(recorder: Recorder, work: Coroutine[Any, Any, T]) -> T:
-    """What the work returns, when all that it added is written."""
+    """Do the work, and return its result when all that it recorded is written."""
     recording, working = asyncio.create_task(recorder.run()), asyncio.create_task(work)
     try:
         await asyncio.wait({recording, working}, return_when=asyncio.FIRST_COMPLETED)
         if not working.done():
-            await recording  # only an error ends it before it is closed
+            await recording  # only an error ends the task before it is closed
         result = working.result()
         recorder.close()
         await asyncio.wait({recording})
@@ -135,11 +138,11 @@ async def recorded(recorder: Recorder, work: Coroutine[Any, Any, T]) -> T:
         await asyncio.wait({recording, working})
         for task in (recording, working):
             if not task.cancelled():
-                task.exception()  # the first one is on its way already
+                task.exception()  # retrieved only: the first error is being raised already
 
 
 def _counts(results: Sequence[Result]) -> Mapping[str, int]:
-    """By column of the batch."""
+    """Return what to add to each column of the batch."""
     return {
         "completed_lines": sum(result.part == OUTPUT for result in results),
         "failed_lines": sum(result.part == ERRORS for result in results),

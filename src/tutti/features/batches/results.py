@@ -1,7 +1,7 @@
 """Lines of the output and error files, which the clients of both Together and OpenAI can read.
 
-What was answered with success has a `response` and no `error`. What was refused has both: the answer, and the
-error's code and message. What never ran has only an `error`.
+A request that succeeded has a `response` and no `error`. One that was refused has both: the answer, and the
+error's code and message. One that never ran has only an `error`.
 """
 
 from typing import Any
@@ -68,22 +68,23 @@ _refused = msgspec.json.Decoder(_ErrorBody)
 
 
 def answered(custom_id: str, answer: Answer) -> bytes:
-    """The line, with its end."""
+    """Return the line for a request that was answered, with its line end."""
     response = _Response(answer.status, answer.request_id, _json_of(answer))
     return _line(custom_id, response, error_of(answer) if answer.status >= 400 else None)
 
 
 def unanswered(custom_id: str, error: Error) -> bytes:
+    """Return the line for a request that never ran, with its line end."""
     return _line(custom_id, None, error)
 
 
 def error_of(answer: Answer) -> Error:
-    """Of an answer with a status of 400 or above."""
+    """Return the error that the answer holds; its status is 400 or above."""
     try:
-        said = _refused.decode(answer.body).error
+        detail = _refused.decode(answer.body).error
     except msgspec.MsgspecError:
-        said = _ErrorDetail()
-    return Error(said.code or said.type, said.message, said.param)
+        detail = _ErrorDetail()
+    return Error(detail.code or detail.type, detail.message, detail.param)
 
 
 def tokens_of(answer: Answer) -> Tokens:
@@ -94,7 +95,7 @@ def tokens_of(answer: Answer) -> Tokens:
 
 
 def _json_of(answer: Answer) -> msgspec.Raw:
-    """Return the body, or what is no JSON (subtitles, for one) as a string."""
+    """Return the body. One that is not JSON, such as subtitles, becomes a JSON string."""
     is_json = "json" in answer.headers.get("content-type", "application/json")
     return msgspec.Raw(answer.body if is_json else _encoder.encode(answer.body.decode(errors="replace")))
 

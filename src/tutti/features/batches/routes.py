@@ -1,22 +1,23 @@
 """The batches routes. Together's clients see a bare array, upper-case states and dates; OpenAI's a list
 object, lower-case states and Unix seconds: the answers vary with the client."""
 
-from collections.abc import Sequence
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel
 
+from tutti.features.answers import answer
 from tutti.features.batches import service
 from tutti.features.batches.schemas import (
     BatchJob,
     BatchJobList,
     BatchJobWithWarning,
     CreateBatchRequest,
-    OpenAIBatchList,
+    OpenAIBatch,
     OpenAIBatchWithJob,
 )
 from tutti.features.batches.shapes import openai, together
+from tutti.features.paging import IdList, Page, cut
 from tutti.http.context import Family, caller, family
 from tutti.platform import Platform
 from tutti.store.records import Batch
@@ -38,7 +39,7 @@ def router(platform: Platform) -> APIRouter:
         """Create a new batch job with the given input file and endpoint"""
         speaks = family(request)
         row, warning = await service.create(platform, caller(request), speaks, body)
-        return _answer(_created(row, warning, speaks), 200 if speaks == "openai" else 201)
+        return answer(_created(row, warning, speaks), 200 if speaks == "openai" else 201)
 
     @routes.get("", operation_id="listBatches", summary="List batch jobs", response_model=BatchJobList)
     async def batches(
@@ -54,23 +55,21 @@ def router(platform: Platform) -> APIRouter:
         speaks = family(request)
         size = limit or _PAGE[speaks]
         rows = await service.newest(platform, caller(request).project_id, after, size + 1)
-        return _answer(_page(rows[:size], has_more=len(rows) > size, speaks=speaks))
+        return answer(_listed(cut(rows, size), speaks))
 
     @routes.get("/{id}", operation_id="getBatch", summary="Get a batch job", response_model=BatchJob)
     async def batch(request: Request, id: str) -> Response:
         """Get details of a batch job by ID"""
-        return _answer(
-            _shown(await service.retrieve(platform, caller(request).project_id, id), family(request))
-        )
+        row = await service.retrieve(platform, caller(request).project_id, id)
+        return answer(_shaped(row, family(request)))
 
     @routes.post(
         "/{id}/cancel", operation_id="cancelBatch", summary="Cancel a batch job", response_model=BatchJob
     )
     async def cancel(request: Request, id: str) -> Response:
         """Cancel a batch job by ID; what is done is kept"""
-        return _answer(
-            _shown(await service.request_cancel(platform, caller(request).project_id, id), family(request))
-        )
+        row = await service.request_cancel(platform, caller(request).project_id, id)
+        return answer(_shaped(row, family(request)))
 
     return routes
 
@@ -82,26 +81,13 @@ def _created(row: Batch, warning: str | None, speaks: Family) -> BaseModel:
     return BatchJobWithWarning(**job.model_dump(), job=job, warning=warning)
 
 
-def _shown(row: Batch, speaks: Family) -> BaseModel:
+def _shaped(row: Batch, speaks: Family) -> BaseModel:
     return openai(row) if speaks == "openai" else together(row)
 
 
-def _page(rows: Sequence[Batch], *, has_more: bool, speaks: Family) -> BaseModel:
+def _listed(page: Page[Batch], speaks: Family) -> BaseModel:
     if speaks == "together":
-        return BatchJobList([together(row) for row in rows])
-    return OpenAIBatchList(
-        object="list",
-        data=[openai(row) for row in rows],
-        has_more=has_more,
-        first_id=rows[0].id if rows else None,
-        last_id=rows[-1].id if rows else None,
-    )
-
-
-def _answer(body: BaseModel, status: int = 200) -> Response:
-    return Response(
-        body.model_dump_json(exclude_none=True),
-        status_code=status,
-        media_type="application/json",
-        headers={"vary": "user-agent"},
-    )
+        return BatchJobList([together(row) for row in page.rows])
+    data = [openai(row) for row in page.rows]
+    ends = page.ends(lambda row: row.id)
+    return IdList[OpenAIBatch](object="list", data=data, has_more=page.has_more, **ends)

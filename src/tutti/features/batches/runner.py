@@ -1,9 +1,9 @@
-"""Works off a batch's requests: as many at once as the model's replicas have slots, behind clients' requests.
+"""Runs a batch's requests: as many at once as the model's replicas have slots, behind clients' requests.
 
 A request that is refused for now (429, 503, 504) is tried again after 1, 2, 4, ... 60 s, TRIES times in all,
-which takes about five minutes; then the refusal is its result. While the model is being loaded nothing is
-counted: only the batch's deadline ends that. A model that has answered nothing for OUT_S gives every request
-one try. Whoever made way for a client's request runs again as if nothing had been.
+which takes about five minutes; then the refusal is its result. Tries while the model is being loaded don't
+count: only the batch's deadline ends that. Once a model has answered nothing for OUT_S, each request gets one
+try. A request that made way for a client's runs again, and that doesn't count either.
 """
 
 import asyncio
@@ -11,7 +11,6 @@ from collections.abc import AsyncGenerator
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from tutti.access.caller import Caller
 from tutti.base.clock import monotonic_s, now
 from tutti.dispatch.background import PREEMPTED
 from tutti.features.batches.gate import Gate
@@ -24,7 +23,6 @@ from tutti.http.context import Family
 from tutti.http.inside import Answer, Inside
 from tutti.jobs.job import Job
 from tutti.jobs.ledger import Ledger
-from tutti.meeting.router import of_model
 from tutti.platform import Platform
 from tutti.store.records import Batch
 
@@ -36,7 +34,7 @@ _WATCH_S = 1.0
 _OVERDUE_S = 2.0
 _MOST_AT_ONCE = 512
 _AHEAD = 16
-"""Requests that wait here besides, so that a free slot never waits for the file."""
+"""How many more requests are read ahead, so that a free slot never waits for the file."""
 _STREAMS = Error(
     "stream_not_supported", "A request of a batch cannot be streamed: leave out stream.", "stream"
 )
@@ -51,19 +49,14 @@ class Runner:
         self._batch = batch
         self._recorder = recorder
         self._family: Family = job.args.family
-        self._caller = Caller(
-            key_id=job.args.key_id,
-            key_name=job.args.key_name,
-            project_id=job.project_id,
-            organization_id=job.args.organization_id,
-        )
+        self._caller = job.args.caller(job.project_id)
         self._gate = Gate()
         self._underway = 0
         self._room = asyncio.Event()
         self._out_since: float | None = None
 
     async def run(self, lines: AsyncGenerator[bytes], ledger: Ledger) -> bool:
-        """False where the deadline came before the end."""
+        """Run all requests that have no result yet. Return False if the deadline came first."""
         watching = asyncio.create_task(self._watch())
         feeding = asyncio.create_task(self._feed(lines, ledger))
         try:
@@ -82,24 +75,23 @@ class Runner:
     # --- how many at once, and how long -----------------------------------------------------------------
 
     async def _watch(self) -> None:
-        looked_at = monotonic_s()
+        last_look_s = monotonic_s()
         while (left_s := self._batch.deadline_at - now()) > 0:
             await self._gate.resize(await self._slots())
-            if monotonic_s() - looked_at > _OVERDUE_S:  # whoever waits, waits for a batch that runs
+            if monotonic_s() - last_look_s > _OVERDUE_S:  # batches that wait do so for one that runs
                 await end_overdue(self._platform)
-                looked_at = monotonic_s()
+                last_look_s = monotonic_s()
             await asyncio.sleep(min(_WATCH_S, left_s))
 
     async def _slots(self) -> int:
-        """One where no replica is ready: that request asks for one. A few more than there are, so that a slot
-        has its next request at once."""
+        """Return how many requests to run at once: a few more than the slots, so that a free slot has its
+        next request at once. While no replica is ready it is one, whose request has a replica started."""
         try:
             model = await self._platform.catalog.find(self._batch.model, self._caller.project_id)
-            replicas = await self._platform.dispatch.replicas()
+            slots = await self._platform.dispatch.slots(model) if model else 0
         except (SQLAlchemyError, OSError):
             return self._gate.slots
-        ready = [it.slots for it in of_model(replicas, model) if it.state == "ready"] if model else []
-        return min(_MOST_AT_ONCE, sum(ready) + max(1, sum(ready) // 8))
+        return min(_MOST_AT_ONCE, slots + max(1, slots // 8))
 
     # --- the requests -----------------------------------------------------------------------------------
 
@@ -111,7 +103,7 @@ class Runner:
                 if not data.strip() or ledger.is_done(item):
                     continue
                 self._underway += 1
-                group.create_task(self._work_off(item, data)).add_done_callback(self._done)
+                group.create_task(self._run_line(item, data)).add_done_callback(self._done)
                 while self._underway >= self._gate.limit + _AHEAD:
                     self._room.clear()
                     await self._room.wait()
@@ -120,7 +112,7 @@ class Runner:
         self._underway -= 1
         self._room.set()
 
-    async def _work_off(self, item: int, data: bytes) -> None:
+    async def _run_line(self, item: int, data: bytes) -> None:
         line = read_line(data, self._batch.endpoint)
         if line.streams:
             await self._recorder.add(Result(item, ERRORS, unanswered(line.custom_id, _STREAMS)))
@@ -151,14 +143,15 @@ class Runner:
             await asyncio.sleep(pause_s)
 
     def _is_out(self) -> bool:
-        """Whether nothing has been answered for long."""
+        """Return True if the model has answered nothing for OUT_S."""
         if self._out_since is None:
             self._out_since = monotonic_s()
         return monotonic_s() - self._out_since > OUT_S
 
 
 def _is_transient(answer: Answer, code: str | None) -> bool:
-    """A model that could not be loaded is worth no client's wait, but ours."""
+    """Return True if the request may succeed later. Unlike clients, a batch also waits for a model that could
+    not be loaded."""
     if answer.status < 400:
         return False
     return answer.headers.get("x-should-retry") == "true" or code == "model_load_failed"

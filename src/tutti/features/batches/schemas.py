@@ -134,11 +134,3 @@ class OpenAIBatch(BaseModel):
 class OpenAIBatchWithJob(OpenAIBatch):
     job: BatchJob
     warning: str | None = None
-
-
-class OpenAIBatchList(BaseModel):
-    object: Literal["list"]
-    data: list[OpenAIBatch]
-    has_more: bool
-    first_id: str | None
-    last_id: str | None

@@ -1,9 +1,9 @@
-"""Batches as rows: made with the job that works them off, listed, cancelled."""
+"""Batches as rows: made together with the job that runs them, listed, cancelled."""
 
 import uuid
 from collections.abc import Sequence
 
-from sqlalchemy import and_, or_, select, update
+from sqlalchemy import and_, select, update
 
 from tutti.access.caller import Caller
 from tutti.base.clock import now
@@ -12,8 +12,10 @@ from tutti.features.batches.endpoints import check_endpoint
 from tutti.features.batches.schemas import CreateBatchRequest
 from tutti.features.batches.window import DEFAULT, window_s
 from tutti.features.files import service as files
+from tutti.features.ownership import find_owned, missing
+from tutti.features.paging import by_age
 from tutti.http.context import Family
-from tutti.jobs.kind import Args
+from tutti.jobs.args import CallerArgs
 from tutti.jobs.queue import cancel, check_queue, enqueue
 from tutti.platform import Platform
 from tutti.store.records import Batch, File
@@ -23,19 +25,16 @@ _PURPOSE = "batch-api"
 _UNFINISHED = ("VALIDATING", "IN_PROGRESS")
 
 
-class BatchArgs(Args, frozen=True, kw_only=True):
-    """Who is served, and in whose shape. What is to be done stands in the batch's row."""
+class BatchArgs(CallerArgs, frozen=True, kw_only=True):
+    """The caller who is served, and the client family whose shape answers have. The rest is in the row."""
 
-    key_id: str
-    key_name: str
-    organization_id: str
     family: Family
 
 
 async def create(
     platform: Platform, caller: Caller, family: Family, request: CreateBatchRequest
 ) -> tuple[Batch, str | None]:
-    """With a warning, where there is reason for one."""
+    """Make a batch and its job. Return it with a warning for the client, or None."""
     check_endpoint(request.endpoint)
     window = request.completion_window or DEFAULT
     lasts_s = window_s(window)
@@ -57,12 +56,7 @@ async def create(
         created_at=now(),
         deadline_at=now() + lasts_s,
     )
-    args = BatchArgs(
-        key_id=caller.key_id,
-        key_name=caller.key_name,
-        organization_id=caller.organization_id,
-        family=family,
-    )
+    args = BatchArgs.of(caller, family=family)
     async with platform.database.begin() as session:
         await check_queue(session, caller.project_id, platform.settings.project_jobs)
         session.add(batch)
@@ -71,22 +65,13 @@ async def create(
 
 
 async def retrieve(platform: Platform, project_id: str, batch_id: str) -> Batch:
-    query = select(Batch).where(Batch.id == batch_id, Batch.project_id == project_id)
-    async with platform.database.read() as session:
-        batch = await session.scalar(query)
-    if batch is None:
-        raise NotFound(f"There is no batch {batch_id}.", param="id", code="batch_not_found")
-    return batch
+    return await find_owned(platform.database, Batch, project_id, batch_id, missing("batch", batch_id))
 
 
 async def newest(platform: Platform, project_id: str, after: str | None, limit: int) -> Sequence[Batch]:
-    """Those made before `after`, the latest first."""
-    query = select(Batch).where(Batch.project_id == project_id)
-    if after:
-        last = await _predecessor(platform, project_id, after)
-        earlier = and_(Batch.created_at == last.created_at, Batch.id < last.id)
-        query = query.where(or_(Batch.created_at < last.created_at, earlier))
-    query = query.order_by(Batch.created_at.desc(), Batch.id.desc()).limit(limit)
+    """Return at most `limit` of the project's batches, the newest first: those made before `after`."""
+    last = await _predecessor(platform, project_id, after) if after else None
+    query = by_age(select(Batch).where(Batch.project_id == project_id), Batch, after=last).limit(limit)
     async with platform.database.read() as session:
         return (await session.scalars(query)).all()
 
@@ -99,7 +84,8 @@ async def _predecessor(platform: Platform, project_id: str, batch_id: str) -> Ba
 
 
 async def request_cancel(platform: Platform, project_id: str, batch_id: str) -> Batch:
-    """It ends within seconds, and keeps what is done. Raises InvalidRequest where it has ended otherwise."""
+    """Ask for the batch to end, which it does within seconds, and keeps what is done. Raise InvalidRequest if
+    it has ended in another way."""
     batch = await retrieve(platform, project_id, batch_id)
     if batch.status not in (*_UNFINISHED, "CANCELLED"):
         raise InvalidRequest(f"The batch is {batch.status} already.", code="batch_ended")

@@ -1,4 +1,4 @@
-"""A batch's row as Together's and as OpenAI's clients want to see it."""
+"""A batch's row in the shapes of Together and of OpenAI."""
 
 from datetime import UTC, datetime
 
@@ -27,7 +27,7 @@ _OPENAI_STATUS: dict[str, OpenAIStatus] = {
 
 
 def together(row: Batch) -> BatchJob:
-    """`completed_at` is when it ended, however it did."""
+    """Return Together's shape. `completed_at` is when the batch ended, successfully or not."""
     return BatchJob(
         id=row.id,
         user_id=row.key_id,
@@ -91,7 +91,8 @@ def _progress(row: Batch) -> float:
 
 
 def _errors(row: Batch) -> LineErrors | None:
-    """Of lines where the check found any; else what the whole batch failed of."""
+    """Return the errors of lines, if the check found any; else the error of the whole batch, if there is
+    one."""
     found = [LineError(**error) for error in row.details.get("errors", [])]
     if not found and row.error:
         found = [LineError(code="batch_failed", message=row.error)]

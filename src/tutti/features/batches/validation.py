@@ -15,7 +15,7 @@ _AT_ONCE = 1000
 
 @dataclass(frozen=True)
 class Fault:
-    """`line` counts from 1 as text editors do; None: of the file as a whole."""
+    """A mistake in the file. `line` counts from 1 as text editors do; None: the file as a whole is wrong."""
 
     code: str
     message: str
@@ -25,7 +25,8 @@ class Fault:
 
 @dataclass(frozen=True)
 class Findings:
-    """`model` is that of the first request that names one. `faults` are the first ones, by line."""
+    """Results of the check. `model` is that of the first request that names one; `faults` are the first ones,
+    in the order of their lines."""
 
     total_lines: int
     model: str
@@ -33,6 +34,7 @@ class Findings:
 
 
 async def examine(lines: AsyncIterator[bytes], endpoint: str) -> Findings:
+    """Check all lines of a batch's input file, or those up to the last fault that is reported."""
     check = _Check(endpoint)
     with closing(check.ids):
         try:
@@ -83,8 +85,9 @@ class _Check:
 
 
 class _Ids:
-    """Finds what was used twice. A million ids are 100 MB of Python strings; SQLite keeps them in a file of
-    its own, which is gone when it is closed."""
+    """A set of ids that finds those used twice. A million ids are 100 MB of Python strings; SQLite keeps them
+    in a file, which is gone when it is closed. The lines are read once, so an exact answer needs the ids
+    themselves; the check of uploaded files reads lines again instead (`files/checks/unique`)."""
 
     def __init__(self) -> None:
         self._database = sqlite3.connect("", isolation_level=None)
@@ -93,7 +96,7 @@ class _Ids:
         self._new: list[tuple[str, int]] = []
 
     def add(self, custom_id: str, line: int) -> list[Fault]:
-        """The faults found just now, which may be of earlier lines."""
+        """Add the id of this line. Return the faults found just now, which may be those of earlier lines."""
         self._new.append((custom_id, line))
         return self.flush() if len(self._new) >= _AT_ONCE else []
 

@@ -1,4 +1,4 @@
-"""How long a batch may take."""
+"""The completion window: the longest time that a batch may take."""
 
 import re
 
@@ -11,7 +11,7 @@ _UNIT_S = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
 
 def window_s(text: str) -> int:
-    """Seconds of `24h`, `30m`, `3d` and the like. Raises InvalidRequest."""
+    """Return the seconds in `24h`, `30m`, `3d` and the like. Raise InvalidRequest for another text."""
     match = _WINDOW.fullmatch(text)
     seconds = int(match[1]) * _UNIT_S[match[2]] if match else 0
     if not 0 < seconds <= _LONGEST_S:

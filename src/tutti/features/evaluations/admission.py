@@ -1,4 +1,4 @@
-"""The check of templates when an evaluation is asked for: in a renderer, as they will be rendered."""
+"""The check of an evaluation's templates when it is created, in a renderer like the one that renders them."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Mapping
@@ -10,7 +10,7 @@ from tutti.features.evaluations.templates import TemplateFailed, renderer
 
 MAX_TEMPLATE_LENGTH = 64 * 1024
 MOST_WAITING = 16
-"""Requests of one project whose templates wait for their check."""
+"""How many requests of one project may wait for the check of their templates."""
 
 
 @dataclass
@@ -20,13 +20,15 @@ class _Queue:
 
 
 class TemplateChecks:
-    """A project's checks take turns, so that they cost it one process, and another project no time."""
+    """Queues of checks, one a project. A project's checks take turns, so that they need one process and cost
+    other projects no time."""
 
     def __init__(self) -> None:
         self._queues: dict[str, _Queue] = {}
 
     async def check(self, project_id: str, templates: Mapping[str, str]) -> None:
-        """`templates` are sources by the field that has them. Raises InvalidRequest, naming it."""
+        """Check templates, given as sources by field. Raise InvalidRequest, naming the field of a wrong
+        one."""
         for param, source in templates.items():
             if len(source) > MAX_TEMPLATE_LENGTH:
                 raise _invalid(param, f"it is longer than {MAX_TEMPLATE_LENGTH} characters")
@@ -41,8 +43,8 @@ class TemplateChecks:
     async def _turn(self, project_id: str) -> AsyncGenerator[None]:
         queue = self._queues.setdefault(project_id, _Queue())
         if queue.waiting >= MOST_WAITING:
-            said = f"The templates of {MOST_WAITING} evaluations of this project are being checked."
-            raise RateLimited(f"{said} Try again.", retry_after_s=2)
+            reason = f"The templates of {MOST_WAITING} evaluations of this project are being checked."
+            raise RateLimited(f"{reason} Try again.", retry_after_s=2)
         queue.waiting += 1
         try:
             async with queue.turn:

@@ -1,4 +1,4 @@
-"""Values as a list of evaluations shows them: it stays small, however long their templates are."""
+"""Values shortened for a list of evaluations, which stays small however long their templates are."""
 
 from typing import Any, cast
 
@@ -12,10 +12,10 @@ def shorter(value: Any) -> Any:
         case str():
             return value if len(value) <= LONGEST else f"{value[:LONGEST]}..."
         case dict():
-            return {name: shorter(it) for name, it in cast(dict[str, Any], value).items()}
+            return {name: shorter(member) for name, member in cast(dict[str, Any], value).items()}
         case list():
             items = cast(list[Any], value)
             more = [f"... and {len(items) - MOST} more"] if len(items) > MOST else []
-            return [shorter(it) for it in items[:MOST]] + more
+            return [shorter(item) for item in items[:MOST]] + more
         case _:
             return value

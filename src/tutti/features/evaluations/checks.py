@@ -1,8 +1,9 @@
-"""What an evaluation's parameters must fulfil beyond their schema; the error names the field."""
+"""Checks of an evaluation's parameters beyond their schema. The error names the field."""
 
 from collections.abc import Collection, Iterator
 
 from tutti.base.errors import InvalidRequest, NotFound
+from tutti.base.model import ANSWERING_TYPES
 from tutti.features.evaluations.admission import TemplateChecks
 from tutti.features.evaluations.schemas import (
     AnyParameters,
@@ -17,16 +18,15 @@ from tutti.fetch.fetch import Fetcher
 from tutti.platform import Platform
 
 FILE_TYPES = ("jsonl", "csv")
-_TEXT_TYPES = frozenset({"chat", "language", "code", "moderation"})
 
 Subject = tuple[str, str | EvaluationModelRequest]
-"""A field of the parameters, and what it names: a model, or a field of the data."""
+"""The name of a field of the parameters, and its value: a model, or the name of a field of the data."""
 
 
 async def check(
     platform: Platform, templates: TemplateChecks, project_id: str, parameters: AnyParameters
 ) -> None:
-    """Raises InvalidRequest."""
+    """Raise InvalidRequest unless the evaluation can run with these parameters."""
     _check_kind(parameters)
     for param, called in all_called(parameters):
         if called.model_source == "external":
@@ -38,7 +38,7 @@ async def check(
 
 
 def subjects(parameters: AnyParameters) -> list[Subject]:
-    """What is judged: nothing (the data itself), one, or two to compare."""
+    """Return the subjects to judge: none (the data itself is judged), one, or two to compare."""
     if isinstance(parameters, EvaluationCompareParameters):
         named = {"model_a": parameters.model_a, "model_b": parameters.model_b}
     else:
@@ -47,7 +47,7 @@ def subjects(parameters: AnyParameters) -> list[Subject]:
 
 
 def all_called(parameters: AnyParameters) -> Iterator[tuple[str, Called]]:
-    """Every model to call, with its path in the request."""
+    """Yield every model to call, with its path in the request."""
     yield "parameters.judge", parameters.judge
     for name, subject in subjects(parameters):
         if isinstance(subject, EvaluationModelRequest):
@@ -111,7 +111,7 @@ async def _check_model(platform: Platform, project_id: str, called: Called, para
         model = await platform.dispatch.resolve(called.model, project_id)
     except NotFound as error:
         raise InvalidRequest(error.message, param=f"{param}.model", code=error.code) from None
-    if model.type not in _TEXT_TYPES:
+    if model.type not in ANSWERING_TYPES:
         raise InvalidRequest(
             f"{model.name} is a model for {model.type}, which cannot write text: use a chat model.",
             param=f"{param}.model",

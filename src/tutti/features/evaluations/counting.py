@@ -1,4 +1,4 @@
-"""From the rows of the result file to the results of the evaluation."""
+"""The results of an evaluation, counted from the rows of the result file."""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -19,8 +19,9 @@ Whose = Literal["user", "server"]
 
 
 class Problem(msgspec.Struct, frozen=True):
-    """Of one row. `step`: `generation` failed, `judge` could not be asked, `verdict` cannot be read; where
-    there are two, which (`generation_a`, `judge_flipped`). `whose` to mend it."""
+    """A problem of one row. `step`: `generation` failed, `judge` did not answer, or its `verdict` can't be
+    read. If there are two of a step, it says which (`generation_a`, `judge_flipped`). `whose` says who can
+    mend it."""
 
     step: str
     message: str
@@ -28,7 +29,7 @@ class Problem(msgspec.Struct, frozen=True):
 
 
 class Judged(msgspec.Struct, frozen=True):
-    """What counts of a row of the result file; it has more fields."""
+    """The fields of a row of the result file that are counted; it has more."""
 
     evaluation_successful: bool
     errors: Sequence[Problem] = ()
@@ -39,7 +40,7 @@ class Judged(msgspec.Struct, frozen=True):
 
 @dataclass
 class Tally:
-    """Rows are added one by one: any number of them in the same memory."""
+    """A sum over rows, which are added one by one: any number of them takes the same memory."""
 
     rows: int = 0
     successful: int = 0
@@ -48,7 +49,7 @@ class Tally:
     invalid: int = 0
     first_problem: Problem | None = None
     ours: bool = False
-    """There was a problem that is not the client's to mend."""
+    """True if there was a problem that the client can't mend."""
     values: dict[str, int] = field(default_factory=dict[str, int])
     """How often each label or decision was given."""
     passed: int = 0
@@ -71,7 +72,7 @@ class Tally:
             self._count(row.final_decision)
 
     def results(self, parameters: AnyParameters) -> dict[str, Any]:
-        """But for the id of the result file."""
+        """Return the results, without the id of the result file."""
         if isinstance(parameters, EvaluationClassifyParameters):
             return self._classified(parameters.labels)
         return self._compared() if isinstance(parameters, EvaluationCompareParameters) else self._scored()
@@ -90,7 +91,7 @@ class Tally:
         self.values[value] = self.values.get(value, 0) + 1
 
     def _score(self, score: float, threshold: float) -> None:
-        """Welford's sums: exact enough for any number of rows."""
+        """Add a score by Welford's method, which is exact enough for any number of rows."""
         before = score - self._mean
         self._mean += before / self.successful
         self._squares += before * (score - self._mean)

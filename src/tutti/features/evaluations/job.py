@@ -1,4 +1,4 @@
-"""The job of an evaluation: reads the data, has every row judged, counts, and makes the result file."""
+"""The job of an evaluation: it reads the data, has each row judged, counts, and makes the result file."""
 
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
@@ -8,8 +8,7 @@ from typing import Any
 import msgspec
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from tutti.access.caller import Caller
-from tutti.access.keys import server_secret
+from tutti.access.keys import sealer
 from tutti.base.errors import InvalidRequest, NotFound
 from tutti.features.evaluations import service
 from tutti.features.evaluations.checks import FILE_TYPES, subjects
@@ -36,10 +35,9 @@ from tutti.jobs.errors import Failed
 from tutti.jobs.job import Job
 from tutti.jobs.kind import Ending, Kind
 from tutti.jobs.ledger import Ledger
-from tutti.meeting.router import of_model
 from tutti.platform import Platform
 from tutti.store.records import Evaluation, File
-from tutti.store.secrets import SealBroken, Sealer
+from tutti.store.secrets import SealBroken
 
 EXTERNAL_WORKERS = 4
 MOST_WORKERS = 64
@@ -61,8 +59,8 @@ def evaluation(platform: Platform, inside: Inside) -> Kind[EvaluationArgs]:
 
 
 async def _run(platform: Platform, inside: Inside, job: EvaluationJob) -> None:
-    """May run again: rows in the ledger are not judged again, the id of the result file follows from the
-    job's, and the results are those of the ledger's rows."""
+    """Judge all rows and save the results. This may run again: rows in the ledger are not judged again, the
+    id of the result file follows from the job's, and the results are counted from the ledger's rows."""
     if "results" in job.state:
         return
     try:
@@ -102,7 +100,7 @@ async def _parameters(platform: Platform, job: EvaluationJob) -> AnyParameters:
     async with platform.database.read() as session:
         row = await session.get_one(Evaluation, job.id)
     try:
-        return service.parameters_of(row, Sealer(server_secret(platform.settings)))
+        return service.parameters_of(row, sealer(platform.settings))
     except SealBroken:
         raise Failed("The server's secret has changed: it cannot open the token any more.") from None
 
@@ -116,7 +114,8 @@ async def _advance(job: EvaluationJob, status: EvaluationStatus, message: str) -
 
 
 async def _checked_file(platform: Platform, job: EvaluationJob, parameters: AnyParameters) -> File:
-    """Read once from beginning to end, so that nothing is judged of data that are broken."""
+    """Return the data file, after reading it once to its end: no row is judged if the data are broken. Raise
+    UserError if it can't be used."""
     file = await files.find(platform, job.project_id, parameters.input_data_file_path)
     if file.file_type not in FILE_TYPES:
         raise UserError(f"{file.id} is a {file.file_type} file: evaluations read jsonl and csv.")
@@ -141,7 +140,7 @@ async def _rows(platform: Platform, file: File) -> AsyncGenerator[Read]:
 
 
 def _at_once(plan: Plan) -> int:
-    """How many rows may be under way: enough that one that takes its time does not stop the others."""
+    """Return how many rows may be under way: so many that a slow one does not stop the others."""
     return 4 * max(voice.workers for voice in (plan.judge, *plan.models.values()))
 
 
@@ -185,23 +184,15 @@ def _line(platform: Platform, inside: Inside, job: EvaluationJob, called: Called
     if called.model_source == "external":
         base_url, token = called.external_base_url or "", called.external_api_token or ""
         return External(platform.fetcher, base_url, token)
-    args = job.args
-    caller = Caller(
-        key_id=args.key_id,
-        key_name=args.key_name,
-        project_id=job.project_id,
-        organization_id=args.organization_id,
-    )
-    return Own(inside, caller)
+    return Own(inside, job.args.caller(job.project_id))
 
 
 async def _workers(platform: Platform, project_id: str, called: Called) -> int:
-    """As many as the replicas of the model have slots."""
+    """Return how many requests to make at a time: as many as the model's replicas have slots."""
     if called.model_source == "external":
         return EXTERNAL_WORKERS
     model = await platform.dispatch.resolve(called.model, project_id)
-    replicas = of_model(await platform.dispatch.replicas(), model)
-    slots = sum(it.slots for it in replicas if it.state == "ready")
+    slots = await platform.dispatch.slots(model)
     return max(1, min(MOST_WORKERS, slots or EXTERNAL_WORKERS))
 
 

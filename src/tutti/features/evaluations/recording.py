@@ -1,4 +1,4 @@
-"""All rows of the data, judged side by side and recorded in their order."""
+"""Records rows in the order of the data while several are judged at a time."""
 
 import asyncio
 from collections import deque
@@ -10,11 +10,11 @@ from tutti.features.evaluations.rows import Read, Row
 from tutti.jobs.ledger import Ledger
 
 PART = "rows"
-"""Of the ledger: the lines of the result file."""
+"""The part of the ledger that holds the lines of the result file."""
 _CHUNK_ROWS = 32
 _CHUNK_S = 1.0
 _MOST_BYTES = 32 * 1024 * 1024
-"""Of rows that are under way. In memory they take many times as much."""
+"""Bytes in the file of the rows under way. In memory they take many times as much."""
 
 Underway = deque[tuple[asyncio.Task[bytes], int]]
 
@@ -26,8 +26,9 @@ async def record_all(
     *,
     at_once: int,
 ) -> None:
-    """What is done is always the first so many rows: the result file is in the order of the data, and a
-    worker that takes over goes on where the last one was. `judge` is given the number of a row, from 1."""
+    """Have all rows judged, and record their lines. Recorded are always the first rows of the data: so the
+    result file is in its order, and a worker that takes over goes on behind them. `judge` takes the number of
+    a row, from 1, and its fields."""
     underway: Underway = deque()
     recorder = _Recorder(ledger, underway)
     number, done_before = 0, ledger.done

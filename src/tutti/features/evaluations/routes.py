@@ -1,4 +1,5 @@
-"""Evaluations. The 1.x client's paths are plural in places: each operation is there under both spellings."""
+"""Routes of evaluations. Some paths of the 1.x client are plural: each operation is there under both
+names."""
 
 from collections.abc import Callable
 from typing import Annotated, Any
@@ -27,7 +28,7 @@ def router(platform: Platform) -> APIRouter:
 
     @_both(routes, "POST", "", "createEvaluationJob", "Create an evaluation job")
     async def create(request: Request, body: EvaluationTypedRequest) -> EvaluationResponse:
-        """Judges every row of a file with a model. The answer comes at once; the results take their time."""
+        """Judge every row of a file with a model. The answer comes at once, the results later."""
         row = await service.create(platform, templates, caller(request), body)
         return EvaluationResponse(workflow_id=row.id, status="pending")
 
@@ -37,7 +38,7 @@ def router(platform: Platform) -> APIRouter:
         status: Annotated[str | None, Query(description="Only those of this status.")] = None,
         limit: Annotated[int, Query(ge=1, le=MAX_LISTED, description="The newest so many.")] = 10,
     ) -> EvaluationJobList:
-        """The project's evaluations, the newest first. Long texts and lists in their parameters are cut."""
+        """List the project's evaluations, newest first. Long texts and lists in their parameters are cut."""
         return EvaluationJobList(await service.newest(platform, caller(request).project_id, status, limit))
 
     @_both(routes, "GET", "/model-list", "getModelList", "Get model list")
@@ -45,13 +46,13 @@ def router(platform: Platform) -> APIRouter:
         request: Request,
         model_source: Annotated[str, Query(description="all, serverless, dedicated or external.")] = "all",
     ) -> EvaluationModelList:
-        """The models that can judge and be judged."""
+        """List the models that can judge and be judged."""
         names = await service.model_names(platform, caller(request).project_id, model_source)
         return EvaluationModelList(model_list=names)
 
     @_both(routes, "GET", "/{id}", "getEvaluationJobDetails", "Get evaluation job details")
     async def retrieve(request: Request, id: str) -> EvaluationJob:
-        """Its parameters, without tokens, and its results once it is completed."""
+        """Return the evaluation's parameters, without tokens, and its results once it is completed."""
         return service.shown(await service.find(platform, caller(request).project_id, id))
 
     @_both(
@@ -62,7 +63,7 @@ def router(platform: Platform) -> APIRouter:
         "Get evaluation job status and results",
     )
     async def status(request: Request, id: str) -> EvaluationStatusResponse:
-        """Its status, and its results once it is completed."""
+        """Return the evaluation's status, and its results once it is completed."""
         row = service.shown(await service.find(platform, caller(request).project_id, id))
         return EvaluationStatusResponse(status=row.status, results=row.results)
 

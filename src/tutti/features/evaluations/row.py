@@ -1,4 +1,5 @@
-"""One row: its responses are made or found, judged, and become a line of the result file."""
+"""The evaluation of one row: its responses are made or found, and judged, and a line of the result file is
+made."""
 
 import asyncio
 import json
@@ -35,14 +36,14 @@ class UserError(Failed):
 
 @dataclass(frozen=True)
 class Plan:
-    """What is done with every row."""
+    """The steps that every row goes through."""
 
     question: Question
     subjects: Sequence[Subject]
     judge_template: str
     judge: Voice
     models: Mapping[str, Voice]
-    """By the name of the subject that they are."""
+    """The models that write responses, by the name of their subject."""
     both_orders: bool
     renderer: Renderer
 
@@ -54,7 +55,7 @@ class _Row:
     output: Json = field(default_factory=dict[str, Any])
     problems: list[Problem] = field(default_factory=list[Problem])
     hopeless: str = ""
-    """Why no other row can be better off."""
+    """The reason why all other rows will fail too, if there is one."""
 
     def failed(self, step: str, error: NotSaid | TemplateFailed) -> None:
         if isinstance(error, TemplateFailed):
@@ -67,15 +68,18 @@ class _Row:
 
 
 async def evaluated(plan: Plan, number: int, fields: Row) -> bytes:
-    """The line of the result file. Rows are numbered from 1. Raises UserError."""
+    """Evaluate a row, and return its line of the result file. Rows are numbered from 1. Raise UserError if
+    all others will fail too."""
     row = _Row(number, fields)
     responses = await asyncio.gather(*(_response(plan, row, subject) for subject in plan.subjects))
-    spoken = [it for it in responses if it is not None]
-    successful = len(spoken) == len(plan.subjects) and await _judge(plan, row, spoken)
+    made = [response for response in responses if response is not None]
+    successful = len(made) == len(plan.subjects) and await _judge(plan, row, made)
     if row.hopeless:
         raise UserError(row.hopeless)
     row.output["evaluation_successful"] = successful
-    row.output["is_invalid_judge_output"] = any(it.step.startswith("verdict") for it in row.problems)
+    row.output["is_invalid_judge_output"] = any(
+        problem.step.startswith("verdict") for problem in row.problems
+    )
     row.output["errors"] = row.problems
     return one_line(msgspec.json.encode({**_kept(row), **row.output}))
 
@@ -86,12 +90,12 @@ async def _response(plan: Plan, row: _Row, subject: Subject) -> str | None:
     if isinstance(what, str):
         return _found(row, what, step)
     try:
-        said = await _written(plan, row, name, what)
+        response = await _written(plan, row, name, what)
     except (NotSaid, TemplateFailed) as error:
         row.failed(step, error)
         return None
-    row.output["MODEL_TO_EVALUATE_OUTPUT" + _letter(name).upper()] = said
-    return said
+    row.output["MODEL_TO_EVALUATE_OUTPUT" + _letter(name).upper()] = response
+    return response
 
 
 def _found(row: _Row, name: str, step: str) -> str | None:
@@ -107,14 +111,14 @@ async def _written(plan: Plan, row: _Row, name: str, what: EvaluationModelReques
     system, user = f"{name}.system_template", f"{name}.input_template"
     templates = {system: what.system_template, user: what.input_template}
     texts = await plan.renderer.render(templates, row.fields)
-    said: list[Json] = [{"role": "user", "content": texts[user]}]
+    prompt: list[Json] = [{"role": "user", "content": texts[user]}]
     if texts[system].strip():
-        said = [{"role": "system", "content": texts[system]}, *said]
-    return await plan.models[name].say(said)
+        prompt = [{"role": "system", "content": texts[system]}, *prompt]
+    return await plan.models[name].say(prompt)
 
 
 async def _judge(plan: Plan, row: _Row, responses: Sequence[str]) -> bool:
-    """True where there is an answer that counts."""
+    """Have the responses judged. Return True if there is an answer that counts."""
     name = "judge.system_template"
     try:
         system = (await plan.renderer.render({name: plan.judge_template}, row.fields))[name]
@@ -167,13 +171,13 @@ async def _asked(
 
 
 def _beside(plan: Plan, fields: Row) -> Row:
-    """The row without the fields that are shown as responses."""
+    """Return the row without the fields that are shown as responses."""
     shown = {what for _, what in plan.subjects if isinstance(what, str)}
     return {name: value for name, value in fields.items() if name not in shown}
 
 
 def _kept(row: _Row) -> Row:
-    """The row's own fields; one whose name the result has too is kept as `input_...`."""
+    """Return the row's own fields. One whose name the result has too becomes `input_...`."""
     taken = row.output.keys()
     return {(f"input_{name}" if name in taken else name): value for name, value in row.fields.items()}
 

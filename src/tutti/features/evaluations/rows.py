@@ -20,19 +20,20 @@ _LONGEST_NAME = 40
 
 @dataclass(frozen=True)
 class Read:
-    """A row, and how long it is in the file, about."""
+    """A row, and its approximate length in the file."""
 
     fields: Row
     size_bytes: int
 
 
 def rows(platform: Platform, file: File) -> AsyncGenerator[Read]:
-    """Raises InvalidRequest, naming the line, for what cannot be read. Empty lines are skipped."""
+    """Yield the rows; empty lines are skipped. Raise InvalidRequest, naming the line, for one that can't be
+    read."""
     return _csv(platform, file) if file.file_type == "csv" else json_rows(lines(platform, file))
 
 
 def named(fields: Mapping[str, Any]) -> str:
-    """Return the names of the fields, so many of them as can be read."""
+    """Return the names of the fields for a message: only the first ones, if there are many."""
     shown = ", ".join(f"`{name[:_LONGEST_NAME]}`" for name in islice(fields, _MOST_NAMES))
     more = len(fields) - _MOST_NAMES
     return f"{shown} and {more} more" if more > 0 else shown

@@ -28,7 +28,8 @@ Json = dict[str, Any]
 
 
 def _object_or_string(value: Any) -> str:
-    """Which member of the union a value is meant for, so that it is judged by that one only."""
+    """Return the tag of the union's member that a value is meant for, so that it is checked by that one
+    only."""
     return "object" if isinstance(value, dict | BaseModel) else "string"
 
 
@@ -46,7 +47,7 @@ Label = Annotated[str, Field(min_length=1, max_length=256)]
 
 
 class Called(Body):
-    """A model to call, whatever for."""
+    """A model to call, as a judge or to be judged."""
 
     model: Name
     model_source: ModelSource = Field(
@@ -124,7 +125,7 @@ class EvaluationTypedRequest(Body):
     @model_validator(mode="before")
     @classmethod
     def _judged_by_type(cls, body: Any) -> Any:
-        """The parameters are those of `type`, which stands beside them."""
+        """Tag the parameters with `type`, which stands beside them and says which ones they are."""
         parameters: Any = cast(Json, body).get("parameters") if isinstance(body, dict) else None
         if not isinstance(parameters, dict):
             return cast(Any, body)

@@ -1,4 +1,4 @@
-"""Evaluations as rows: made with the job that works them off, read, and moved from status to status."""
+"""Evaluations as rows: made together with the job that runs them, read, and moved from status to status."""
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -8,16 +8,19 @@ from sqlalchemy import Select, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from tutti.access.caller import Caller
-from tutti.access.keys import server_secret
+from tutti.access.keys import sealer
 from tutti.base.clock import now
-from tutti.base.errors import InvalidRequest, NotFound
+from tutti.base.errors import InvalidRequest
 from tutti.base.ids import new_id
+from tutti.base.model import TEXT_TYPES
 from tutti.features.evaluations import schemas
 from tutti.features.evaluations.admission import TemplateChecks
 from tutti.features.evaluations.brief import shorter
 from tutti.features.evaluations.checks import check
 from tutti.features.evaluations.tokens import sealed, without_tokens
-from tutti.jobs.kind import Args
+from tutti.features.ownership import find_owned, missing
+from tutti.features.paging import by_age
+from tutti.jobs.args import CallerArgs
 from tutti.jobs.queue import check_queue, enqueue
 from tutti.platform import Platform
 from tutti.store.records import Evaluation
@@ -33,7 +36,6 @@ STATUSES: tuple[schemas.EvaluationStatus, ...] = (
     "error",
     "user_error",
 )
-_TEXT_TYPES = frozenset({"chat", "language", "code"})
 _PARAMETERS: Mapping[str, type[schemas.AnyParameters]] = {
     "classify": schemas.EvaluationClassifyParameters,
     "score": schemas.EvaluationScoreParameters,
@@ -46,19 +48,15 @@ _RESULTS: Mapping[str, type[schemas.AnyResults]] = {
 }
 
 
-class EvaluationArgs(Args, frozen=True, kw_only=True):
-    """Whose models are called; what is evaluated stands in the evaluation's row."""
-
-    key_id: str
-    key_name: str
-    organization_id: str
+class EvaluationArgs(CallerArgs, frozen=True, kw_only=True):
+    """The caller whose models are called; what is evaluated stands in the evaluation's row."""
 
 
 async def create(
     platform: Platform, templates: TemplateChecks, caller: Caller, request: schemas.EvaluationTypedRequest
 ) -> Evaluation:
     await check(platform, templates, caller.project_id, request.parameters)
-    sealer = Sealer(server_secret(platform.settings))
+    seal = sealer(platform.settings).seal
     kept = request.parameters.model_dump(mode="json", exclude_none=True)
     row = Evaluation(
         id=new_id("eval"),
@@ -67,39 +65,33 @@ async def create(
         type=request.type,
         status="pending",
         status_updates=[_update("pending", "Accepted.")],
-        parameters=sealed(kept, lambda token: sealer.seal(token, caller.project_id)),
+        parameters=sealed(kept, lambda token: seal(token, caller.project_id)),
         results={},
         created_at=now(),
         updated_at=now(),
     )
-    args = EvaluationArgs(
-        key_id=caller.key_id, key_name=caller.key_name, organization_id=caller.organization_id
-    )
     async with platform.database.begin() as session:
         await check_queue(session, caller.project_id, platform.settings.project_jobs)
         session.add(row)
-        await enqueue(session, KIND, args, project_id=caller.project_id, id=row.id)
+        await enqueue(session, KIND, EvaluationArgs.of(caller), project_id=caller.project_id, id=row.id)
     return row
 
 
 async def find(platform: Platform, project_id: str, evaluation_id: str) -> Evaluation:
-    async with platform.database.read() as session:
-        row = await session.get(Evaluation, evaluation_id)
-    if row is None or row.project_id != project_id:
-        raise NotFound(f"There is no evaluation {evaluation_id}.", param="id", code="evaluation_not_found")
-    return row
+    absent = missing("evaluation", evaluation_id)
+    return await find_owned(platform.database, Evaluation, project_id, evaluation_id, absent)
 
 
 async def newest(
     platform: Platform, project_id: str, status: str | None, limit: int
 ) -> list[schemas.EvaluationJob]:
-    """As a list shows them. They are read a few at a time, since each may have long templates."""
+    """List the newest evaluations, shortened. They are read a few at a time: each may have long templates."""
     if status is not None and status not in STATUSES:
         raise InvalidRequest(f"`status` should be one of {', '.join(STATUSES)}.", param="status")
     query = select(Evaluation).where(Evaluation.project_id == project_id)
     if status is not None:
         query = query.where(Evaluation.status == status)
-    query = query.order_by(Evaluation.created_at.desc(), Evaluation.id.desc())
+    query = by_age(query, Evaluation)
     listed: list[schemas.EvaluationJob] = []
     while len(listed) < limit and (some := await _page(platform, query, len(listed), limit)):
         listed += [shown(row, shorter) for row in some]
@@ -113,8 +105,8 @@ async def _page(platform: Platform, query: Select[Evaluation], start: int, end: 
 
 
 async def model_names(platform: Platform, project_id: str, source: str) -> list[str]:
-    """Of models that can judge and be judged. There are no dedicated endpoints yet, and nobody knows what is
-    on other servers."""
+    """Return the names of models that can judge and be judged. There are no dedicated endpoints yet, and
+    nobody knows the models of other servers."""
     if source not in ("all", "serverless", "dedicated", "external"):
         raise InvalidRequest(
             "`model_source` should be one of all, serverless, dedicated, external.", param="model_source"
@@ -122,7 +114,7 @@ async def model_names(platform: Platform, project_id: str, source: str) -> list[
     if source not in ("all", "serverless"):
         return []
     models = await platform.catalog.models(project_id)
-    return [model.name for model in models if model.type in _TEXT_TYPES]
+    return [model.name for model in models if model.type in TEXT_TYPES]
 
 
 async def advance(
@@ -132,7 +124,8 @@ async def advance(
     message: str,
     results: Mapping[str, Any] | None = None,
 ) -> None:
-    """Only forward: nothing happens where it has come so far already, as on another attempt."""
+    """Move the evaluation forward to this status. Do nothing if it has come so far already, as on another
+    attempt."""
     row = await session.get_one(Evaluation, evaluation_id)
     if STATUSES.index(status) <= STATUSES.index(row.status):
         return
@@ -144,13 +137,13 @@ async def advance(
 
 
 def parameters_of(row: Evaluation, sealer: Sealer) -> schemas.AnyParameters:
-    """With the tokens open. Raises SealBroken."""
+    """Return the parameters with their tokens opened. Raise SealBroken."""
     opened = sealed(row.parameters, lambda token: sealer.open(token, row.project_id))
     return _PARAMETERS[row.type].model_validate(opened)
 
 
 def shown(row: Evaluation, change: Callable[[Any], Any] = lambda it: it) -> schemas.EvaluationJob:
-    """Without tokens. `change` is applied to the parameters."""
+    """Return the evaluation in the API's shape, without tokens. `change` is applied to the parameters."""
     fields: dict[str, Any] = {
         "workflow_id": row.id,
         "type": row.type,

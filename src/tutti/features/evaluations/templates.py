@@ -1,26 +1,26 @@
-"""Jinja templates of clients: compiled and rendered in a process of their own, never in one that serves."""
+"""Jinja templates of clients, compiled and rendered in a process of their own, never in one that serves."""
 
 import asyncio
 import contextlib
 import signal
-import sys
 from collections.abc import AsyncGenerator, Mapping
 from typing import Any
 
 import msgspec
 
 from tutti.features.evaluations.rows import named
+from tutti.process.pipes import worker_argv
 from tutti.process.questions import Answerer, NoAnswer
 
 CPU_S = 2.0
-"""What the templates of one row may take, and a template while it is checked."""
+"""Seconds of CPU time for the templates of one row, or for the check of one template."""
 PATIENCE_S = 30.0
-"""The most that the renderer may take for one question."""
-_ARGV = (sys.executable, "-m", "tutti.workers.render", str(CPU_S))
+"""Seconds that the renderer may take for one question."""
+_ARGV = worker_argv("render", str(CPU_S))
 
 
 class TemplateFailed(Exception):
-    """`template` is the name that it was given; the reason is for the client."""
+    """A template that can't be read or rendered. `template` is its name; `reason` is for the client."""
 
     def __init__(self, template: str, reason: str) -> None:
         super().__init__(reason)
@@ -29,20 +29,20 @@ class TemplateFailed(Exception):
 
 
 class Renderer:
-    """One process, started when it is needed; the rows queue for it."""
+    """A process that renders, started when it is needed. Rows wait for their turn."""
 
     def __init__(self) -> None:
         self._process = Answerer(_ARGV, PATIENCE_S)
         self._turn = asyncio.Lock()
 
     async def render(self, templates: Mapping[str, str], row: Mapping[str, Any]) -> Mapping[str, str]:
-        """Return the texts, by name. Raises TemplateFailed."""
+        """Return the rendered texts by name. Raise TemplateFailed."""
         if not _has_code(templates):
             return templates
         return (await self._answered(templates, row))["texts"]
 
     async def compile(self, name: str, source: str) -> None:
-        """Raises TemplateFailed for a template that cannot be read, or not within the limits."""
+        """Raise TemplateFailed if the template can't be compiled, or not within the limits."""
         if _has_code({name: source}):
             await self._answered({name: source}, None)
 

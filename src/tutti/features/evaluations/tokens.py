@@ -9,12 +9,15 @@ _CALLED = ("judge", "model_to_evaluate", "model_a", "model_b")
 
 
 def sealed(parameters: Json, seal: Callable[[str], str]) -> Json:
-    """Also how they are opened again: `seal` is applied to each token."""
+    """Return the parameters with `seal` applied to each token. It also opens them, given a function that
+    does."""
     return _with_tokens(parameters, lambda called: {**called, TOKEN: seal(called[TOKEN])})
 
 
 def without_tokens(parameters: Json) -> Json:
-    return _with_tokens(parameters, lambda called: {k: v for k, v in called.items() if k != TOKEN})
+    return _with_tokens(
+        parameters, lambda called: {name: value for name, value in called.items() if name != TOKEN}
+    )
 
 
 def _with_tokens(parameters: Json, change: Callable[[Json], Json]) -> Json:

@@ -31,7 +31,7 @@ _TRANSIENT = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
 
 
 class NotSaid(Exception):
-    """The model did not answer. `hopeless`: nor will it answer anything else."""
+    """A question that the model did not answer. `hopeless`: it won't answer any other question either."""
 
     def __init__(self, message: str, whose: Whose, *, hopeless: bool = False) -> None:
         super().__init__(message)
@@ -48,15 +48,15 @@ class Heard:
 
 
 class Line(Protocol):
-    """Where chat completions can be asked for."""
+    """A place that answers chat completions."""
 
     async def ask(self, body: Json) -> Heard:
-        """An answer of any status that is final. Raises NotSaid."""
+        """Return the final answer, whatever its status. Raise NotSaid if there is none."""
         ...
 
 
 class Voice:
-    """One model, under the settings of the evaluation; at most `workers` requests at a time."""
+    """A model under the settings of the evaluation. It gets at most `workers` requests at a time."""
 
     def __init__(
         self, line: Line, model: str, max_tokens: int | None, temperature: float, workers: int
@@ -69,11 +69,11 @@ class Voice:
         self.workers = workers
         self._turns = asyncio.Semaphore(workers)
         self._refused = 0
-        """How many of the ways to ask this model does not take."""
+        """The number of ways to ask, the first ones, that this model refuses."""
 
     async def say(self, messages: Sequence[Json], response_format: Json | None = None) -> str:
-        """Raises NotSaid. A model that refuses the limit that we chose, or the format, is asked again without
-        them, and from then on."""
+        """Return the model's text. If it refuses the limit that we chose, or the format, ask again without
+        them, now and from then on. Raise NotSaid."""
         ways: list[Json] = list(self._limits)
         if response_format is not None:
             ways = [{**limit, "response_format": response_format} for limit in ways] + ways[-1:]
@@ -83,7 +83,7 @@ class Voice:
             for way in ways[first:-1]:
                 heard = await self._line.ask({**body, **way})
                 if heard.status == 500 and _error(heard.body).get("code") == NOT_ENFORCED:
-                    break  # this once: what it writes is judged as it is
+                    break  # only for this question: the text is judged as it is
                 if heard.status not in (400, 422):
                     return self._taken(_text(heard), ways.index(way))
             else:
@@ -134,16 +134,16 @@ class External:
 
     async def ask(self, body: Json) -> Heard:
         data = msgspec.json.encode(body)
-        said = ""
+        failure = ""
         for attempt in range(1, EXTERNAL_ATTEMPTS + 1):
             heard = await self._post(data)
             if heard is not None and heard.status not in _TRANSIENT:
                 return self._final(heard)
-            said = "cannot be reached" if heard is None else f"answered {heard.status}"
+            failure = "cannot be reached" if heard is None else f"answered {heard.status}"
             if attempt < EXTERNAL_ATTEMPTS:
-                told_s = None if heard is None else _retry_after_s(heard.headers)
-                await self._pause(min(MAX_PAUSE_S, told_s or 2.0 ** (attempt - 1)))
-        raise NotSaid(f"The external server {said}, {EXTERNAL_ATTEMPTS} times.", "user")
+                asked_s = None if heard is None else _retry_after_s(heard.headers)
+                await self._pause(min(MAX_PAUSE_S, asked_s or 2.0 ** (attempt - 1)))
+        raise NotSaid(f"The external server {failure}, {EXTERNAL_ATTEMPTS} times.", "user")
 
     def _final(self, heard: Heard) -> Heard:
         if heard.status in (401, 403):
@@ -164,7 +164,8 @@ class External:
         return Heard(posted.status, posted.headers, posted.data)
 
     def _without_token(self, body: bytes) -> bytes:
-        """A server may say back what it was sent, and its words are shown."""
+        """Return the body with the token replaced: a server may repeat it, and clients see what servers
+        answer."""
         for spelling in (self._token, json.dumps(self._token)[1:-1]):
             body = body.replace(spelling.encode(), b"***")
         return body
@@ -197,7 +198,7 @@ def _error(body: bytes) -> Json:
 
 
 def _retry_after_s(headers: Mapping[str, str]) -> float | None:
-    """None where there is none, or it is a date."""
+    """Return the seconds of the header `retry-after`; None if it is missing, or a date."""
     try:
         return max(0.0, float(headers.get("retry-after", "")))
     except ValueError:

@@ -1,4 +1,4 @@
-"""How the routes of files answer."""
+"""Answers of the files routes."""
 
 import asyncio
 from collections.abc import AsyncIterator, Coroutine
@@ -8,6 +8,7 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
+from tutti.features.answers import answer
 from tutti.features.files.shapes import dialect, shown
 from tutti.features.files.uploads import Duplicate
 from tutti.http.errors import from_exception
@@ -17,34 +18,25 @@ PATIENCE_S = 20.0
 """Well below the 60 s for which the 3.x client waits for a byte."""
 
 
-def json(body: Any, status: int = 200) -> Response:
-    return Response(
-        msgspec.json.encode(body),
-        status,
-        headers={"vary": "user-agent"},
-        media_type="application/json",
-    )
-
-
 def file_answer(request: Request, file: File) -> Response:
-    return json(shown(file, dialect(request)))
+    return answer(shown(file, dialect(request)))
 
 
 def duplicate(known: Duplicate) -> Response:
-    """The body that the 2.x and 3.x clients look for; they would repeat the request without the header."""
+    """Return the 409 whose body the 2.x and 3.x clients look for. Without its header they would try again."""
     message = f"There is a file with these bytes and this purpose already: {known.file_id}."
     error = {"message": message, "type": "conflict_error", "param": "checksum", "code": "file_exists"}
-    answer = json({"file_id": known.file_id, "error": error}, 409)
-    answer.headers["x-should-retry"] = "false"
-    return answer
+    refusal = answer({"file_id": known.file_id, "error": error}, 409)
+    refusal.headers["x-should-retry"] = "false"
+    return refusal
 
 
 async def patiently(work: Coroutine[Any, Any, Any], patience_s: float = PATIENCE_S) -> Response:
-    """The result of `work` as JSON. When it takes longer, spaces are sent meanwhile, which JSON may begin
-    with, so that no client gives up; an error is then the body of a 200."""
+    """Answer with the result of `work` as JSON. If it takes longer than `patience_s`, send spaces meanwhile,
+    which JSON may begin with, so that no client gives up; an error is then the body of a 200."""
     task = asyncio.create_task(work)
     if (await asyncio.wait({task}, timeout=patience_s))[0]:
-        return json(task.result())
+        return answer(task.result())
     return StreamingResponse(_spaces(task, patience_s), media_type="application/json")
 
 

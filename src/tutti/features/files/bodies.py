@@ -8,8 +8,8 @@ from tutti.base.errors import InvalidRequest
 
 
 def whole_body(request: Request) -> AsyncIterator[bytes]:
-    """Return the body as it comes. Raises InvalidRequest where it says that it is a part of one: what ends
-    before its announced length raises by itself."""
+    """Return the body as it comes. Raise InvalidRequest if headers say that it is only a part of one. A body
+    that ends before its announced length raises an error by itself."""
     headers = request.headers
     if "content-range" in headers:
         raise _partial("content-range")
@@ -21,7 +21,7 @@ def whole_body(request: Request) -> AsyncIterator[bytes]:
 
 
 def length_of(request: Request) -> int | None:
-    """Return the length that the body is said to have; None for one in chunks."""
+    """Return the length in bytes that the client announced; None for a body in chunks."""
     length = request.headers.get("content-length")
     return None if length is None else int(length)
 

@@ -19,7 +19,7 @@ _PREFIX = "check-"
 
 
 async def enqueue_check(session: AsyncSession, file: File) -> None:
-    """In the transaction that makes the file ready. What no purpose asks for is not checked."""
+    """Enqueue the check in the transaction that makes the file ready. Only some purposes ask for a check."""
     if not is_checked(file.purpose):
         file.processing_status = "COMPLETED"
         return
@@ -28,11 +28,12 @@ async def enqueue_check(session: AsyncSession, file: File) -> None:
 
 
 def file_of(job_id: str) -> str:
+    """Return the id of the file that the job checks."""
     return job_id.removeprefix(_PREFIX)
 
 
 async def examine(platform: Platform, file: File) -> Report:
-    """Raises NotFound once the file is deleted."""
+    """Check the whole file. Raise NotFound once it is deleted."""
     check = Check(file.purpose, file.file_type)
     if check.full:
         return check.end()

@@ -10,24 +10,23 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from tutti.base.errors import InternalError, InvalidRequest
-from tutti.base.model import Model
+from tutti.base.model import TEXT_TYPES, Model
 from tutti.engines.files import Vocabulary
 from tutti.features.files.checks.samples import Uncountable, samples
 from tutti.features.files.checks.training import COLUMNS
-from tutti.features.files.child import said, tell, worker
 from tutti.features.files.service import lines
 from tutti.platform import Platform
+from tutti.process.pipes import lines_of, piped_worker, write_all
 from tutti.store.records import File
 
-_TYPES = ("chat", "language", "code")
 _PIECE_BYTES = 64 * 1024
 _LONGEST_REASON = 300
-"""A model's template may say anything."""
+"""Characters of a reason: a model's template may raise any text."""
 log = logging.getLogger(__name__)
 
 
 class Answer(msgspec.Struct, frozen=True):
-    """Of workers/tokens.py: either `tokens`, or why line `line` cannot be counted."""
+    """The answer of workers/tokens.py: either `tokens`, or the reason why line `line` can't be counted."""
 
     tokens: int = 0
     line: int = 0
@@ -35,20 +34,21 @@ class Answer(msgspec.Struct, frozen=True):
 
 
 async def base_models(platform: Platform, project_id: str) -> list[Model]:
-    """Those that are on this machine and read text."""
+    """Return the models on this machine that read text, and have a vocabulary of their own."""
     catalog = platform.catalog
-    models = [it for it in await catalog.models(project_id) if it.type in _TYPES]
+    models = [it for it in await catalog.models(project_id) if it.type in TEXT_TYPES]
     here = [it for it in models if it.adapter_of is None and catalog.is_pulled(it)]
     return [model for model in here if _vocabulary(platform, model)]
 
 
 async def count_tokens(platform: Platform, file: File, model: Model) -> int:
-    """All that the model reads when it reads each line once. Counted when it is first asked for, then kept
-    with the file. Raises InvalidRequest where it is no sound training data, or the model cannot read it."""
+    """Return how many tokens the model reads when it reads each line once. The number is counted when it is
+    first asked for, then kept with the file. Raise InvalidRequest if the file is no sound training data, or
+    the model can't read it."""
     report = file.report
     if not (report.get("valid") and report["dataset_format"].lower() in (*COLUMNS, "tokens")):
-        said = f"File {file.id} is no training data that passed its check."
-        raise InvalidRequest(said, param="training_file")
+        message = f"File {file.id} is no training data that passed its check."
+        raise InvalidRequest(message, param="training_file")
     known = known_count(report, model.name)
     if known is None:
         answer = await count(platform, file, model)
@@ -61,21 +61,21 @@ async def count_tokens(platform: Platform, file: File, model: Model) -> int:
 
 
 def known_count(report: dict[str, Any], name: str) -> int | str | None:
-    """A text says why there is none."""
+    """Return the count in the report, or the reason why there is none; None if nobody has counted yet."""
     counts = report.get("token_counts", {})
     return counts.get("*", counts.get(name, report.get("token_counts_missing", {}).get(name)))
 
 
 async def count(platform: Platform, file: File, model: Model) -> Answer:
-    """Of a sound jsonl file. Raises InternalError where the model's own files cannot be used."""
+    """Count the tokens of a sound jsonl file. Raise InternalError if the model's own files can't be used."""
     vocabulary = _vocabulary(platform, model)
     if vocabulary is None:
         raise InvalidRequest(f"{model.name} has no tokeniser on this machine: pull it first.", param="model")
     try:
-        async with worker("tokens", *_arguments(vocabulary)) as process:
+        async with piped_worker("tokens", *_arguments(vocabulary)) as process:
             async with aclosing(_pieces(platform, file)) as pieces:
-                await tell(process, pieces)
-            async for line in said(process):
+                await write_all(process, pieces)
+            async for line in lines_of(process):
                 return _worded(msgspec.json.decode(line, type=Answer))
             if await process.wait() < 0:
                 return Answer(refused="counting it takes more time or memory than there is for it")
@@ -85,7 +85,7 @@ async def count(platform: Platform, file: File, model: Model) -> Answer:
 
 
 async def keep(session: AsyncSession, file: File, name: str, answer: Answer) -> None:
-    """In the file's row, beside what others have counted meanwhile."""
+    """Write the answer into the file's row, beside those that others have written meanwhile."""
     row = await session.scalar(select(File).where(File.id == file.id).with_for_update())
     if row is None:
         return
@@ -95,7 +95,7 @@ async def keep(session: AsyncSession, file: File, name: str, answer: Answer) -> 
 
 
 async def _pieces(platform: Platform, file: File) -> AsyncGenerator[bytes]:
-    """Lines for the worker, many at once."""
+    """Yield lines for the worker, many at once."""
     number, piece = 0, bytearray()
     async for line in lines(platform, file):
         number += 1
@@ -110,7 +110,7 @@ async def _pieces(platform: Platform, file: File) -> AsyncGenerator[bytes]:
 
 
 def _vocabulary(platform: Platform, model: Model) -> Vocabulary | None:
-    """Return the model's tokeniser, where it has one on this machine that can be read without its engine."""
+    """Return the model's tokeniser, if there is one on this machine that can be read without its engine."""
     engine = platform.engines.get(model.engine)
     return engine and engine.vocabulary(model, platform.catalog.folder(model))
 

@@ -1,4 +1,4 @@
-"""Deleting files, and what is left of uploads that failed. What is not done here, `sweep` does later."""
+"""Deletion of files, and of what failed uploads leave. `sweep` does later what fails here."""
 
 import contextlib
 import logging
@@ -15,14 +15,14 @@ from tutti.store.records import Batch, Evaluation, File
 _BUSY_BATCH = ("VALIDATING", "IN_PROGRESS")
 _BUSY_EVALUATION = ("pending", "queued", "running")
 LATER = (TuttiError, SQLAlchemyError, OSError)
-"""What may go wrong with what the sweep will do again."""
+"""Errors that may end a deletion here, since the sweep does it again."""
 
 log = logging.getLogger(__name__)
 
 
 async def delete_file(platform: Platform, project_id: str, file_id: str) -> None:
-    """At once for everybody who looks for it. Raises NotFound, and Conflict while a batch or an evaluation
-    reads it."""
+    """Delete the file: from now on nobody finds it. Raise NotFound, or Conflict while a batch or an
+    evaluation reads it."""
     async with platform.database.begin() as session:
         user = await _user(session, project_id, file_id)
         if user is not None:
@@ -36,7 +36,7 @@ async def delete_file(platform: Platform, project_id: str, file_id: str) -> None
 
 
 async def give_up(platform: Platform, file: File) -> None:
-    """An upload that failed, unless it is ready after all. Raises nothing."""
+    """Delete the file of a failed upload, unless it became ready after all. Raise nothing."""
     try:
         async with platform.database.begin() as session:
             given_up = await rows.begin_deleting(session, file.project_id, file.id, "uploading")
@@ -47,14 +47,14 @@ async def give_up(platform: Platform, file: File) -> None:
 
 
 async def purge(platform: Platform, project_id: str, file_id: str) -> None:
-    """Of a file that is being deleted: its bytes, then its row. May be repeated."""
+    """Delete the bytes of a file that is being deleted, then its row. This may be repeated."""
     await platform.blobs.delete_all(rows.prefix(project_id, file_id))
     async with platform.database.begin() as session:
         await session.execute(delete(File).where(File.id == file_id, File.state == "deleting"))
 
 
 async def discard(platform: Platform, key: str) -> None:
-    """The bytes of an attempt that was not needed. Raises nothing."""
+    """Delete the bytes of an attempt that was not needed. Raise nothing."""
     with contextlib.suppress(*LATER):
         await platform.blobs.delete(key)
 

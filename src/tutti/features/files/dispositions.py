@@ -1,4 +1,4 @@
-"""What the headers of a form's part say of it."""
+"""The headers of a form's part: its name, its filename, its length."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,7 +14,8 @@ _PLAIN = ("", "binary", "8bit", "7bit")
 
 @dataclass(frozen=True)
 class Part:
-    """`filename` is None for a field. `length`: how many bytes it says that it has, if it does."""
+    """A part. `filename` is None for a field. `length` is the number of bytes that it announces, if it
+    does."""
 
     name: str
     filename: str | None
@@ -22,7 +23,8 @@ class Part:
 
 
 def part_of(headers: Mapping[str, str]) -> Part:
-    """`headers` have lower-case names. Raises InvalidRequest."""
+    """Return the part that the headers describe; their names are in lower case. Raise InvalidRequest if they
+    name no part, or only a piece of one."""
     message = Message()
     message["content-disposition"] = headers.get("content-disposition", "")
     found = message.get_params([], "content-disposition")
@@ -35,7 +37,8 @@ def part_of(headers: Mapping[str, str]) -> Part:
 
 
 def _value(params: Sequence[tuple[str, str | tuple[str, str, str]]], name: str) -> str | None:
-    """Return the value of `name*` (RFC 5987) before that of `name`, which is for those who can't read it."""
+    """Return the value of `name*` (RFC 5987), or else that of `name`, which is for servers that can't read
+    it."""
     values = [value for key, value in params if key.lower() == name]
     extended = [value for value in values if isinstance(value, tuple)]
     if not values:

@@ -12,11 +12,12 @@ from tutti.platform import Platform
 from tutti.store.records import File
 
 MEDIA_TYPE = "text/plain"
-"""The contract's, for whatever kind of file."""
+"""The contract's media type, which is the same for every kind of file."""
 
 
 async def answer(platform: Platform, request: Request, file: File) -> Response:
-    """What the object store refuses is raised before the answer begins."""
+    """Answer with the bytes. The first ones are read before the answer begins, so that an error of the object
+    store still has its status."""
     etag = f'"{file.checksum}"'
     wanted = request.headers.get("range")
     if request.headers.get("if-range", etag) != etag:

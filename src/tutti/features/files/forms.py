@@ -17,14 +17,14 @@ from tutti.http.validation import invalid_request
 MAX_FIELDS = 32
 MAX_FIELD_BYTES = 16 * 1024
 MAX_HEADER_BYTES = 16 * 1024
-"""Of all headers of a part."""
+"""Bytes of all headers of a part together."""
 
 M = TypeVar("M", bound=BaseModel)
 
 
 @dataclass(frozen=True)
 class FilePart:
-    """`data` is to be read to its end before the form goes on."""
+    """A file in a form. Read `data` to its end before the form goes on."""
 
     filename: str
     data: AsyncIterator[bytes]
@@ -37,27 +37,28 @@ class _Begin:
 
 @dataclass(frozen=True)
 class _End:
-    """Of a file part."""
+    """The end of a file part."""
 
 
 class MultipartForm:
-    """Raises InvalidRequest wherever the body turns out not to be a form, or to end too early. The values of
-    a field that may come several times, as one of `lists` or as `name[]`, are joined by commas."""
+    """A form that is read as it comes. Each method raises InvalidRequest if the body turns out not to be a
+    form, or ends too early. Fields named in `lists` or spelt `name[]` may come several times: their values
+    are joined by commas."""
 
     def __init__(self, content_type: str, body: AsyncIterator[bytes], lists: Collection[str] = ()) -> None:
         self.fields: dict[str, str] = {}
         self._events = _events(_boundary(content_type), body, _Reader(self.fields, lists))
 
     async def file(self) -> FilePart | None:
-        """The first file part there is; before it comes, `fields` has the fields before it. None: there is
-        none, and `fields` has all."""
+        """Return the first file part, when `fields` has the fields before it. Return None if there is no
+        file; `fields` has all then."""
         async for event in self._events:
             if isinstance(event, _Begin):
                 return FilePart(event.filename, self._data())
         return None
 
     async def finish(self) -> None:
-        """Reads the fields behind the file."""
+        """Read the fields behind the file. Raise InvalidRequest for a second file."""
         if await self.file() is not None:
             raise InvalidRequest("One file can be uploaded at a time.", param="file")
 
@@ -70,7 +71,7 @@ class MultipartForm:
 
 
 class _Reader:
-    """What the parser calls; what it saw of files since the last look is in `events`."""
+    """The callbacks of the parser. `events` has what it read of files since it was last emptied."""
 
     def __init__(self, fields: dict[str, str], lists: Collection[str]) -> None:
         self.events: list[_Begin | bytes | _End] = []
@@ -189,12 +190,12 @@ async def urlencoded(body: AsyncIterator[bytes]) -> dict[str, str]:
 
 
 def parse(model: type[M], fields: Mapping[str, str]) -> M:
-    """Raises InvalidRequest; an empty field is one that was left out."""
+    """Return the model with these fields; an empty field counts as left out. Raise InvalidRequest."""
     given = {name: value for name, value in fields.items() if value}
     try:
         return model.model_validate(given)
     except ValidationError as error:
-        complaints = [{**it, "loc": ("body", *it["loc"])} for it in error.errors()]
+        complaints = [{**detail, "loc": ("body", *detail["loc"])} for detail in error.errors()]
         raise invalid_request(complaints, given) from error
 
 

@@ -26,8 +26,8 @@ log = logging.getLogger(__name__)
 
 def file_check(platform: Platform, _inside: Inside) -> Kind[Args]:
     async def run(job: Job[Args]) -> None:
-        """Running it again is safe: it only reads the file, and what was found is written over, or is not
-        looked for again."""
+        """Check the file. Running again is safe: the file is only read, and results are written over, or are
+        not computed again."""
         try:
             await _check(platform, job)
         except NotFound as error:
@@ -50,7 +50,8 @@ async def _check(platform: Platform, job: Job[Args]) -> None:
 
 
 async def _count(platform: Platform, job: Job[Args], file: File) -> None:
-    """For each model that is here. One whose own files are broken is left out: the data is sound anyway."""
+    """Count the tokens for each model on this machine. Leave out a model whose own files are broken: the data
+    is sound anyway."""
     for model in await base_models(platform, job.project_id):
         if known_count(file.report, model.name) is not None:
             continue

@@ -1,4 +1,4 @@
-"""Names of files, as clients tell them."""
+"""Names and types of files, from what clients send."""
 
 import re
 
@@ -9,7 +9,8 @@ MAX_CHARACTERS = 255
 
 
 def basename(name: str) -> str:
-    """Some clients send the whole path, of whichever system; what is left can be a file's name on any."""
+    """Return the last part of the name, which is a valid file name on any system: some clients send a whole
+    path. Raise InvalidRequest if nothing is left, or too much."""
     last = re.split(r"[/\\]", name)[-1]
     shown = "".join(character for character in last if character.isprintable()).strip()
     if not shown.strip("."):
@@ -20,6 +21,6 @@ def basename(name: str) -> str:
 
 
 def file_type(given: FileType | None, name: str) -> FileType:
-    """The one that was given, else by the name's ending, else (as in the contract) jsonl."""
+    """Return the given type, or else the one of the name's ending, or else jsonl, the contract's default."""
     ending = name.rpartition(".")[2].lower()
     return given or (FileType(ending) if ending in list(FileType) else FileType.jsonl)

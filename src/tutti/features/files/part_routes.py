@@ -5,8 +5,9 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 
 from tutti.base.errors import Forbidden
+from tutti.features.answers import answer
 from tutti.features.files import parts
-from tutti.features.files.answers import duplicate, json, patiently
+from tutti.features.files.answers import duplicate, patiently
 from tutti.features.files.bodies import length_of, whole_body
 from tutti.features.files.schemas import (
     MultipartAbortRequest,
@@ -34,20 +35,21 @@ def add(routes: APIRouter, platform: Platform, signed: SignedUrls) -> None:
         response_model=MultipartInitiateResponse,
     )
     async def initiate(request: Request, body: MultipartInitiateRequest) -> Response:
-        """The answer has a URL for each part, which takes its bytes by PUT, without a key, for a day."""
+        """Begin an upload. The answer has a URL for each part, which takes its bytes by PUT, without a key,
+        for a day."""
         upload = await parts.initiate(platform, caller(request).project_id, body)
         if isinstance(upload, Duplicate):
             return duplicate(upload)
         numbers = range(1, upload.num_parts + 1)
         targets = [_target(request, signed, upload, number) for number in numbers]
-        return json({"upload_id": upload.id, "file_id": upload.file_id, "parts": targets})
+        return answer({"upload_id": upload.id, "file_id": upload.file_id, "parts": targets})
 
     @routes.put(
         "/files/multipart/{upload_id}/parts/{number}", operation_id="putPart", summary="Put a part's bytes"
     )
     async def put(request: Request, upload_id: str, number: int) -> Response:
-        """For the URLs that the beginning of an upload answers. The body is the part; the ETag of the
-        answer stands for it when the upload is completed."""
+        """Put the bytes of a part at the URL that the beginning of an upload answers. The ETag of the answer
+        stands for the part when the upload is completed."""
         if not is_signed(request):
             raise Forbidden(
                 "Begin with POST /files/multipart/initiate, and put the parts at the URLs it answers."
@@ -64,7 +66,8 @@ def add(routes: APIRouter, platform: Platform, signed: SignedUrls) -> None:
         response_model=MultipartCompleteResponse,
     )
     async def complete(request: Request, body: MultipartCompleteRequest) -> Response:
-        """May be repeated. When the parts take long to join, the answer begins with spaces."""
+        """Join the parts to a file. This may be repeated. While it takes long, the answer begins with
+        spaces."""
         project_id = caller(request).project_id
         assembly = await parts.assemble(platform, project_id, body.upload_id, body.file_id, body.parts)
 
@@ -80,10 +83,10 @@ def add(routes: APIRouter, platform: Platform, signed: SignedUrls) -> None:
         response_model=MultipartAbortResponse,
     )
     async def abort(request: Request, body: MultipartAbortRequest) -> Response:
-        """A file that is complete already stays."""
+        """Give up the upload. A file that is complete already stays."""
         project_id = caller(request).project_id
         aborted = await parts.abort(platform, project_id, body.upload_id, body.file_id)
-        return json({"upload_id": body.upload_id, "file_id": body.file_id, "aborted": aborted})
+        return answer({"upload_id": body.upload_id, "file_id": body.file_id, "aborted": aborted})
 
 
 def _target(request: Request, signed: SignedUrls, upload: Upload, number: int) -> dict[str, Any]:

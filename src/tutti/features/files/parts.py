@@ -1,5 +1,5 @@
-"""Uploading a large file in parts, in any order and several at once. Each attempt at a part is an object of
-its own, named by the ETag that its client gets; completing reads those that the client names, one after the
+"""Uploads of large files in parts, in any order and several at once. Each attempt at a part is an object of
+its own, named by the ETag that its client gets. Completing reads those that the client names, one after the
 other."""
 
 import contextlib
@@ -18,6 +18,7 @@ from tutti.features.files.quota import room_left
 from tutti.features.files.reception import Expected, Received, receive
 from tutti.features.files.schemas import CompletedPart, MultipartInitiateRequest
 from tutti.features.files.service import find
+from tutti.features.ownership import missing
 from tutti.platform import Platform
 from tutti.store.records import File, Upload, UploadPart
 
@@ -63,7 +64,8 @@ async def put_part(
     data: AsyncIterator[bytes],
     length: int | None,
 ) -> str:
-    """The ETag, without quotes. Raises NotFound also where the upload has been completed or aborted."""
+    """Store a part, and return its ETag without quotes. Raise NotFound, also once the upload has been
+    completed or aborted."""
     async with platform.database.read() as session:
         upload, _ = await _upload(session, project_id, upload_id, "uploading")
     if not 1 <= number <= upload.num_parts:
@@ -87,22 +89,22 @@ async def put_part(
 async def assemble(
     platform: Platform, project_id: str, upload_id: str, file_id: str, parts: Sequence[CompletedPart]
 ) -> Assembly:
-    """Raises InvalidRequest unless the client names each part once, by an ETag it got, and they make up the
-    size."""
+    """Return the parts to join. Raise InvalidRequest unless the client names each part once, by an ETag it
+    got, and they have the announced size together."""
     async with platform.database.read() as session:
         upload, file = await _upload(session, project_id, upload_id, "uploading", "ready")
         query = select(UploadPart).where(UploadPart.upload_id == upload_id)
-        stored = {(it.number, it.etag): it for it in await session.scalars(query)}
+        stored = {(part.number, part.etag): part for part in await session.scalars(query)}
     if file.id != file_id:
         raise _no_upload(upload_id)
     if file.state == "ready":
         return Assembly(upload, file, ())
-    named = sorted({(it.part_number, it.etag.strip('"')) for it in parts})
+    named = sorted({(part.part_number, part.etag.strip('"')) for part in parts})
     _check(upload, [number for number, _ in named])
     missing = next((number for number, etag in named if (number, etag) not in stored), None)
     if missing is not None:
         raise InvalidRequest(f"Part {missing} has not been uploaded with that ETag.", param="parts")
-    size_bytes = sum(stored[it].size_bytes for it in named)
+    size_bytes = sum(stored[key].size_bytes for key in named)
     if size_bytes != upload.size_bytes:
         raise InvalidRequest(
             f"{upload.size_bytes} bytes were announced, the parts have {size_bytes}.", param="parts"
@@ -112,7 +114,8 @@ async def assemble(
 
 
 async def complete(platform: Platform, assembly: Assembly) -> File:
-    """Takes as long as reading the file takes. May be repeated, even at the same time: one of them wins."""
+    """Join the parts to a file, which takes as long as reading it takes. This may be repeated, even at the
+    same time: one of the calls wins."""
     upload, file = assembly.upload, assembly.file
     if not assembly.parts:
         return file
@@ -127,7 +130,8 @@ async def complete(platform: Platform, assembly: Assembly) -> File:
 
 
 async def abort(platform: Platform, project_id: str, upload_id: str, file_id: str) -> bool:
-    """False where it was completed: its file stays. Raises NotFound for one that is not there (any more)."""
+    """Give up the upload. Return False if it was completed: its file stays. Raise NotFound for an upload that
+    is not there (any more)."""
     async with platform.database.begin() as session:
         upload, file = await _upload(session, project_id, upload_id, "uploading", "ready")
         if file.id != file_id:
@@ -141,7 +145,7 @@ async def abort(platform: Platform, project_id: str, upload_id: str, file_id: st
 
 
 async def forget(platform: Platform, upload: Upload) -> None:
-    """From now on it cannot be completed. May be repeated."""
+    """Delete the upload and its parts: from now on it can't be completed. This may be repeated."""
     await forget_parts(platform, upload)
     async with platform.database.begin() as session:
         await session.execute(delete(Upload).where(Upload.id == upload.id))
@@ -187,4 +191,4 @@ def _check(upload: Upload, numbers: Sequence[int]) -> None:
 
 
 def _no_upload(upload_id: str) -> NotFound:
-    return NotFound(f"There is no upload {upload_id}.", param="upload_id", code="upload_not_found")
+    return missing("upload", upload_id, "upload_id")

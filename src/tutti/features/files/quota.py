@@ -1,4 +1,4 @@
-"""What a project may keep here: it leaves room for the others."""
+"""The room that a project's files may take, so that others have room too."""
 
 import shutil
 
@@ -14,8 +14,8 @@ _ANY = 1 << 62
 async def room_left(
     platform: Platform, project_id: str, wanted_bytes: int | None = None, *, besides: str = ""
 ) -> int:
-    """Return how many more bytes its files may take, those of unfinished uploads counted, but for the file
-    `besides`. Raises QuotaExceeded where that is less than is wanted, or nothing."""
+    """Return how many more bytes the project's files may take. Unfinished uploads count, the file `besides`
+    doesn't. Raise QuotaExceeded if that is less than `wanted_bytes`, or nothing."""
     most = _most(platform)
     left = most - await _used(platform, project_id, besides)
     if left < max(1, wanted_bytes or 0):
@@ -35,7 +35,7 @@ def _most(platform: Platform) -> int:
 
 
 async def _used(platform: Platform, project_id: str, besides: str) -> int:
-    """An upload under way counts with the length that it announced."""
+    """Return the bytes in use. An upload under way counts with the length that it announced."""
     size = case((File.size_bytes > 0, File.size_bytes), else_=0)
     these = (File.project_id == project_id) & (File.id != besides)
     files = select(func.coalesce(func.sum(size), 0)).where(these)

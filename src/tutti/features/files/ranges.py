@@ -20,7 +20,7 @@ class RangeNotSatisfiable(InvalidRequest):
 
 
 def parse_range(header: str | None, total: int) -> tuple[int, int] | None:
-    """Start and end (exclusive); None: the whole. Raises RangeNotSatisfiable."""
+    """Return start and end (exclusive) of the range; None for the whole. Raise RangeNotSatisfiable."""
     match = _ONE.fullmatch(header or "")
     if match is None:
         return None

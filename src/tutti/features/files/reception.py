@@ -10,7 +10,7 @@ from tutti.store.blobs import Blobs
 
 @dataclass(frozen=True)
 class Expected:
-    """What the client said before; nothing where empty or None. `max_bytes` is the server's limit; 0:
+    """Facts that the client announced; None or empty if it did not. `max_bytes` is the server's limit, 0 for
     none."""
 
     max_bytes: int = 0
@@ -21,7 +21,7 @@ class Expected:
 
 @dataclass(frozen=True)
 class Received:
-    """`blob` is the last segment of the object's key, `checksum` the SHA-256 in hex."""
+    """A stored object. `blob` is the last segment of its key, `checksum` the SHA-256 in hex."""
 
     blob: str
     size_bytes: int
@@ -29,7 +29,7 @@ class Received:
 
 
 class Tally:
-    """The bytes that passed, which are raised over as soon as they are not what was expected."""
+    """A count and a hash of bytes on their way, which are compared with what was expected."""
 
     def __init__(self, expected: Expected) -> None:
         self._expected = expected
@@ -41,8 +41,8 @@ class Tally:
         return self._hash.hexdigest()
 
     async def passing(self, data: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-        """Raises InvalidRequest or TooLarge, at the last before the end: so the store never has it as a
-        whole."""
+        """Yield the data. Raise InvalidRequest or TooLarge before the end if it is not as expected: so the
+        store never has a whole object of it."""
         async for chunk in data:
             self.size_bytes += len(chunk)
             if 0 < self._expected.max_bytes < self.size_bytes:
@@ -61,7 +61,7 @@ class Tally:
 
 
 def check_checksum(announced: str, found: str) -> None:
-    """Raises InvalidRequest; what was not announced cannot be wrong."""
+    """Raise InvalidRequest if a checksum was announced and differs from the one found."""
     if announced and announced != found:
         raise InvalidRequest(
             "The bytes do not have the SHA-256 that was announced.",
@@ -73,13 +73,13 @@ def check_checksum(announced: str, found: str) -> None:
 async def receive(
     blobs: Blobs, prefix: str, blob: str, data: AsyncIterator[bytes], expected: Expected
 ) -> Received:
-    """Puts the object `prefix + blob`. Whatever it raises, the object is not there."""
+    """Store the data as the object `prefix + blob`. Whatever this raises, the object is not there then."""
     tally = Tally(expected)
     await blobs.put(prefix + blob, tally.passing(data))
     return Received(blob, tally.size_bytes, tally.checksum)
 
 
 async def compare(data: AsyncIterator[bytes], expected: Expected) -> None:
-    """Reads it all and keeps nothing. Raises as `receive`."""
+    """Read the data and keep nothing. Raise as `receive` does if it is not as expected."""
     async for _ in Tally(expected).passing(data):
         pass

@@ -1,4 +1,4 @@
-"""Files: announced, uploaded, listed, read, deleted. Uploads in parts stand in `part_routes`."""
+"""Routes that announce, upload, list, read and delete files. `part_routes` has uploads in parts."""
 
 from typing import Annotated, Any
 
@@ -6,15 +6,17 @@ from fastapi import APIRouter, Query, Request, Response
 
 from tutti.access.keys import server_secret
 from tutti.base.errors import Forbidden, InvalidRequest
+from tutti.features.answers import answer
 from tutti.features.files import download, part_routes, uploads
-from tutti.features.files.answers import duplicate, file_answer, json
+from tutti.features.files.answers import duplicate, file_answer
 from tutti.features.files.bodies import length_of, whole_body
 from tutti.features.files.deletion import delete_file
 from tutti.features.files.forms import FilePart, MultipartForm, parse, urlencoded
-from tutti.features.files.listing import MAX_PAGE, Order, list_files
+from tutti.features.files.listing import MAX_PAGE, list_files
 from tutti.features.files.schemas import Announcement, FileDeleteResponse, FileList, FileResponse
 from tutti.features.files.service import find
 from tutti.features.files.shapes import dialect, shown
+from tutti.features.paging import Order
 from tutti.http.context import caller, is_signed
 from tutti.http.signed import SignedUrls, origin
 from tutti.platform import Platform
@@ -48,8 +50,8 @@ def _upload_routes(routes: APIRouter, platform: Platform, signed: SignedUrls) ->
         openapi_extra=_form(announced=True),
     )
     async def create(request: Request) -> Response:
-        """With the bytes in a part of the form, the answer is the file. Without, it is a 302 whose
-        `location` takes the bytes by PUT, without a key, for an hour."""
+        """Upload a file, or announce one. With the bytes in a part of the form, the answer is the file.
+        Without them, it is a 302 whose `location` takes the bytes by PUT, without a key, for an hour."""
         form = _multipart(request)
         part = None if form is None else await form.file()
         if form is not None and part is not None:
@@ -79,7 +81,7 @@ def _upload_routes(routes: APIRouter, platform: Platform, signed: SignedUrls) ->
 
     @routes.put("/files/{id}/content", operation_id="putFile", summary="Put a file's bytes")
     async def put(request: Request, id: str) -> Response:
-        """For the URL of an announcement only, which needs no key. The body is the file."""
+        """Put the bytes of an announced file at the URL of the announcement, which needs no key."""
         if not is_signed(request):
             raise Forbidden("Announce the file with POST /files, and put it at the location it answers.")
         data = whole_body(request)
@@ -93,7 +95,8 @@ def _upload_routes(routes: APIRouter, platform: Platform, signed: SignedUrls) ->
         response_model=FileResponse,
     )
     async def preprocess(request: Request, id: str) -> Response:
-        """The last step of an upload for some clients. The check of the content has begun already."""
+        """Return the file: the last step of an upload for some clients. The check of the content has begun
+        already."""
         return file_answer(request, await find(platform, caller(request).project_id, id))
 
 
@@ -107,7 +110,7 @@ def _file_routes(routes: APIRouter, platform: Platform) -> None:
         limit: Annotated[int, Query(ge=1, le=MAX_PAGE)] = MAX_PAGE,
     ) -> Response:
         """List the metadata for all uploaded data files."""
-        found, has_more = await list_files(
+        page = await list_files(
             platform,
             caller(request).project_id,
             purpose=purpose,
@@ -115,9 +118,9 @@ def _file_routes(routes: APIRouter, platform: Platform) -> None:
             order=order,
             limit=limit,
         )
-        data = [shown(file, dialect(request)) for file in found]
-        ends = {"first_id": data[0]["id"], "last_id": data[-1]["id"]} if data else {}
-        return json({"object": "list", "data": data, "has_more": has_more, **ends})
+        data = [shown(file, dialect(request)) for file in page.rows]
+        ends = page.ends(lambda file: file.id)
+        return answer({"object": "list", "data": data, "has_more": page.has_more, **ends})
 
     @routes.get(
         "/files/{id}",
@@ -135,7 +138,7 @@ def _file_routes(routes: APIRouter, platform: Platform) -> None:
     async def delete(request: Request, id: str) -> Response:
         """Delete a previously uploaded data file. One that a batch or an evaluation still reads is a 409."""
         await delete_file(platform, caller(request).project_id, id)
-        return json({"id": id, "object": "file", "deleted": True})
+        return answer({"id": id, "object": "file", "deleted": True})
 
     @routes.get(
         "/files/{id}/content",
@@ -163,7 +166,7 @@ def _multipart(request: Request) -> MultipartForm | None:
 
 
 async def _urlencoded(request: Request) -> dict[str, str]:
-    """Some clients say it all in the query too."""
+    """Return the fields of the body and those of the query, where some clients send them too."""
     if _kind(request.headers.get("content-type", "")) != _URLENCODED:
         raise InvalidRequest(f"Send a body of {_MULTIPART} or {_URLENCODED}.")
     return {**request.query_params, **await urlencoded(whole_body(request))}
@@ -174,7 +177,7 @@ def _kind(content_type: str) -> str:
 
 
 def _form(*, announced: bool) -> dict[str, Any]:
-    """Forms are read as they come, so the framework does not know of them."""
+    """Describe the form for /openapi.json: it is read as it comes, so the framework doesn't know of it."""
     schemas = "#/components/schemas/"
     properties = {
         "purpose": {"$ref": f"{schemas}FilePurpose"},

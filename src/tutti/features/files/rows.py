@@ -1,4 +1,4 @@
-"""The rows of files, and how they become what they are: each function is one step inside a transaction.
+"""The rows of files, and their states. Each function is one step inside a transaction.
 
 (nothing) -> uploading -> ready -> deleting -> (nothing)
                  \\------------------^
@@ -13,16 +13,18 @@ from tutti.base.clock import now
 from tutti.base.errors import Conflict, NotFound
 from tutti.base.ids import new_id
 from tutti.features.files.reception import Received
+from tutti.features.ownership import missing
 from tutti.store.records import File
 
 
 def prefix(project_id: str, file_id: str) -> str:
-    """Of the keys of a file's objects: the one that counts, and those of attempts that failed."""
+    """Return the prefix of the keys of a file's objects: the one that counts, and those of failed
+    attempts."""
     return f"{project_id}/files/{file_id}/"
 
 
 def parts_prefix(project_id: str, upload_id: str) -> str:
-    """Of the keys of the parts' objects."""
+    """Return the prefix of the keys of the parts' objects."""
     return f"{project_id}/uploads/{upload_id}/"
 
 
@@ -35,11 +37,11 @@ def new_blob() -> str:
 
 
 def no_file(file_id: str) -> NotFound:
-    return NotFound(f"There is no file {file_id}.", param="file_id", code="file_not_found")
+    return missing("file", file_id, "file_id")
 
 
 def announced(project_id: str, filename: str, purpose: str, file_type: str, checksum: str = "") -> File:
-    """A new row, still to be added."""
+    """Make a row for a new file. The caller adds it to the session."""
     return File(
         id=new_id("file"),
         project_id=project_id,
@@ -55,8 +57,9 @@ def announced(project_id: str, filename: str, purpose: str, file_type: str, chec
 
 
 async def become_ready(session: AsyncSession, file: File, received: Received, **values: Any) -> File:
-    """The announced file, with the bytes that were received for it. Raises NotFound where it was deleted
-    meanwhile, and Conflict where other bytes were first; with the same ones it is returned as it is."""
+    """Make the announced file ready with the bytes that were received for it. If the same bytes were there
+    first, return the file as it is. Raise NotFound if it was deleted meanwhile, and Conflict if other bytes
+    were first."""
     done = {
         "state": "ready",
         "blob": received.blob,
@@ -75,7 +78,7 @@ async def become_ready(session: AsyncSession, file: File, received: Received, **
 
 
 async def begin_deleting(session: AsyncSession, project_id: str, file_id: str, *states: str) -> bool:
-    """False where there is none in one of these states."""
+    """Mark the file as being deleted. Return False if there is none in one of these states."""
     this = (File.id == file_id) & (File.project_id == project_id) & File.state.in_(states)
     result = await session.execute(update(File).where(this).values(state="deleting").returning(File.id))
     return result.first() is not None

@@ -1,10 +1,12 @@
-"""Bodies of the files routes. The contract has GET, DELETE and /files/upload; the rest is as the clients do
-it."""
+"""Bodies of the files routes. The contract has GET, DELETE and /files/upload; the rest follows the
+clients."""
 
 from enum import StrEnum
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
+
+from tutti.features.paging import IdList
 
 
 class FileType(StrEnum):
@@ -28,7 +30,7 @@ class FilePurpose(StrEnum):
 
 
 class ValidationReport(BaseModel):
-    """What the check of the file's content found."""
+    """Results of the check of the file's content."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -60,12 +62,8 @@ class FileResponse(BaseModel):
     expires_at: int | None = None
 
 
-class FileList(BaseModel):
-    object: Literal["list"]
-    data: list[FileResponse]
-    has_more: bool
-    first_id: str | None = None
-    last_id: str | None = None
+class FileList(IdList[FileResponse]):
+    pass
 
 
 class FileDeleteResponse(BaseModel):

@@ -1,4 +1,4 @@
-"""Files as other features see them: found, read, made. How they are uploaded stands in `uploads` and `parts`.
+"""Files for other features: found, read, made. `uploads` and `parts` have the ways to upload them.
 
 A file's bytes are one object that never changes. Its row is there first (`uploading`), then the object,
 then the row becomes `ready`. It goes the other way round: the row becomes `deleting`, then the object goes,
@@ -8,7 +8,6 @@ then the row. So a crash anywhere leaves a row that `sweep` finds, and no object
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 
-from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from tutti.base.clock import now
@@ -18,6 +17,7 @@ from tutti.features.files.checks.file import BOM
 from tutti.features.files.names import basename, file_type
 from tutti.features.files.reception import Expected, Received, receive
 from tutti.features.files.shapes import stored_purpose
+from tutti.features.ownership import find_owned
 from tutti.platform import Platform
 from tutti.store.records import File
 
@@ -29,19 +29,15 @@ Also = Callable[[AsyncSession, File], Awaitable[None]]
 
 
 async def find(platform: Platform, project_id: str, file_id: str) -> File:
-    """Raises NotFound unless it is ready and of this project."""
-    query = select(File).where(File.id == file_id, File.project_id == project_id, File.state == "ready")
-    async with platform.database.read() as session:
-        file = await session.scalar(query)
-    if file is None:
-        raise rows.no_file(file_id)
-    return file
+    """Return the project's file. Raise NotFound unless it is there and ready."""
+    absent, is_ready = rows.no_file(file_id), File.state == "ready"
+    return await find_owned(platform.database, File, project_id, file_id, absent, is_ready)
 
 
 async def content(
     platform: Platform, file: File, start: int = 0, end: int | None = None
 ) -> AsyncIterator[bytes]:
-    """The bytes from `start` up to but not including `end`. Raises NotFound once it is deleted."""
+    """Yield the bytes from `start` up to but not including `end`. Raise NotFound once the file is deleted."""
     try:
         async for chunk in platform.blobs.stream(rows.blob_key(file), start, end):
             yield chunk
@@ -50,8 +46,8 @@ async def content(
 
 
 async def lines(platform: Platform, file: File) -> AsyncIterator[bytes]:
-    """Without line ends (LF or CRLF) and without a byte order mark, empty lines included. Memory is flat: a
-    line of more than MAX_LINE_BYTES is an InvalidRequest that names it."""
+    """Yield all lines, empty ones too, without line ends (LF or CRLF) and byte order mark. Memory is flat:
+    raise InvalidRequest, naming the line, for one of more than MAX_LINE_BYTES."""
     number, rest = 1, bytearray()
     async for chunk in _unmarked(content(platform, file)):
         first, *others = chunk.split(b"\n")
@@ -75,7 +71,7 @@ async def make(
     file_id: str | None = None,
     also: Also | None = None,
 ) -> File:
-    """A file that the server has made: ready, and its content not checked. With a `file_id` this may be
+    """Make a file of the server's own: it is ready, and its content not checked. With a `file_id` this may be
     called again after a crash: a file that is ready already is returned as it is, and `data` is not read.
 
     `write` is opened twice, before the bytes are stored and after that; `also` joins the second

@@ -1,4 +1,4 @@
-"""What a client is shown of a file: `schemas.FileResponse`, without what is not known."""
+"""A file's row in the shape of `schemas.FileResponse`, without fields that are not known."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -32,7 +32,7 @@ _UNCHECKED = ("PENDING", "QUEUED", "RUNNING")
 
 
 def dialect(request: HTTPConnection) -> str:
-    """In whose words purposes are told."""
+    """Return the client family whose names of purposes the answer uses."""
     if request.headers.get("user-agent", "").startswith("Together/v1 "):
         return "together 1.x"
     return family(request)

@@ -1,4 +1,4 @@
-"""Maintenance of files: what was never uploaded to its end, what has expired, what is being deleted."""
+"""Maintenance of files: deletes unfinished uploads, expired files, and what is left of deleted ones."""
 
 from collections.abc import Sequence
 
@@ -22,8 +22,8 @@ _AT_ONCE = 100
 
 def file_sweep(platform: Platform, _inside: Inside) -> Kind[Args]:
     async def run(job: Job[Args]) -> None:
-        """It looks for what there is to delete each time, and deletes bytes before the rows that lead to
-        them."""
+        """Delete what there is to delete. Running again is safe: rows are looked up each time, and bytes are
+        deleted before the rows that lead to them."""
         await platform.blobs.delete_unfinished(STALE_S)
         await _give_up(job)
         while uploads := await _stale_uploads(platform):

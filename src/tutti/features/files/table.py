@@ -6,21 +6,22 @@ from collections.abc import AsyncGenerator
 import msgspec
 
 from tutti.features.files.checks.file import Row
-from tutti.features.files.child import said, worker
 from tutti.features.files.service import content
 from tutti.platform import Platform
+from tutti.process.pipes import lines_of, piped_worker
 from tutti.store.records import File
 
 
 async def table_rows(platform: Platform, file: File) -> AsyncGenerator[Row]:
-    """Ends with the first row that leaves nothing to be read. Raises NotFound once the file is deleted."""
+    """Yield the rows, up to one with an error that leaves nothing to be read. Raise NotFound once the file is
+    deleted."""
     with tempfile.TemporaryFile(dir=platform.settings.data_dir) as local:
         async for chunk in content(platform, file):
             local.write(chunk)
         local.seek(0)
         last = 0
-        async with worker(f"rows_{file.file_type}", stdin=local) as process:
-            async for line in said(process):
+        async with piped_worker(f"rows_{file.file_type}", stdin=local) as process:
+            async for line in lines_of(process):
                 row = msgspec.json.decode(line, type=Row)
                 last = row.line
                 yield row

@@ -1,4 +1,5 @@
-"""Uploading a file: its bytes follow its description, to a URL of its own, or come with it in one request."""
+"""Uploads of a file: its bytes follow its description, to a URL of its own, or come with it in one
+request."""
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -30,7 +31,8 @@ class Duplicate:
 
 
 async def announce(platform: Platform, project_id: str, wanted: Announcement) -> File | Duplicate:
-    """A file that can be uploaded from now on."""
+    """Add a file that can be uploaded from now on, unless the project has one with these bytes and
+    purpose."""
     file = _announced(project_id, wanted)
     await check_room(platform, project_id)
     same = select(File.id).where(
@@ -49,8 +51,8 @@ async def announce(platform: Platform, project_id: str, wanted: Announcement) ->
 async def put(
     platform: Platform, project_id: str, file_id: str, data: AsyncIterator[bytes], length: int | None
 ) -> File:
-    """The bytes of an announced file; `length` is what the request says. Putting the same again is no
-    error."""
+    """Store the bytes of an announced file. `length` is what the request announces. Putting the same bytes
+    again is no error."""
     most_bytes = await check_room(platform, project_id, length, besides=file_id)
     file = await _awaited(platform, project_id, file_id, length)
     if file.state == "ready":
@@ -66,11 +68,11 @@ async def put(
 async def upload(
     platform: Platform, project_id: str, form: MultipartForm, part: FilePart, length: int | None
 ) -> File:
-    """A file whose bytes are a part of the form, which has `length` bytes. The other fields may stand behind
-    it."""
+    """Upload a file whose bytes are a part of the form, which has `length` bytes. The other fields may stand
+    behind it."""
     form.fields.setdefault("file_name", part.filename)
     if "purpose" in form.fields:
-        parse(UploadForm, form.fields)  # refused before it is uploaded, if it can be
+        parse(UploadForm, form.fields)  # if it is wrong, refuse it before the upload
     most_bytes = await check_room(platform, project_id, length)
     file = rows.announced(project_id, part.filename, "", "")
     file.size_bytes = length or 0
@@ -81,16 +83,16 @@ async def upload(
         prefix = rows.prefix(project_id, file.id)
         received = await receive(platform.blobs, prefix, rows.new_blob(), part.data, expected)
         await form.finish()
-        told = parse(UploadForm, form.fields)
-        check_checksum((told.checksum or "").lower(), received.checksum)
-        return await finish(platform, file, received, told)
+        fields = parse(UploadForm, form.fields)
+        check_checksum((fields.checksum or "").lower(), received.checksum)
+        return await finish(platform, file, received, fields)
     except Exception:
         await give_up(platform, file)
         raise
 
 
 async def finish(platform: Platform, file: File, received: Received, form: UploadForm | None = None) -> File:
-    """Makes the file ready and has its content checked, in one transaction."""
+    """Make the file ready and have its content checked, in one transaction."""
     values = {} if form is None else _described(file, form)
     try:
         async with platform.database.begin() as session:
@@ -108,8 +110,8 @@ async def finish(platform: Platform, file: File, received: Received, form: Uploa
 async def check_room(
     platform: Platform, project_id: str, length: int | None = None, *, besides: str = ""
 ) -> int:
-    """Return how many bytes may come. Raises QuotaExceeded or RateLimited where the project has no more room,
-    for the bytes or for the job that checks them."""
+    """Return how many bytes may come. Raise QuotaExceeded or RateLimited if the project has no more room, for
+    the bytes or for the job that checks them."""
     left = await room_left(platform, project_id, length, besides=besides)
     async with platform.database.read() as session:
         await check_queue(session, project_id, platform.settings.project_jobs)
@@ -117,9 +119,9 @@ async def check_room(
 
 
 async def _awaited(platform: Platform, project_id: str, file_id: str, length: int | None) -> File:
-    """Raises NotFound, and Conflict for a second attempt that cannot be told from a part of the first:
-    clients that send no checksum also try again with what is left of the file. So the first one's length is
-    kept; where it has none, there is no second attempt."""
+    """Return the file whose bytes are being put. Raise NotFound, or Conflict for a second attempt that can't
+    be told from a part of the first: clients that send no checksum also try again with the rest of the file.
+    So the length of the first attempt is kept; without one, there is no second attempt."""
     this = (File.id == file_id) & (File.project_id == project_id)
     size_bytes = UNKNOWN_BYTES if length is None else length
     first = update(File).where(this, File.state == "uploading", File.checksum == "", File.size_bytes == 0)
@@ -150,12 +152,12 @@ def _announced(project_id: str, wanted: Announcement) -> File:
 
 
 def _described(file: File, form: UploadForm) -> dict[str, object]:
-    """What the form says of a file whose row was there before the form was read."""
-    told = _announced(file.project_id, form)
+    """Return the columns that the form decides: the file's row was there before the form was read."""
+    announced = _announced(file.project_id, form)
     lasts_s = form.expires_after_seconds
     return {
-        "filename": told.filename,
-        "purpose": told.purpose,
-        "file_type": told.file_type,
+        "filename": announced.filename,
+        "purpose": announced.purpose,
+        "file_type": announced.file_type,
         "expires_at": None if lasts_s is None else file.created_at + lasts_s,
     }

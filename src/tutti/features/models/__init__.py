@@ -1,1 +1,1 @@
-"""The models list."""
+"""Models: their lists, and uploads of a project's own."""

@@ -9,6 +9,7 @@ from pathlib import Path
 import msgspec
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from tutti.access.keys import sealer
 from tutti.base.clock import now_s
 from tutti.base.model import Model
 from tutti.catalog.catalog import row_of
@@ -16,7 +17,7 @@ from tutti.catalog.entries import check_model
 from tutti.catalog.pull.pull import pull
 from tutti.catalog.sources.base import PullFailed
 from tutti.features.models.upload_adapter import build_adapter
-from tutti.features.models.upload_args import NAME, Sealed, UploadArgs, sealer
+from tutti.features.models.upload_args import NAME, Sealed, UploadArgs
 from tutti.features.models.upload_build import build_model, safetensors_engine
 from tutti.features.models.upload_fetch import Moved, fetch_repo, fetch_url
 from tutti.features.models.upload_place import Place, belongs_to, discard, install, place_of
@@ -28,7 +29,7 @@ from tutti.jobs.kind import Ending, Kind
 from tutti.platform import Platform
 from tutti.store.secrets import SealBroken
 
-_TELL_S = 1.0
+_REPORT_S = 1.0
 _STEP_PERCENT = 10
 
 
@@ -45,14 +46,15 @@ def model_upload(platform: Platform, _inside: Inside) -> Kind[UploadArgs]:
 
 
 async def run(platform: Platform, job: Job[UploadArgs]) -> None:
-    """Safe to run again: downloads go on where they ended, every later step makes its result aside and
-    renames it, and a model that is in its place already is recognised by the job's mark."""
+    """Fetch, check and convert the model. Running again is safe: downloads go on where they ended, every
+    later step makes its result aside and renames it, and a model that is in its place already has the job's
+    mark."""
     place = place_of(platform.settings, job.id)
     if "entry" in job.state and belongs_to(_folder(platform, job), job.id):
         return
     await asyncio.to_thread(place.root.mkdir, parents=True, exist_ok=True)
     base = await _base(platform, job)
-    async with _telling(job, "Downloading the files") as moved:
+    async with _reporting(job, "Downloading the files") as moved:
         converts = safetensors_engine(platform.engines, platform.settings) is None
         await _fetch(platform, job, place, moved, prefers_gguf=base is None and converts)
     if base is None:
@@ -94,9 +96,10 @@ async def _fetch(
     platform: Platform, job: Job[UploadArgs], place: Place, moved: Moved, *, prefers_gguf: bool
 ) -> None:
     try:
-        sealed = msgspec.json.decode(sealer(platform).open(job.args.sealed, job.project_id), type=Sealed)
+        opened = sealer(platform.settings).open(job.args.sealed, job.project_id)
     except SealBroken as error:
         raise Failed("The server's secret has changed since: start the upload again.") from error
+    sealed = msgspec.json.decode(opened, type=Sealed)
     settings = platform.settings
     source = parse_source(sealed.source, settings.hub_url, platform.fetcher)
     if isinstance(source, HubSource):
@@ -110,7 +113,7 @@ async def _pull_base(platform: Platform, job: Job[UploadArgs], base: Model) -> N
         return
     if not platform.settings.pull_on_use:
         raise Failed(f"The base {base.name} is not on this server, which downloads nothing by itself.")
-    async with _telling(job, f"Downloading the base {base.name}") as moved:
+    async with _reporting(job, f"Downloading the base {base.name}") as moved:
         try:
             folder = platform.catalog.folder(base)
             await pull(
@@ -118,7 +121,7 @@ async def _pull_base(platform: Platform, job: Job[UploadArgs], base: Model) -> N
                 folder,
                 platform.settings,
                 platform.engines,
-                lambda it: moved(it.done_bytes, it.total_bytes),
+                lambda progress: moved(progress.done_bytes, progress.total_bytes),
             )
         except PullFailed as error:
             raise Failed(f"The base {base.name} cannot be downloaded: {error}") from error
@@ -157,27 +160,28 @@ def _folder(platform: Platform, job: Job[UploadArgs]) -> Path:
 
 
 @asynccontextmanager
-async def _telling(job: Job[UploadArgs], what: str) -> AsyncGenerator[Moved]:
-    """Tells of every tenth part; what is handed out may be called from any thread."""
-    seen = [0, 0]
+async def _reporting(job: Job[UploadArgs], what: str) -> AsyncGenerator[Moved]:
+    """Report every tenth of a download as the job's message. The function that this gives may be called from
+    any thread, with the bytes done and all bytes."""
+    progress = [0, 0]
 
     def moved(done: int, total: int) -> None:
-        seen[:] = done, total
+        progress[:] = done, total
 
-    async def tell() -> None:
-        told = 0
+    async def report() -> None:
+        reported = 0
         while True:
-            await asyncio.sleep(_TELL_S)
-            done, total = seen
+            await asyncio.sleep(_REPORT_S)
+            done, total = progress
             percent = 100 * done // total // _STEP_PERCENT * _STEP_PERCENT if total else 0
-            if percent > told:
-                told = percent
+            if percent > reported:
+                reported = percent
                 await job.tell(message=f"{what}: {percent}% of {total / 1e6:.0f} MB")
 
     await job.tell(message=what)
-    telling = asyncio.create_task(tell())
+    reporting = asyncio.create_task(report())
     try:
         yield moved
     finally:
-        telling.cancel()
-        await asyncio.gather(telling, return_exceptions=True)
+        reporting.cancel()
+        await asyncio.gather(reporting, return_exceptions=True)

@@ -9,7 +9,6 @@ from fastapi import APIRouter, Path, Request
 from sqlalchemy import select
 
 from tutti.base.clock import now
-from tutti.base.errors import NotFound
 from tutti.catalog.catalog import FRESH_S
 from tutti.features.models.schemas import (
     JobArguments,
@@ -18,6 +17,7 @@ from tutti.features.models.schemas import (
     JobStatusUpdate,
 )
 from tutti.features.models.upload_args import NAME
+from tutti.features.ownership import missing
 from tutti.http.context import caller
 from tutti.platform import Platform
 from tutti.store.records import JobEvent, JobRow
@@ -31,7 +31,7 @@ def router(platform: Platform) -> APIRouter:
 
     @routes.get("/jobs", operation_id="listJobs", summary="List all jobs")
     async def jobs(request: Request) -> JobsInfoSuccessResponse:
-        """The uploads of models and their statuses, newest first."""
+        """List the uploads of models and their statuses, newest first."""
         return JobsInfoSuccessResponse(data=await _read(platform, caller(request).project_id))
 
     @routes.get("/jobs/{jobId}", operation_id="getJob", summary="Get job status")
@@ -39,10 +39,10 @@ def router(platform: Platform) -> APIRouter:
         request: Request,
         job_id: str = Path(alias="jobId", description="The ID of the job to retrieve"),
     ) -> JobInfoSuccessResponse:
-        """The status of one upload."""
+        """Return the status of one upload."""
         found = await _read(platform, caller(request).project_id, job_id)
         if not found:
-            raise NotFound(f"There is no job {job_id}.", code="job_not_found")
+            raise missing("job", job_id, param=None)
         return found[0]
 
     return routes
@@ -56,8 +56,10 @@ async def _read(
         query = query.where(JobRow.id == job_id)
     async with platform.database.read() as session:
         rows = (await session.scalars(query.order_by(JobRow.created_at.desc()).limit(_MOST))).all()
-        told = select(JobEvent).where(JobEvent.job_id.in_([row.id for row in rows])).order_by(JobEvent.seq)
-        events = _by_job((await session.scalars(told)).all())
+        of_rows = JobEvent.job_id.in_([row.id for row in rows])
+        events = _by_job(
+            (await session.scalars(select(JobEvent).where(of_rows).order_by(JobEvent.seq))).all()
+        )
     return [_info(row, events.get(row.id, ())) for row in rows]
 
 
@@ -91,7 +93,7 @@ def _info(row: JobRow, events: Sequence[JobEvent]) -> JobInfoSuccessResponse:
 
 
 def _status(row: JobRow) -> Status:
-    """Complete means that every process knows the model by now."""
+    """Return the status that clients see. `Complete` means that every process knows the model by now."""
     if row.status == "completed" and now() - (row.finished_at or 0.0) >= FRESH_S:
         return "Complete"
     if row.status in ("running", "completed"):

@@ -1,5 +1,5 @@
-"""What the 3.x client has in place of GET /models: the models of a project, and those that everybody has. It
-asks under /v2, which means the same here as /v1."""
+"""Lists that the 3.x client reads instead of GET /models: the models of a project, and those that everybody
+has. It asks under /v2, which means the same here as /v1."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -8,7 +8,6 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request
 
 from tutti.access.caller import Caller
-from tutti.base.errors import NotFound
 from tutti.base.model import Capability, Model, ModelType
 from tutti.features.models.project_schemas import (
     Feature,
@@ -22,6 +21,8 @@ from tutti.features.models.project_schemas import (
     SupportedPricing,
     Task,
 )
+from tutti.features.ownership import missing
+from tutti.features.paging import Cursor, CursorLimit, Page, cut
 from tutti.http.context import caller
 from tutti.platform import Platform
 
@@ -47,8 +48,6 @@ _OUTPUTS: dict[ModelType, Modality] = {
     "video": "MODALITY_VIDEO",
     "audio": "MODALITY_AUDIO",
 }
-After = Annotated[str, Query(description="`next_cursor` of the page before.")]
-Limit = Annotated[int, Query(ge=1, le=1000)]
 
 
 def router(platform: Platform) -> APIRouter:
@@ -60,12 +59,13 @@ def router(platform: Platform) -> APIRouter:
         summary="List a project's own models",
     )
     async def models(
-        request: Request, project_id: str, after: After = "", limit: Limit = 100
+        request: Request, project_id: str, after: Cursor = "", limit: CursorLimit = 100
     ) -> ProjectModelList:
-        """The models and adapters that were uploaded to the project, by name."""
+        """List the models and adapters that were uploaded to the project, by name."""
         me = _member(request, project_id)
-        page, cursor = _page(await _own(platform, me), after, limit)
-        return ProjectModelList(object="list", data=[_owned(it, me) for it in page], next_cursor=cursor)
+        page = _page(await _own(platform, me), after, limit)
+        data = [_owned(it, me) for it in page.rows]
+        return ProjectModelList(object="list", data=data, next_cursor=page.cursor(_name))
 
     @routes.get(
         "/projects/{project_id}/models/{id:path}",
@@ -73,11 +73,11 @@ def router(platform: Platform) -> APIRouter:
         summary="Describe one of a project's own models",
     )
     async def model(request: Request, project_id: str, id: str) -> ProjectModel:
-        """Its id is its name."""
+        """Describe one of the project's models. Its id is its name."""
         me = _member(request, project_id)
-        found = next((it for it in await _own(platform, me) if it.name == id), None)
+        found = next((own for own in await _own(platform, me) if own.name == id), None)
         if found is None:
-            raise NotFound(f"There is no model {id}.", param="id", code="model_not_found")
+            raise missing("model", id)
         return _owned(found, me)
 
     @routes.get(
@@ -85,13 +85,13 @@ def router(platform: Platform) -> APIRouter:
     )
     async def supported(
         request: Request,
-        after: After = "",
-        limit: Limit = 100,
+        after: Cursor = "",
+        limit: CursorLimit = 100,
         search: Annotated[str, Query(description="In the name, whatever its case.")] = "",
         modality: Annotated[Modality | None, Query(description="Only with this input.")] = None,
         product: Product | None = None,
     ) -> SupportedModelList:
-        """The catalogue of this server, without what projects have uploaded."""
+        """List the catalogue of this server, without what projects have uploaded."""
         known = await platform.catalog.models(caller(request).project_id)
         served = [platform.dispatch.as_served(it) for it in known if it.project_id is None]
         described = {it.name: _supported(it) for it in served}
@@ -103,8 +103,9 @@ def router(platform: Platform) -> APIRouter:
             and modality in (None, *described[it.name].input_modalities)
             and product in (None, *described[it.name].products)
         ]
-        page, cursor = _page(wanted, after, limit)
-        return SupportedModelList(object="list", data=[described[it.name] for it in page], next_cursor=cursor)
+        page = _page(wanted, after, limit)
+        data = [described[it.name] for it in page.rows]
+        return SupportedModelList(object="list", data=data, next_cursor=page.cursor(_name))
 
     return routes
 
@@ -112,7 +113,7 @@ def router(platform: Platform) -> APIRouter:
 def _member(request: Request, project_id: str) -> Caller:
     me = caller(request)
     if project_id != me.project_id:
-        raise NotFound(f"There is no project {project_id}.", param="project_id", code="project_not_found")
+        raise missing("project", project_id, "project_id")
     return me
 
 
@@ -121,10 +122,13 @@ async def _own(platform: Platform, me: Caller) -> list[Model]:
     return [platform.dispatch.as_served(it) for it in models if it.project_id == me.project_id]
 
 
-def _page(models: Sequence[Model], after: str, limit: int) -> tuple[Sequence[Model], str | None]:
-    """`models` are in the order of their names."""
-    left = [it for it in models if it.name > after]
-    return left[:limit], left[limit - 1].name if len(left) > limit else None
+def _page(models: Sequence[Model], after: str, limit: int) -> Page[Model]:
+    """Return the page behind the name `after`. The models come in the order of their names."""
+    return cut([model for model in models if model.name > after], limit)
+
+
+def _name(model: Model) -> str:
+    return model.name
 
 
 def _owned(model: Model, me: Caller) -> ProjectModel:

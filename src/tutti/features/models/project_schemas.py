@@ -1,4 +1,4 @@
-"""Bodies of what the 3.x client asks for under /v2, as it declares them (the contract does not)."""
+"""Bodies of the operations that the 3.x client calls under /v2. It declares them; the contract does not."""
 
 from datetime import datetime
 from typing import Literal
@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
 from tutti.base.model import ModelType
+from tutti.features.paging import CursorList
 
 Modality = Literal["MODALITY_TEXT", "MODALITY_IMAGE", "MODALITY_AUDIO", "MODALITY_VIDEO"]
 Product = Literal["PRODUCT_SERVERLESS", "PRODUCT_DEDICATED", "PRODUCT_FINE_TUNING"]
@@ -39,10 +40,8 @@ class ProjectModel(_Camel):
     base_model_id: str | None = Field(None, description="Of an adapter.")
 
 
-class ProjectModelList(BaseModel):
-    object: Literal["list"]
-    data: list[ProjectModel]
-    next_cursor: str | None
+class ProjectModelList(CursorList[ProjectModel]):
+    pass
 
 
 class SupportedPricing(_Camel):
@@ -71,7 +70,5 @@ class SupportedModel(_Camel):
     pricing: SupportedPricing
 
 
-class SupportedModelList(BaseModel):
-    object: Literal["list"]
-    data: list[SupportedModel]
-    next_cursor: str | None
+class SupportedModelList(CursorList[SupportedModel]):
+    pass

@@ -2,8 +2,8 @@
 object for OpenAI's: the two cannot be reconciled, so the answer varies with the client."""
 
 from fastapi import APIRouter, Query, Request, Response
-from pydantic import BaseModel
 
+from tutti.features.answers import answer
 from tutti.features.models.schemas import (
     ModelInfo,
     ModelInfoList,
@@ -29,7 +29,7 @@ def router(platform: Platform) -> APIRouter:
         speaks = family(request)
         found = await list_models(platform, caller(request).project_id, speaks, dedicated=dedicated)
         openai = speaks == "openai"
-        return _answer(OpenAIModelList(object="list", data=found) if openai else ModelInfoList(found))
+        return answer(OpenAIModelList(object="list", data=found) if openai else ModelInfoList(found))
 
     @routes.post("/models", operation_id="uploadModel", summary="Upload a custom model or adapter")
     async def upload_model(request: Request, body: ModelUploadRequest) -> ModelUploadSuccessResponse:
@@ -45,14 +45,6 @@ def router(platform: Platform) -> APIRouter:
     async def model(request: Request, id: str) -> Response:
         """Describes one model; its id may contain slashes, percent-encoded or not."""
         project_id = caller(request).project_id
-        return _answer(await retrieve_model(platform, project_id, family(request), id))
+        return answer(await retrieve_model(platform, project_id, family(request), id))
 
     return routes
-
-
-def _answer(body: BaseModel) -> Response:
-    return Response(
-        body.model_dump_json(exclude_none=True),
-        media_type="application/json",
-        headers={"vary": "user-agent"},
-    )

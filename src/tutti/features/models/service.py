@@ -1,4 +1,4 @@
-"""What the API says about a catalogue entry."""
+"""Catalogue entries in the shape of the API."""
 
 from collections.abc import Callable
 
@@ -15,7 +15,8 @@ from tutti.platform import Platform
 async def list_models(
     platform: Platform, project_id: str, family: Family, *, dedicated: bool
 ) -> list[ModelInfo]:
-    """Those that the server was started with first, then those on this machine, then what it would download.
+    """List the models: first those that the server was started with, then those on this machine, then those
+    that it would download.
 
     `dedicated`: only models that have a dedicated endpoint, of which there are none yet.
     """
@@ -31,7 +32,7 @@ async def list_models(
 
 
 async def retrieve_model(platform: Platform, project_id: str, family: Family, name: str) -> ModelInfo:
-    """Under the name asked for, which may be an alias."""
+    """Describe one model under the name that was asked for, which may be an alias."""
     model = await platform.catalog.find(name, project_id)
     if model is None:
         raise NotFound(f"Model {name} does not exist.", param="model", code="model_not_found")
@@ -40,8 +41,8 @@ async def retrieve_model(platform: Platform, project_id: str, family: Family, na
 
 
 async def _statuses(platform: Platform) -> Callable[[Model], Status]:
-    """Return what tells the status of each, from one look at the replicas."""
-    replicas = [it for it in await platform.dispatch.replicas() if it.state == "ready"]
+    """Return a function that gives the status of a model. The replicas are read once, for all models."""
+    replicas = [replica for replica in await platform.dispatch.replicas() if replica.state == "ready"]
 
     def status(model: Model) -> Status:
         if of_model(replicas, model):

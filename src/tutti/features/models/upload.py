@@ -1,29 +1,32 @@
-"""Accepts uploads of models and adapters. The work is done by the job in job.py."""
+"""Uploads of models and adapters as they are accepted. The job in job.py does the work."""
 
 import re
 
 import msgspec
 from sqlalchemy import select
 
-from tutti.base.errors import Conflict, InvalidRequest, NotFound
+from tutti.access.keys import sealer
+from tutti.base.errors import Conflict, InvalidRequest
 from tutti.base.ids import new_id
+from tutti.base.model import TEXT_TYPES
 from tutti.features.models.schemas import ModelUpload, ModelUploadRequest, ModelUploadSuccessResponse
-from tutti.features.models.upload_args import NAME, Sealed, UploadArgs, sealer
+from tutti.features.models.upload_args import NAME, Sealed, UploadArgs
 from tutti.features.models.upload_sources import kind_of, parse_source, shown
+from tutti.features.ownership import missing
 from tutti.jobs.queue import check_queue, enqueue
 from tutti.jobs.states import UNFINISHED
 from tutti.platform import Platform
 from tutti.store.records import JobRow, Project
 
 _NAME = re.compile(r"[A-Za-z0-9][\w.-]{0,95}(/[A-Za-z0-9][\w.-]{0,95})?", re.ASCII)
-_TEXT = ("chat", "language", "code")
 
 
 async def upload(
     platform: Platform, project_id: str, request: ModelUploadRequest
 ) -> ModelUploadSuccessResponse:
-    """The name in the answer is that of the model: the one asked for where it has an owner, otherwise behind
-    the project's slug. Raises Conflict where there is such a model, or such an upload on its way."""
+    """Enqueue an upload. The answer has the model's full name: the one asked for if it has an owner,
+    otherwise with the project's slug in front. Raise Conflict if there is such a model, or such an upload on
+    its way."""
     parse_source(request.model_source, platform.settings.hub_url, platform.fetcher)
     name = await _full_name(platform, project_id, request.model_name)
     args = UploadArgs(
@@ -66,7 +69,8 @@ async def _full_name(platform: Platform, project_id: str, name: str) -> str:
 
 
 async def _base(platform: Platform, project_id: str, request: ModelUploadRequest) -> str | None:
-    """The name that a base has for good, whatever alias was given."""
+    """Return the permanent name of an adapter's base, for which an alias may have been given; None for a
+    model. Raise InvalidRequest or NotFound if the base can't be used."""
     if request.model_type != "adapter":
         return None
     name, param = request.base_model or request.lora_model, "base_model"
@@ -74,10 +78,10 @@ async def _base(platform: Platform, project_id: str, request: ModelUploadRequest
         raise InvalidRequest("An adapter needs its base_model.", param=param)
     base = await platform.catalog.find(name, project_id)
     if base is None:
-        raise NotFound(f"There is no model {name}.", param=param, code="model_not_found")
+        raise missing("model", name, param)
     engine = platform.engines.get(base.engine)
     takes_adapters = engine is not None and engine.adapters is not None
-    if not takes_adapters or base.type not in _TEXT or base.adapter_of is not None:
+    if not takes_adapters or base.type not in TEXT_TYPES or base.adapter_of is not None:
         raise InvalidRequest(
             f"Adapters can't be used on {name}: it is no text model of its own.", param=param
         )
@@ -85,6 +89,6 @@ async def _base(platform: Platform, project_id: str, request: ModelUploadRequest
 
 
 def _sealed(platform: Platform, project_id: str, request: ModelUploadRequest) -> str:
-    """The source may be a signed address, as good as a password."""
+    """Seal the source and the token. The source may be a signed address, which is as good as a password."""
     whole = Sealed(request.model_source, request.hf_token or "")
-    return sealer(platform).seal(msgspec.json.encode(whole).decode(), project_id)
+    return sealer(platform.settings).seal(msgspec.json.encode(whole).decode(), project_id)

@@ -1,5 +1,4 @@
-"""From an adapter's files to one that an engine can put on its base: compared with the base, converted where
-that is needed."""
+"""Adapters from uploaded files: compared with their base, and converted if its engine needs that."""
 
 import asyncio
 import os
@@ -16,7 +15,7 @@ from tutti.catalog.weights import BadWeights, read_json
 from tutti.engines.base import Engine
 from tutti.engines.files import ADAPTER_FILE
 from tutti.features.models.upload_place import Place, sizes
-from tutti.features.models.upload_programs import run_worker
+from tutti.features.programs import run_worker
 from tutti.jobs.errors import Failed
 
 ADAPTER_WEIGHTS = "adapter_model.safetensors"
@@ -25,7 +24,8 @@ _MOST_RANK = 512
 
 
 async def build_adapter(place: Place, base: Model, base_folder: Path, engine: Engine) -> Model:
-    """An entry like its base's, with the adapter in `place.model`. Raises Failed."""
+    """Make the adapter in `place.model`, and return an entry like its base's. Raise Failed if they don't
+    fit."""
     shutil.rmtree(place.model, ignore_errors=True)
     work = await asyncio.to_thread(place.fresh_work)
     config = place.files / ADAPTER_CONFIG
@@ -48,7 +48,7 @@ async def build_adapter(place: Place, base: Model, base_folder: Path, engine: En
 
 
 async def _take_peft(place: Place, base: Model, base_folder: Path, work: Path, engine: Engine) -> None:
-    """Take what PEFT writes as it is, or convert it where the engine reads another format."""
+    """Check an adapter as PEFT writes it, and convert it unless the engine reads that format."""
     prefix = f"The adapter cannot be used on {base.name}"
     if engine.adapters == "peft":
         await run_worker("lora", place.files, base_folder, log=place.log, prefix=prefix)
@@ -61,7 +61,7 @@ async def _take_peft(place: Place, base: Model, base_folder: Path, work: Path, e
 
 
 def _take_gguf(files: Sequence[Path], base: Model, base_folder: Path, work: Path, engine: Engine) -> int:
-    """Take an adapter that llama.cpp's own tool has converted, and return its rank."""
+    """Take an adapter that llama.cpp's own tool has converted, and return its rank. Raise Failed."""
     header = header_of(files[0])
     if engine.adapters != "gguf" or len(files) != 1 or header.text("adapter.type") != "lora":
         raise Failed(f"It is no LoRA adapter that {base.engine}, which serves {base.name}, can use.")
@@ -93,11 +93,11 @@ def _rank_of(
 
 
 def facts_of(base: Model, folder: Path, engine: Engine) -> dict[str, Any]:
-    """Return what workers/lora has to know of the base."""
+    """Return the facts of the base that workers/lora needs."""
     headers = [header_of(path) for path in engine.gguf_files(base, folder)]
     if not headers:
         raise Failed(f"The base {base.name} has no GGUF file here.")
-    first = next(it for it in headers if it.text("general.architecture"))
+    first = next(header for header in headers if header.text("general.architecture"))
     architecture = first.text("general.architecture")
     heads = first.number(f"{architecture}.attention.head_count")
     return {

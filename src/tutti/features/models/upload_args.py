@@ -1,31 +1,24 @@
-"""What an upload is asked to do: all that the routes need of the job, whose parts are large."""
+"""Arguments of an upload: all that the routes need of the job, whose modules are large."""
 
 import msgspec
 
-from tutti.access.keys import server_secret
 from tutti.jobs.args import Args
-from tutti.platform import Platform
-from tutti.store.secrets import Sealer
 
 NAME = "model_upload"
 
 
 class UploadArgs(Args, frozen=True, kw_only=True):
-    """`source` is as it may be shown; `sealed` has the whole of it and the token, see `Sealed`."""
+    """Arguments of the job. `source` has no secrets; `sealed` has all of it and the token, see `Sealed`."""
 
     model_name: str
     model_id: str
     source: str
     description: str | None
     base: str | None
-    """Of an adapter: its base's name."""
+    """The name of an adapter's base; None for a model."""
     sealed: str
 
 
 class Sealed(msgspec.Struct, frozen=True):
     source: str
     hf_token: str
-
-
-def sealer(platform: Platform) -> Sealer:
-    return Sealer(server_secret(platform.settings))

@@ -1,4 +1,4 @@
-"""From the files that came to a model that an engine can serve: checked, converted where that is needed."""
+"""Models from uploaded files: checked, and converted if no engine can serve them as they are."""
 
 import asyncio
 import os
@@ -17,7 +17,7 @@ from tutti.catalog.weights import BadWeights, is_data, read_json
 from tutti.engines.base import Engine, Engines
 from tutti.features.models.upload_adapter import ADAPTER_CONFIG, header_of
 from tutti.features.models.upload_place import Place, sizes
-from tutti.features.models.upload_programs import run, run_worker
+from tutti.features.programs import run, run_worker
 from tutti.jobs.errors import Failed
 
 _BESIDES = ("mmproj", "imatrix")
@@ -35,7 +35,7 @@ def safetensors_engine(engines: Engines, settings: Settings) -> Engine | None:
 
 
 async def build_model(place: Place, settings: Settings, engines: Engines) -> Model:
-    """Make `place.model` of the files, and return its entry. Raises Failed."""
+    """Make the model in `place.model`, and return its entry. Raise Failed if no engine here can serve it."""
     shutil.rmtree(place.model, ignore_errors=True)
     work = await asyncio.to_thread(place.fresh_work)
     ggufs = _parts(place.files)
@@ -56,7 +56,7 @@ async def build_model(place: Place, settings: Settings, engines: Engines) -> Mod
 
 
 def _parts(folder: Path) -> list[Path]:
-    """One file, or all parts of one model."""
+    """Return the GGUF file, or all parts of one model. Raise Failed for several models."""
     found = sorted(path for path in folder.glob("*.gguf") if not path.name.startswith(_BESIDES))
     if len({SHARD.sub("", path.name) for path in found}) > 1:
         names = ", ".join(path.name for path in found)
@@ -72,7 +72,7 @@ async def _check_gguf(files: Sequence[Path], place: Place) -> None:
 
 
 async def _check_architecture(place: Place, command: Sequence[str]) -> None:
-    """Ask the engine itself, which may take it some seconds. Raises Failed."""
+    """Ask the engine itself if it knows the architecture, which may take seconds. Raise Failed if not."""
     prefix = "The model cannot be served"
     try:
         config = msgspec.convert(read_json(place.files / "config.json"), _Config)
@@ -93,7 +93,7 @@ def _described(work: Path, target: Path, engines: Engines) -> Model:
 
 
 def _data_files(folder: Path) -> list[Path]:
-    """complete.json is the mark of a download."""
+    """Return the files that engines read. complete.json is only the mark of a finished download."""
     files = [path for path in folder.iterdir() if path.is_file() and is_data(path.name)]
     return sorted(path for path in files if path.name != "complete.json")
 

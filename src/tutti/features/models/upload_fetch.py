@@ -1,4 +1,4 @@
-"""Brings an upload's files to `place.files`; run again, it goes on where it was cut short."""
+"""Fetches an upload's files to `place.files`. Run again, it goes on where it was cut short."""
 
 import asyncio
 import hashlib
@@ -18,8 +18,8 @@ from tutti.catalog.sources.hub import HubFile, HubName, Listing, choose_files, h
 from tutti.catalog.sources.web import Web
 from tutti.catalog.weights import BadWeights, check_weights, is_data, is_safe_name
 from tutti.features.models.upload_place import Place
-from tutti.features.models.upload_programs import run_worker
 from tutti.features.models.upload_sources import PICKLES, HubSource, UrlSource
+from tutti.features.programs import run_worker
 from tutti.fetch.download import NotDownloaded, download
 from tutti.fetch.fetch import Fetcher
 from tutti.jobs.errors import Failed
@@ -34,7 +34,8 @@ Moved = Callable[[int, int], None]
 async def fetch_repo(
     source: HubSource, place: Place, settings: Settings, token: str, moved: Moved, *, prefers_gguf: bool
 ) -> None:
-    """With the client's own token and never the server's: that may open what is not the client's."""
+    """Download the files of a repository with the client's own token, never the server's, which may open what
+    the client may not see."""
     if place.files.exists():
         return
     asking = settings.model_copy(update={"hub_token": token})
@@ -42,7 +43,7 @@ async def fetch_repo(
     wanted = tuple(pinned(listing, file) for file in files)
     model = Model(name=f"{listing.repo}@{listing.commit}", type="language", engine="none", files=wanted)
     try:
-        await pull(model, place.work, asking, {}, lambda seen: _pass_on(seen, moved))
+        await pull(model, place.work, asking, {}, lambda progress: _pass_on(progress, moved))
     except DiskFull as error:
         raise Failed("The server has no room left for the model.") from error
     except PullFailed as error:
@@ -99,9 +100,10 @@ def _has_safetensors(listing: Listing) -> bool:
 
 
 def _refuse_pickles(listing: Listing) -> None:
-    """Beside other weights they do no harm: they are not fetched."""
+    """Raise Failed if the repository's only weights are pickles. Beside others they do no harm: they are not
+    fetched."""
     siblings: list[dict[str, Any]] = listing.about.get("siblings", [])
-    names = [str(it.get("rfilename")) for it in siblings]
+    names = [str(sibling.get("rfilename")) for sibling in siblings]
     if not has_gguf(listing) and not _has_safetensors(listing):
         _refuse(name for name in names if name.endswith(PICKLES))
 
@@ -111,12 +113,12 @@ def _refuse(pickles: Any) -> None:
         raise Failed(f"{name} is a pickle, which can hold code: convert it to safetensors or GGUF.")
 
 
-def _pass_on(seen: PullProgress, moved: Moved) -> None:
-    moved(seen.done_bytes, seen.total_bytes)
+def _pass_on(progress: PullProgress, moved: Moved) -> None:
+    moved(progress.done_bytes, progress.total_bytes)
 
 
 def _keep_data(folder: Path, archive: str) -> None:
-    """Of what was in the archive, data formats only."""
+    """Delete all files of the archive but those of data formats. Raise Failed if no weights are left."""
     files = [path for path in folder.rglob("*") if path.is_file()]
     names = {path: str(path.relative_to(folder)) for path in files}
     if not any(name.endswith((".safetensors", ".gguf")) for name in names.values()):
@@ -137,7 +139,7 @@ def _check(folder: Path) -> None:
 
 
 def _innermost(folder: Path) -> Path:
-    """The folder that all files are in: archives often hold one."""
+    """Return the folder that all files are in: archives often hold a single folder."""
     while True:
         entries = list(folder.iterdir())
         if len(entries) != 1 or not entries[0].is_dir():

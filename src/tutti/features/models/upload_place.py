@@ -1,5 +1,5 @@
-"""Where an upload's files are while it runs: beside the models, so that the finished one is moved into its
-place by a rename."""
+"""The folder of an upload while it runs: beside the models, so that a rename moves the finished one into its
+place."""
 
 import shutil
 from dataclasses import dataclass
@@ -14,7 +14,8 @@ from tutti.jobs.errors import Failed
 
 @dataclass(frozen=True)
 class Place:
-    """The steps lead from `download` over `files` to `model`; each is there only when it is whole."""
+    """The paths of an upload. Steps lead from `download` over `files` to `model`; each is there only when it
+    is whole."""
 
     root: Path
 
@@ -32,7 +33,7 @@ class Place:
 
     @property
     def work(self) -> Path:
-        """What a step that was cut short left in it is removed by the next try."""
+        """The folder of a step that runs. The next try removes what one that was cut short has left."""
         return self.root / "work"
 
     @property
@@ -54,13 +55,13 @@ def discard(place: Place) -> None:
 
 
 def sizes(folder: Path) -> tuple[ModelFile, ...]:
-    """The files of a finished model, which are nowhere else."""
+    """Return the files of a finished model with their sizes. They have no sources: they are nowhere else."""
     names = sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
     return tuple(ModelFile(name, size_bytes=(folder / name).stat().st_size) for name in names)
 
 
 def install(place: Place, model: Model, folder: Path, job_id: str) -> None:
-    """From `place.model` to `folder`, in one step. Raises Failed where another upload has the name."""
+    """Move `place.model` to `folder`, in one step. Raise Failed if another upload has the name."""
     if belongs_to(folder, job_id):
         return
     files = tuple(PulledFile(file.name, file.size_bytes, "", _mark(job_id)) for file in model.files)
@@ -74,6 +75,7 @@ def install(place: Place, model: Model, folder: Path, job_id: str) -> None:
 
 
 def belongs_to(folder: Path, job_id: str) -> bool:
+    """Return True if the model in the folder was installed by this job."""
     manifest = read_manifest(folder)
     return manifest is not None and any(file.source == _mark(job_id) for file in manifest.files)
 

@@ -1,4 +1,4 @@
-"""Where an uploaded model comes from: what `model_source` may be."""
+"""The sources of uploaded models: all that `model_source` may be."""
 
 import re
 from dataclasses import dataclass
@@ -22,8 +22,8 @@ class HubSource:
 
 @dataclass(frozen=True)
 class UrlSource:
-    """`filename` is the last part of its path; the query may hold credentials. `sha256` is empty where the
-    client does not know it."""
+    """An address. `filename` is the last part of its path; its query may hold credentials. `sha256` is empty
+    if the client doesn't know it."""
 
     url: str
     filename: str
@@ -38,7 +38,7 @@ Source = HubSource | UrlSource
 
 
 def parse_source(text: str, hub_url: str, fetcher: Fetcher) -> Source:
-    """Raises InvalidRequest."""
+    """Return the source that the text names. Raise InvalidRequest if it names none that can be used."""
     text = text.strip()
     if text.startswith(hub_url.rstrip("/") + "/"):
         text = _repo_of(text[len(hub_url.rstrip("/")) + 1 :])
@@ -55,7 +55,7 @@ def parse_source(text: str, hub_url: str, fetcher: Fetcher) -> Source:
 
 
 def shown(text: str) -> str:
-    """Without what may be a secret in it."""
+    """Return the source without query and fragment, which may hold secrets."""
     return text.split("?", 1)[0].split("#", 1)[0] if "://" in text else text
 
 
@@ -87,7 +87,7 @@ def _of_url(url: str, fetcher: Fetcher) -> UrlSource:
 
 
 def _sha256(fragment: str) -> str:
-    """As pip writes it: `#sha256=...`."""
+    """Return the hash of a fragment as pip writes it, `#sha256=...`; "" if there is none."""
     if not fragment.startswith("sha256="):
         return ""
     digest = fragment.removeprefix("sha256=").lower()
@@ -97,14 +97,15 @@ def _sha256(fragment: str) -> str:
 
 
 def _public_s3(text: str) -> str:
-    """This server has no credentials of its clients: what is not public needs a presigned address."""
+    """Return the https address of a public object. Others need a presigned address: this server has no
+    credentials of its clients."""
     path, _, fragment = text.removeprefix("s3://").partition("#")
     bucket, _, key = path.partition("/")
     return f"https://{bucket}.s3.amazonaws.com/{quote(key)}" + (f"#{fragment}" if fragment else "")
 
 
 def _repo_of(path: str) -> str:
-    """owner/repo[/tree/revision] of a repository's page."""
+    """Return owner/repo[@revision] for the path of a repository's page, owner/repo[/tree/revision]."""
     parts = path.split("?")[0].strip("/").split("/")
     revision = f"@{parts[3]}" if parts[2:3] == ["tree"] and len(parts) == 4 else ""
     return "/".join(parts[:2]) + revision if len(parts) == 2 or revision else f"/{path}"

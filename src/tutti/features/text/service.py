@@ -11,7 +11,7 @@ from tutti.access.caller import Caller
 from tutti.base.clock import now_s
 from tutti.base.errors import InvalidRequest
 from tutti.base.ids import new_id
-from tutti.base.model import Model
+from tutti.base.model import ANSWERING_TYPES, Model
 from tutti.engines.calls import ChatCall, Json
 from tutti.features.text import media
 from tutti.features.text.calls import TextCall, chat_calls, completion_calls, prompts
@@ -29,8 +29,6 @@ from tutti.features.text.toolparse import ToolParser
 from tutti.features.text.unheeded import warnings_of
 from tutti.http.context import Family
 from tutti.platform import Platform
-
-_TEXT_TYPES = frozenset({"chat", "language", "code", "moderation"})
 
 
 async def plan_chat(
@@ -75,7 +73,7 @@ async def plan_completion(
 
 
 def _require_text(model: Model) -> None:
-    if model.type not in _TEXT_TYPES:
+    if model.type not in ANSWERING_TYPES:
         raise InvalidRequest(
             f"{model.name} is a model for {model.type}, which cannot write text: use a chat model.",
             param="model",

@@ -26,7 +26,6 @@ from tutti.engines.answers import Delta, Usage
 from tutti.engines.calls import CompletionCall, Json
 from tutti.features.metered import status_of
 from tutti.features.text.calls import TextCall
-from tutti.process import metrics
 
 _BYTES_A_TOKEN = 4
 """The usual ratio of English; other languages in their own scripts are not far from it."""
@@ -136,20 +135,17 @@ class TokenTally:
             self._counted = {
                 index: counted for index, counted in self._counted.items() if counted or index in self._usages
             }
-        usage, latency_s, model = self.usage, monotonic_s() - self._began_s, self._call.model.name
-        metrics.observe_served(
-            model, usage.prompt_tokens, usage.completion_tokens, latency_s, self._first_token_s
-        )
+        usage = self.usage
         self._meter.record(
             Served(
                 project_id=self._caller.project_id,
                 key_id=self._caller.key_id,
-                model=model,
+                model=self._call.model.name,
                 operation=self._operation,
                 status=status_of(exc),
                 prompt_tokens=usage.prompt_tokens,
                 completion_tokens=usage.completion_tokens,
-                latency_s=latency_s,
+                latency_s=monotonic_s() - self._began_s,
                 first_token_s=self._first_token_s,
                 created_at=self._began_at,
             )

@@ -1,1 +1,1 @@
-"""What may stand in a file, by its purpose. Pure: `tutti files check` runs it without a server."""
+"""Rules for the content of a file, by its purpose. Pure: `tutti files check` runs them without a server."""

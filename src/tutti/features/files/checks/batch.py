@@ -1,6 +1,7 @@
 """Lines of a batch: `{"custom_id": ..., "body": {"model": ...}}`, with or without OpenAI's `method`, `url`.
 
-The model may also be named when the batch is made, and whether the lines fit its endpoint is seen then.
+The model may also be named when the batch is made. Its job checks that the lines fit its endpoint
+(`batches/validation`); here the batch is not known.
 """
 
 from tutti.features.files.checks.wrong import Json, Wrong, a_text, an_object, shown
@@ -15,19 +16,20 @@ ENDPOINTS = (
 )
 """Each takes a JSON body; that of audio names a URL as its `file`. A new one is a path here."""
 MAX_REQUESTS = 5_000_000
-"""Of one batch. Which ids have been used is kept in memory while they are checked."""
-_MAX_ID = 512
+"""Requests of one batch. The ids in use are kept in memory while they are checked."""
+LONGEST_ID = 512
+"""Characters of a custom_id."""
 
 
 def check_batch(fields: Json) -> str:
-    """The line's custom_id. Raises Wrong."""
+    """Return the line's custom_id. Raise Wrong if the line is no request."""
     if "custom_id" not in fields:
         raise Wrong(
             "The line has no `custom_id`: give each its own, by which you find its result.", "custom_id"
         )
     custom_id = a_text(fields["custom_id"], "custom_id")
-    if not 0 < len(custom_id) <= _MAX_ID:
-        raise Wrong(f"`custom_id` must have 1 to {_MAX_ID} characters.", "custom_id")
+    if not 0 < len(custom_id) <= LONGEST_ID:
+        raise Wrong(f"`custom_id` must have 1 to {LONGEST_ID} characters.", "custom_id")
     if fields.get("method") not in (None, "POST"):
         raise Wrong("`method` must be POST.", "method")
     if fields.get("url") not in (None, *ENDPOINTS):

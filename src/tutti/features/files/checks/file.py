@@ -31,8 +31,8 @@ BOM = b"\xef\xbb\xbf"
 
 
 class Row(msgspec.Struct, frozen=True):
-    """What workers/rows says of a row: the fields of one of a csv file, the tokens of one of a Parquet
-    file, or what is wrong with it."""
+    """A row that workers/rows has read: the fields of one of a csv file, the tokens of one of a Parquet file,
+    or its error."""
 
     line: int
     fields: Json = {}
@@ -46,11 +46,11 @@ def is_checked(purpose: str) -> bool:
 
 
 class Check:
-    """Lines go in, in order; a report comes out. Stop when it is `full`. Lines that are `doubtful` then are
-    given to `again` before `end`."""
+    """A check that takes lines in order and gives a report. Stop when it is `full`. Then give the lines that
+    are `doubtful` to `again`, before `end`."""
 
     def __init__(self, purpose: str, file_type: str) -> None:
-        """`purpose` is one for which `is_checked`."""
+        """Begin the check of a file with a purpose for which `is_checked` is true."""
         self._report = Report()
         self._facts: Facts = set()
         self._fields: set[str] | None = None
@@ -67,7 +67,7 @@ class Check:
 
     @property
     def full(self) -> bool:
-        """Nothing more would be learnt."""
+        """True if further lines would change nothing in the report."""
         return self._room <= 0
 
     @property
@@ -76,7 +76,8 @@ class Check:
         return frozenset(self._repeats)
 
     def line(self, number: int, data: bytes) -> None:
-        """Of a jsonl file. `number` counts from 1, empty lines included; `data` may have its line end."""
+        """Check a line of a jsonl file. `number` counts from 1, empty lines included; `data` may have its
+        line end."""
         if not data or data.isspace():
             return
         self._report.lines += 1
@@ -86,7 +87,7 @@ class Check:
             self.wrong(number, wrong.message, wrong.param, wrong.code)
 
     def row(self, row: Row) -> None:
-        """Of a csv or Parquet file."""
+        """Check a row of a csv or Parquet file."""
         if row.error:
             self.wrong(row.line, row.error, row.param, self._reading)
             return
@@ -103,7 +104,7 @@ class Check:
         self._room -= 1 if number else MAX_ERRORS
 
     def again(self, number: int, data: bytes) -> None:
-        """A doubtful line: those that really repeat it are wrong."""
+        """Compare a doubtful line with the lines that seem to repeat it; those that do are wrong."""
         first = _object(number, data)["custom_id"]
         for later, custom_id in self._repeats.get(number, ()):
             if custom_id == first:
@@ -153,8 +154,8 @@ def _object(number: int, data: bytes) -> Json:
     except UnicodeDecodeError as error:
         raise Wrong(f"The line is not UTF-8 ({error.reason}): save the file as UTF-8.", code="utf8") from None
     except (msgspec.DecodeError, RecursionError) as error:
-        said = f"The line is not JSON ({error}): each must hold one JSON object."
-        raise Wrong(said, code="load_json") from None
+        message = f"The line is not JSON ({error}): each must hold one JSON object."
+        raise Wrong(message, code="load_json") from None
     if not isinstance(value, dict):
         raise Wrong(f"The line is {kind(value)}: each must hold one JSON object.", code="line_type")
     return cast(Json, value)

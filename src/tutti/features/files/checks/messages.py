@@ -16,12 +16,12 @@ _IMAGE_TYPES = tuple(f"data:image/{name};base64," for name in ("jpeg", "png", "w
 _MAX_IMAGE_URL = len("data:image/jpeg;base64,") + 4 * MAX_IMAGE_BYTES // 3
 
 Facts = set[str]
-"""What a dataset has: `tools`, `parallel_tool_calls`, `message_weights`, `reasoning`, `multimodal`."""
+"""Features of a dataset: `tools`, `parallel_tool_calls`, `message_weights`, `reasoning`, `multimodal`."""
 
 
 def check_messages(value: Any, param: str, facts: Facts, *, assistant: bool) -> Sequence[Json]:
-    """`assistant`: one of them has to be the assistant's. Raises Wrong."""
-    messages = [an_object(it, f"{param}[{place}]") for place, it in enumerate(a_list(value, param))]
+    """Return the messages. With `assistant`, one has to be the assistant's. Raise Wrong for a mistake."""
+    messages = [an_object(each, f"{param}[{place}]") for place, each in enumerate(a_list(value, param))]
     if not messages:
         raise Wrong(f"`{param}` must not be empty.", param)
     previous, images, styles = "", 0, set[bool]()
@@ -42,8 +42,8 @@ def check_messages(value: Any, param: str, facts: Facts, *, assistant: bool) -> 
 
 
 def check_content(message: Json, at: str, role: str, facts: Facts) -> tuple[int, bool | None]:
-    """How many images, and whether it is made of parts; None where there is no content, which only a message
-    that calls tools may do without."""
+    """Return the number of images, and True if the content is made of parts; None instead if there is no
+    content, which only a message that calls tools may go without."""
     calls = _check_calls(message, at, role, facts)
     if any(message.get(name) for name in ("reasoning", "reasoning_content")):
         facts.add("reasoning")
@@ -55,7 +55,7 @@ def check_content(message: Json, at: str, role: str, facts: Facts) -> tuple[int,
 
 
 def check_parts(content: Any, param: str, role: str, facts: Facts) -> tuple[int, bool]:
-    """A string, or a list of parts: how many of them are images, and whether it is a list."""
+    """Check a content: a string, or a list of parts. Return the number of images, and True for a list."""
     if isinstance(content, str):
         return 0, False
     if not isinstance(content, list):
@@ -84,8 +84,8 @@ def _check_role(message: Json, previous: str, at: str) -> str:
     if role not in ROLES:
         raise Wrong(f"`{shown(role)}` is no role: give one of {', '.join(ROLES)}.", f"{at}.role")
     if role == previous and role != "tool":
-        said = f"`{at}` has the role `{role}` like the message before it: roles must alternate; join the two."
-        raise Wrong(said, f"{at}.role")
+        what = f"`{at}` has the role `{role}` like the message before it: roles must alternate; join the two."
+        raise Wrong(what, f"{at}.role")
     return role
 
 
@@ -101,7 +101,7 @@ def _check_weight(message: Json, images: int, at: str, facts: Facts) -> None:
 
 
 def _check_part(value: Any, at: str, role: str) -> bool:
-    """Whether it is an image."""
+    """Check a part of a content. Return True if it is an image."""
     part = an_object(value, at)
     match part.get("type"):
         case "text":
@@ -111,8 +111,8 @@ def _check_part(value: Any, at: str, role: str) -> bool:
             _check_image(part, at, role)
             return True
         case other:
-            said = f"`{at}.type` must be `text` or `image_url`, but it is {shown(other)}."
-            raise Wrong(said, f"{at}.type")
+            message = f"`{at}.type` must be `text` or `image_url`, but it is {shown(other)}."
+            raise Wrong(message, f"{at}.type")
 
 
 def _check_image(part: Json, at: str, role: str) -> None:
@@ -127,7 +127,7 @@ def _check_image(part: Json, at: str, role: str) -> None:
 
 
 def _check_calls(message: Json, at: str, role: str, facts: Facts) -> bool:
-    """Whether it calls tools."""
+    """Check the tool calls. Return True if the message makes any."""
     if message.get("tool_calls") is None:
         return False
     calls = a_list(message["tool_calls"], f"{at}.tool_calls")

@@ -1,4 +1,4 @@
-"""What a check has found, and how it is shown by the API and by `tutti files check`."""
+"""Reports of checks, in the shapes of the API and of `tutti files check`."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ _FACTS = ("tools", "parallel_tool_calls", "message_weights", "sample_weights", "
 
 
 class LineError(msgspec.Struct, frozen=True):
-    """`line` counts from 1; 0: the file as a whole."""
+    """A mistake in a file. `line` counts from 1; 0: the file as a whole."""
 
     line: int
     message: str
@@ -24,10 +24,10 @@ class LineError(msgspec.Struct, frozen=True):
 
 
 class Report(msgspec.Struct):
-    """`lines`: records, so without empty lines and a csv file's header; up to the last error where there are
-    MAX_ERRORS. `format`: that of training data, or batch, objects, tokens; empty: not known. `fields`: the
-    first MAX_FIELDS of those that every line of an eval file has. `tokens`: by `*`, where they are the same
-    for every model."""
+    """Results of a check. `lines` counts records, so neither empty lines nor a csv file's header; only up to
+    the last error if there are MAX_ERRORS. `format` is that of training data, or batch, objects, tokens;
+    empty if not known. `fields` are the first MAX_FIELDS of those that every line of an eval file has.
+    `tokens` has the count under `*` if it is the same for every model."""
 
     lines: int = 0
     format: str = ""
@@ -41,7 +41,7 @@ class Report(msgspec.Struct):
         return not self.errors
 
     def summary(self) -> str:
-        """One line for people."""
+        """Return one line for people."""
         if self.sound:
             return "Checks passed"
         first = self.errors[0]
@@ -52,9 +52,10 @@ class Report(msgspec.Struct):
 
 
 def validation_report(report: Report) -> dict[str, Any]:
-    """`validation_report` of the API's file object, which is what a file's row keeps. Besides what the
+    """Return `validation_report` of the API's file object, as a file's row keeps it. Besides the members that
     clients know it has all `errors`, the `fields` of eval files, and for training data tokens by model:
-    `token_counts`, to which others are added later, and then `token_counts_missing`, why there are none."""
+    `token_counts`, to which others are added later, and `token_counts_missing`, the reasons for having
+    none."""
     shown: dict[str, Any] = {"valid": report.sound, "nlines": report.lines}
     if report.format:
         shown["dataset_format"] = report.format.upper()

@@ -1,4 +1,4 @@
-"""What a model reads of a line of training data, for workers/tokens.py to count."""
+"""The texts that a model reads of a line of training data, for workers/tokens.py to count."""
 
 from collections.abc import Iterator
 from typing import Any, cast
@@ -8,12 +8,12 @@ from tutti.features.files.checks.wrong import Json
 
 
 class Uncountable(Exception):
-    """Only the model itself could tell, such as for an image."""
+    """A line whose tokens only the model itself could count, such as one with an image."""
 
 
 def samples(fields: Json) -> Iterator[Json]:
-    """Of a line without errors. A prompt and its completion are one text; a preference is two conversations,
-    one with each output."""
+    """Yield the samples of a line without errors. A prompt and its completion are one text; a preference is
+    two conversations, one with each output."""
     match format_of(fields):
         case "general":
             yield {"text": _text(fields["text"])}

@@ -1,4 +1,4 @@
-"""Lines of training data: which of the four formats they have, and whether they keep to it."""
+"""Lines of training data: their format, one of four, and the rules of each."""
 
 from collections.abc import Mapping, Sequence
 from itertools import islice
@@ -24,7 +24,7 @@ _SAYS = "; ".join(f"{name}: {', '.join(columns)}" for name, columns in COLUMNS.i
 
 
 def check_training(fields: Json, facts: Facts) -> str:
-    """The line's format. Raises Wrong."""
+    """Return the line's format. Raise Wrong if the line doesn't keep to it."""
     found = format_of(fields)
     if found == "conversation":
         check_messages(fields["messages"], "messages", facts, assistant=True)
@@ -40,7 +40,7 @@ def check_training(fields: Json, facts: Facts) -> str:
 
 
 def format_of(fields: Json) -> str:
-    """Raises Wrong unless it has exactly one format's columns."""
+    """Return the format whose columns the line has. Raise Wrong unless it has those of exactly one."""
     formats = [name for name, columns in COLUMNS.items() if all(column in fields for column in columns)]
     if not formats:
         names = ", ".join(map(shown, islice(fields, _MOST_NAMES)))
@@ -49,8 +49,8 @@ def format_of(fields: Json) -> str:
     allowed = {*COLUMNS[formats[0]], *EXTRA.get(formats[0], ())}
     for column in fields:
         if column not in allowed:
-            said = f"The column `{shown(column)}` does not belong to the format {formats[0]}: remove it."
-            raise Wrong(said, shown(column), "format")
+            message = f"The column `{shown(column)}` does not belong to the format {formats[0]}: remove it."
+            raise Wrong(message, shown(column), "format")
     return formats[0]
 
 
@@ -60,8 +60,8 @@ def _check_preference(fields: Json, facts: Facts) -> None:
         raise Wrong("`input` has no `messages`.", "input.messages")
     messages = check_messages(given["messages"], "input.messages", facts, assistant=False)
     if messages[-1]["role"] == "assistant":
-        said = "`input.messages` must not end with the assistant's: that is what is preferred or not."
-        raise Wrong(said, "input.messages")
+        message = "`input.messages` must not end with the assistant's: that is what is preferred or not."
+        raise Wrong(message, "input.messages")
     if given.get("tools") is not None:
         check_tools(given["tools"], "input.tools", facts)
     for column in ("preferred_output", "non_preferred_output"):

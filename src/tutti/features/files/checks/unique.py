@@ -1,4 +1,4 @@
-"""Which texts have been seen before, in bounded memory."""
+"""A set that finds repeated texts in bounded memory."""
 
 from array import array
 
@@ -7,8 +7,8 @@ _MASK = (1 << 64) - 1
 
 class Seen:
     """A hash table of 64-bit hashes in two arrays: 12 bytes a slot, at most half of them taken, so a million
-    texts take 25 MB, whatever their length. Two texts may have one hash: whoever is told of a line must look
-    whether it really has the same text."""
+    texts take 25 MB, whatever their length. Two texts may have one hash: the caller must read the line that
+    is returned again, and compare the texts."""
 
     def __init__(self) -> None:
         self._hashes = array("Q", bytes(8 * 1024))
@@ -16,8 +16,8 @@ class Seen:
         self._count = 0
 
     def add(self, text: str, line: int) -> int:
-        """The first line with a text of this hash; 0 where there is none, and then this is it. `line` counts
-        from 1."""
+        """Return the first line with a text of this hash, or 0 if there is none: this one is the first then.
+        `line` counts from 1."""
         if 2 * self._count >= len(self._hashes):
             self._grow()
         number = hash(text) & _MASK
@@ -29,7 +29,7 @@ class Seen:
         return 0
 
     def _slot(self, number: int) -> int:
-        """Where it is, or the free one where it belongs."""
+        """Return the slot of this hash, or the free slot where it belongs."""
         mask = len(self._hashes) - 1
         slot = number & mask
         while self._lines[slot] and self._hashes[slot] != number:

@@ -1,4 +1,4 @@
-"""What is wrong with a line, and the little that every rule needs."""
+"""The error of a line, and the helpers of every rule."""
 
 from typing import Any, cast
 
@@ -6,8 +6,8 @@ Json = dict[str, Any]
 
 
 class Wrong(Exception):
-    """`message` says what is wrong and what helps; `param` names the field, such as `messages[2].role`;
-    `code` is the name that the official clients' reports have for what failed."""
+    """A mistake in a line. `message` says what is wrong and what helps; `param` names the field, such as
+    `messages[2].role`; `code` is the name of the failed check in the official clients' reports."""
 
     def __init__(self, message: str, param: str | None = None, code: str = "key_value") -> None:
         super().__init__(message)
@@ -35,7 +35,7 @@ def a_text(value: Any, param: str) -> str:
 
 
 def kind(value: Any) -> str:
-    """In the words of JSON."""
+    """Return the JSON type of the value, with its article."""
     match value:
         case None:
             return "null"
@@ -52,7 +52,7 @@ def kind(value: Any) -> str:
 
 
 def shown(value: Any) -> str:
-    """Short enough for a message: files hold anything."""
+    """Return the value as text, short enough for a message: files hold anything."""
     return shorter(value if isinstance(value, str) else str(value), 80)
 
 

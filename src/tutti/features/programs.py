@@ -1,21 +1,23 @@
-"""The programs that take archives apart, convert and check weights, each as a child process: what is in a
-client's file can at worst break that."""
+"""Programs that jobs run to their end, each as a child process: what is in a client's file can at worst
+break that. They take archives apart, convert weights and check them."""
 
-import sys
 from pathlib import Path
 
 from tutti.jobs.errors import Failed
 from tutti.process.child import Child, inherited_env
+from tutti.process.pipes import worker_argv
 
 _LONGEST = 2000
 
 
 async def run_worker(name: str, *arguments: str | Path, log: Path, prefix: str) -> None:
-    await run(sys.executable, "-m", f"tutti.workers.{name}", *arguments, log=log, prefix=prefix)
+    """Run a program of `workers/` to its end. Raise Failed as `run` does."""
+    await run(*worker_argv(name, *arguments), log=log, prefix=prefix)
 
 
 async def run(*argv: str | Path, log: Path, prefix: str) -> None:
-    """Raises Failed with `prefix` and the program's last line. Cancelled, it ends the child."""
+    """Run the program to its end; its output goes to `log`. Raise Failed with `prefix` and its last line
+    unless it succeeds. Cancelled, end the program."""
     env = {**inherited_env(), "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
     child = await Child.start(tuple(map(str, argv)), env, log=log)
     try:
