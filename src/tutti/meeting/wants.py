@@ -89,9 +89,9 @@ async def claim(database: Database, key: Key, replica: Replica, dead_before: flo
 
 
 def _wanted(
-    name: str, project_id: str, kind: str, spec: Mapping[str, Any], memory_bytes: int, gpus: int
+    name: str, project_id: str, kind: str, spec: Mapping[str, Any] | None, memory_bytes: int, gpus: int
 ) -> Wanted:
-    return Wanted(Key(name, project_id, kind), spec, Share(memory_bytes, gpus))
+    return Wanted(Key(name, project_id, kind), spec or {}, Share(memory_bytes, gpus))
 
 
 def _is(table: type[Want | Replica], key: Key) -> ColumnElement[bool]:

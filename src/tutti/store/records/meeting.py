@@ -31,8 +31,8 @@ class Want(Record):
     """A name in the table of workloads (parts/workloads)."""
     name: Mapped[str] = mapped_column("model", String(255), primary_key=True)
     project_id: Mapped[str] = mapped_column(String(64), primary_key=True, default="")
-    spec: Mapped[dict[str, Any]] = mapped_column(default=dict, server_default="{}")
-    """What the workload is made from, besides its name. Empty for models: the catalogue describes them."""
+    spec: Mapped[dict[str, Any] | None]
+    """What the workload is made from, besides its name. Nothing for models: the catalogue describes them."""
     gpus: Mapped[int] = mapped_column(default=0, server_default="0")
     memory_bytes: Mapped[int] = mapped_column(default=0, server_default="0")
     """Its share of a machine; with no GPUs and no memory the workload itself says what it needs."""

@@ -17,7 +17,7 @@ def upgrade() -> None:
         _kind(primary_key=True),
         sa.Column("model", sa.String(255), primary_key=True),
         sa.Column("project_id", sa.String(64), primary_key=True),
-        sa.Column("spec", sa.JSON, nullable=False, server_default="{}"),
+        sa.Column("spec", sa.JSON),
         sa.Column("gpus", sa.BigInteger, nullable=False, server_default="0"),
         sa.Column("memory_bytes", sa.BigInteger, nullable=False, server_default="0"),
         sa.Column("wanted_at", sa.Float(53), nullable=False),
