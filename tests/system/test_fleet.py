@@ -184,9 +184,9 @@ async def test_a_slow_engine_that_makes_progress_is_left_alone(tmp_path: Path) -
 
 
 async def test_a_model_that_never_starts_fails_with_its_last_words_until_wanted_again(tmp_path: Path) -> None:
-    model = echo(options={"dimensions": "many"})
+    model = echo(options={"start_delay_s": -1})
     async with stack(tmp_path, model) as it:
-        with pytest.raises(LoadFailed, match="invalid int value: 'many'") as caught:
+        with pytest.raises(LoadFailed, match="sleep length must be non-negative") as caught:
             await say(it, model)
         assert caught.value.headers()["x-should-retry"] == "false"
         failed_at = await _column(it, model, Replica.changed_at)

@@ -1,8 +1,8 @@
 """Requests and tokens a minute, per key, over all API workers of all nodes.
 
-Each worker counts for itself and adds its counts to the key's RateWindow every 0.2 s; the sum it gets back is
-where it goes on from. So a limit can be exceeded by what the other workers admit in 0.2 s, and no request
-waits for the database but a key's first after a pause. Keys without limits are never counted.
+Each worker counts for itself and adds its counts to the key's RateWindow every 0.2 s; from then on it counts
+from the sum that it gets back. So a limit can be exceeded by the requests that other workers admit in 0.2 s,
+and no request waits for the database but a key's first after a pause. Keys without limits are never counted.
 """
 
 import asyncio

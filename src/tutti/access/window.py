@@ -19,7 +19,8 @@ class LimitReached(RateLimited):
 
 @dataclass
 class Window:
-    """One key's minute: the sum of all workers as of the last flush, and what was counted here since."""
+    """One key's minute: the sum of all workers as of the last flush, and the new counts of this worker
+    since."""
 
     minute: int
     requests: int = 0

@@ -1,4 +1,4 @@
-"""The controller's work proper, once the API workers are on their way: the database, and the fleet."""
+"""The main work of the controller, once the API workers are on their way: the database, and the fleet."""
 
 import asyncio
 import logging
@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 
 
 async def require_key(settings: Settings) -> None:
-    """Raises CannotStart: whoever can reach this machine could use it."""
+    """Raise CannotStart if there is no API key: whoever can reach this machine could use the server."""
     async with _database(settings) as database:
         if not await has_keys(database):
             raise CannotStart(
@@ -41,7 +41,7 @@ async def require_key(settings: Settings) -> None:
 
 
 async def run(settings: Settings, workers: Supervisor, asked: asyncio.Event, insisted: asyncio.Event) -> int:
-    """Serves until `asked` to stop, then drains; the exit status. Raises CannotStart."""
+    """Serve until `asked` to stop, then drain, and return the exit status. Raises CannotStart."""
     logs.configure(settings.log_level)
     async with _database(settings) as database:
         catalog = Catalog(settings, database)
@@ -51,7 +51,7 @@ async def run(settings: Settings, workers: Supervisor, asked: asyncio.Event, ins
         sandboxes = _sandbox_hosts(settings, database)
         try:
             names = await _preload(settings, catalog, fleet)
-            await _look_at_aliases(settings, catalog)
+            await _warn_of_aliases(settings, catalog)
             open_to_all = not await has_keys(database)
             announcing = asyncio.create_task(announce(settings, fleet, names, open_to_all=open_to_all))
             await asked.wait()
@@ -85,7 +85,7 @@ def _sandbox_hosts(settings: Settings, database: Database) -> SandboxHosts:
 
 
 async def _preload(settings: Settings, catalog: Catalog, fleet: Fleet) -> list[str]:
-    """Their names in the catalogue."""
+    """Preload the models of the settings, and return their names in the catalogue."""
     names: list[str] = []
     for name in settings.models:
         model = await catalog.find(name)
@@ -104,8 +104,9 @@ async def _describe(name: str, settings: Settings) -> Model:
     return await describe(name, settings, ENGINES)
 
 
-async def _look_at_aliases(settings: Settings, catalog: Catalog) -> None:
-    """A model of a project's own may be meant, or one that is added later."""
+async def _warn_of_aliases(settings: Settings, catalog: Catalog) -> None:
+    """Warn of aliases whose model is not there. A project's own model may be meant, or one that is added
+    later."""
     for alias, target in settings.aliases.items():
         if await catalog.named(target) is None:
             log.warning(
@@ -130,7 +131,7 @@ async def _drain(workers: Supervisor, jobs: JobWorkers, fleet: Fleet, insisted: 
 
 @asynccontextmanager
 async def _database(settings: Settings) -> AsyncGenerator[Database]:
-    """Up to date. What is known to go wrong becomes CannotStart."""
+    """Open the database, brought up to date. Errors that are to be expected become CannotStart."""
     async with AsyncExitStack() as opened:
         try:
             database = await Database.open(database_url(settings))

@@ -22,14 +22,14 @@ class Fresh(Generic[_T]):
         self._look = look
         self._clock = clock
         self._fresh_s = fresh_s
-        self._looked_at = float("-inf")
+        self._found_at = float("-inf")
         self._found: _T | None = None
         self._looking: asyncio.Task[_T] | None = None
 
     async def get(self) -> _T:
         """Return the result of the last look, or of a new one. Raises what `look` raises, if nothing is
         fresh; the next call then looks again."""
-        age_s = self._clock() - self._looked_at
+        age_s = self._clock() - self._found_at
         if age_s < self._fresh_s / 2:
             return cast(_T, self._found)
         looking = self._looking or self._begin()
@@ -37,7 +37,7 @@ class Fresh(Generic[_T]):
 
     def forget(self) -> None:
         """Discard the result, and that of a look that has begun already: both are out of date."""
-        self._looked_at = float("-inf")
+        self._found_at = float("-inf")
         self._looking = None
 
     def _begin(self) -> "asyncio.Task[_T]":
@@ -50,7 +50,7 @@ class Fresh(Generic[_T]):
         try:
             found = await self._look()
             if self._looking is this:
-                self._found, self._looked_at = found, began_s
+                self._found, self._found_at = found, began_s
             return found
         finally:
             if self._looking is this:

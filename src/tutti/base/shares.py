@@ -53,13 +53,13 @@ class Shares:
         """Return the one that has to end before this project gets one more; None where there is room. Raises
         NoRoom."""
         all_ = list(there)
-        counts = Counter(it.project_id for it in all_)
+        counts = Counter(share.project_id for share in all_)
         own = counts[project_id]
         is_own = own >= self.most_of_project
         if not is_own and len(all_) < self.most:
             return None
         richer = set[str]() if is_own else {name for name, count in counts.items() if count > own}
-        idle = [it for it in all_ if it.is_idle and it.project_id in richer | {project_id}]
+        idle = [share for share in all_ if share.is_idle and share.project_id in richer | {project_id}]
         if not idle:
             raise NoRoom(is_own=is_own)
-        return min(idle, key=lambda it: (-counts[it.project_id], it.used_at))
+        return min(idle, key=lambda share: (-counts[share.project_id], share.used_at))

@@ -1,1 +1,1 @@
-"""Catalogue: what models are, and where their files come from."""
+"""Catalogue: the models there are, and the sources of their files."""

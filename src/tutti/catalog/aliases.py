@@ -1,4 +1,5 @@
-"""Names that stand for a model: `{"meta-llama/*": "Qwen/..."}`. One step: a target is no alias itself."""
+"""Aliases: names that stand for a model, as in `{"meta-llama/*": "Qwen/..."}`. There is one step: the target
+of an alias is no alias itself."""
 
 from collections.abc import Mapping
 from fnmatch import fnmatchcase
@@ -11,17 +12,17 @@ def exact_alias(aliases: Mapping[str, str], name: str) -> str | None:
 
 
 def pattern_alias(aliases: Mapping[str, str], name: str) -> str | None:
-    """The longest pattern with some literal text wins."""
+    """Return the target of the longest matching pattern that has some literal text."""
     return _longest(aliases, name, [p for p in aliases if _is_pattern(p) and p.strip("*?")])
 
 
 def catch_all_alias(aliases: Mapping[str, str], name: str) -> str | None:
-    """`*`: for names that nothing else knows."""
+    """Return the target of `*`, which stands for names that nothing else knows."""
     return _longest(aliases, name, [p for p in aliases if _is_pattern(p) and not p.strip("*?")])
 
 
 def any_alias(aliases: Mapping[str, str], name: str) -> str | None:
-    """Of a name that no model has: what it stands for."""
+    """Return the target of any alias that matches a name which no model has."""
     finders = (exact_alias, pattern_alias, catch_all_alias)
     return next((target for find in finders if (target := find(aliases, name)) is not None), None)
 

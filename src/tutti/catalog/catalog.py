@@ -1,8 +1,8 @@
-"""Which models there are, and by which names.
+"""The catalogue: all models and the names by which they can be asked for.
 
 A name means, in this order: an exact alias; a model that was added at run time (the project's own first), one
-of the user's catalogue file or of `models`; an alias with a wildcard; a model of the package's catalogue; the
-alias `*`.
+of the user's catalogue file or of the setting `models`; an alias with a wildcard; a model of the package's
+catalogue; the alias `*`.
 """
 
 import logging
@@ -27,25 +27,26 @@ from tutti.store.db import Database
 from tutti.store.records import CustomModel
 
 FRESH_S = 1.0
-"""After so long every process knows a row that was added."""
+"""The time after which every process knows a row that was added."""
 _VERSION = select(func.count(), func.max(CustomModel.created_at))
 _log = logging.getLogger(__name__)
 
 Key = tuple[str, str]
-"""Project (empty: everybody's) and name."""
+"""A model's project (empty: everybody's) and name."""
 
 
 class _Rows(NamedTuple):
     version: Sequence[Any]
-    """Of the table: how many there are, and when the newest was added."""
+    """The version of the table: how many rows there are, and when the newest was added."""
     models: Mapping[Key, Model]
 
 
 class Catalog:
-    """Reads the files once; rows are read again when they have changed, looked at once a second."""
+    """The catalogue of a process. It reads the files once, and looks once a second whether the rows have
+    changed."""
 
     def __init__(self, settings: Settings, database: Database) -> None:
-        """Raises BrokenCatalogue for the user's file."""
+        """Read the catalogue files. Raises BrokenCatalogue for the user's file."""
         self._settings = settings
         self._database = database
         self._shipped = shipped_models()
@@ -56,7 +57,7 @@ class Catalog:
         self._fresh = Fresh(self._read, FRESH_S)
 
     def check(self, engines: Engines) -> None:
-        """Raises BrokenCatalogue for an entry of the user's file that its engine does not understand."""
+        """Raise BrokenCatalogue unless every entry of the user's file is one that its engine understands."""
         for name, model in self._own.items():
             try:
                 check_engine(model, engines)
@@ -81,7 +82,7 @@ class Catalog:
         return self._named(target, project_id) if target is not None else None
 
     async def models(self, project_id: str = "") -> list[Model]:
-        """Everything the project can see, by name."""
+        """Return all models that the project can see, by name."""
         await self._refresh()
         seen = dict(self._static)
         for owner in ("", project_id):
@@ -89,26 +90,26 @@ class Catalog:
         return [seen[name] for name in sorted(seen)]
 
     async def add(self, model: Model) -> None:
-        """A row of this name and project is replaced. Raises ValueError for a broken entry."""
+        """Add a model, or replace that of this name and project. Raises ValueError for a broken entry."""
         check_model(model)
         async with self._database.begin() as session:
             await session.merge(row_of(model))
         self._fresh.forget()
 
     async def remove(self, name: str, project_id: str = "") -> None:
-        """Does nothing where there is no such row: what the files say stays."""
+        """Remove a model that was added, if there is one. Models of the files stay."""
         this = (CustomModel.name == name) & (CustomModel.project_id == project_id)
         async with self._database.begin() as session:
             await session.execute(delete(CustomModel).where(this))
         self._fresh.forget()
 
     async def named(self, name: str, project_id: str = "") -> Model | None:
-        """The model of just this name: aliases do not count."""
+        """Return the model of just this name: aliases do not count."""
         await self._refresh()
         return self._named(name, project_id)
 
     def folder(self, model: Model) -> Path:
-        """Where its weights are or will be."""
+        """Return the folder for the model's weights, whether or not they are there."""
         return models_folder(self._settings) / folder_name(model)
 
     def is_pulled(self, model: Model) -> bool:
@@ -159,8 +160,9 @@ def models_folder(settings: Settings) -> Path:
 
 
 def folder_name(model: Model) -> str:
-    """`owner--name`; what is no letter, digit, dot, dash or underscore becomes %XX, and so do dashes that
-    could be taken for the separator: two names never meet."""
+    """Return the folder name for a model, `owner--name`. What is no letter, digit, dot, dash or underscore
+    becomes %XX, and so do dashes that could be taken for the separator: two models never have the same
+    folder."""
     name = re.sub(
         r"[^\w./-]|(?<=[-/])-|-(?=[-/])|^\.", lambda m: f"%{ord(m[0]):02X}", model.name, flags=re.ASCII
     )

@@ -1,4 +1,4 @@
-"""Makes a catalogue entry for a model that is in no catalogue: a repository of the hub, or local files."""
+"""Catalogue entries for models that are in no catalogue: repositories of the hub, and local files."""
 
 import re
 from collections.abc import Mapping
@@ -90,7 +90,7 @@ def _has_snapshot(listing: Listing) -> bool:
 
 
 def pinned(listing: Listing, file: HubFile) -> ModelFile:
-    """At the commit of the listing."""
+    """Return the file as an entry has it, pinned to the commit of the listing."""
     source = Source(hub=f"{listing.repo}@{listing.commit}:{file.name}")
     sha256 = file.digest if len(file.digest) == 64 else ""  # else a git hash, which the pull asks for again
     return ModelFile(file.local_name, (source,), sha256, file.size_bytes)
@@ -102,7 +102,7 @@ def _license(listing: Listing) -> str:
 
 
 def _about_gguf(listing: Listing) -> tuple[int, str]:
-    """Context length and chat template, which the hub has read from the file's header."""
+    """Return context length and chat template, which the hub has read from the file's header."""
     context, template = (
         _at(listing.about, "gguf", "context_length"),
         _at(listing.about, "gguf", "chat_template"),
@@ -223,7 +223,7 @@ def _of_folder(path: Path, engine: str) -> Model:
 
 
 def _plain(name: str) -> str:
-    """As the catalogue wants names."""
+    """Return the name with dashes for all characters that names in the catalogue cannot have."""
     return re.sub(r"[^\w.-]+", "-", name, flags=re.ASCII).lstrip(".-") or "model"
 
 

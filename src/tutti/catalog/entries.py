@@ -1,4 +1,5 @@
-"""Reads a catalogue: a TOML file with a table for each model, as documented at the top of catalogue.toml."""
+"""Reading and checking a catalogue: a TOML file with a table for each model, as documented at the top of
+catalogue.toml."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -18,11 +19,11 @@ _PINNED = re.compile(r"[A-Za-z0-9][\w.-]*==[\w.!+]+", re.ASCII)
 
 
 class BrokenCatalogue(Exception):
-    """Names the file, the entry and the field."""
+    """The catalogue has an error; the message names the file, the entry and the field."""
 
 
 def read_catalogue(path: Path, base: Mapping[str, Model]) -> dict[str, Model]:
-    """The entries of one file; `like` may also name one of `base`. Raises BrokenCatalogue."""
+    """Read the entries of one file; `like` may also name one of `base`. Raises BrokenCatalogue."""
     try:
         tables = msgspec.toml.decode(path.read_bytes(), type=dict[str, Any])
     except OSError as error:
@@ -54,7 +55,7 @@ def _entry(name: str, given: Any, known: Mapping[str, Model]) -> Model:
 
 
 def check_model(model: Model) -> None:
-    """Raises ValueError, which names the field."""
+    """Raise ValueError, which names the field, unless the entry is sound."""
     if not _NAME.fullmatch(model.name):
         raise ValueError("name: letters, digits and . _ - / : @ + only, at most 255")
     if model.hub is not None and parse_hub(model.hub) is None:
@@ -67,7 +68,7 @@ def check_model(model: Model) -> None:
 
 
 def check_engine(model: Model, engines: Engines) -> None:
-    """Raises ValueError, which names the field."""
+    """Raise ValueError, which names the field, unless there is such an engine with such options."""
     engine = engines.get(model.engine)
     if engine is None:
         raise ValueError(f"engine: {model.engine!r} is none of {', '.join(engines)}")
@@ -86,7 +87,8 @@ def _check_unique(names: Iterable[str]) -> None:
 
 
 def _check_file(field: str, file: ModelFile, *, uploaded: bool) -> None:
-    """What was uploaded is nowhere else."""
+    """Raise ValueError for a wrong field of a file. A file that was uploaded needs no source: it is nowhere
+    else."""
     if not is_safe_name(file.name):
         raise ValueError(f"{field}.name: {file.name!r} is not a plain relative path")
     if not is_data(file.name):

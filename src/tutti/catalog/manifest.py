@@ -1,4 +1,5 @@
-"""`complete.json`: written last into a model's folder, so its presence says that the model is whole."""
+"""The manifest of a model's folder, `complete.json`. It is written last, so its presence says that the model
+is whole."""
 
 import os
 from collections.abc import Iterator
@@ -12,7 +13,8 @@ NAME = "complete.json"
 
 
 class PulledFile(msgspec.Struct, frozen=True):
-    """`digest` as it was verified: SHA-256, or a git blob id of 40 digits, or empty for a local file."""
+    """A file that was pulled, with the hash that was verified: SHA-256, or a git blob id of 40 digits, or
+    empty for a local file."""
 
     name: str
     size_bytes: int
@@ -43,7 +45,8 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
 
 
 def is_complete(model: Model, folder: Path) -> bool:
-    """Whole, and of the present entry: a changed hash or repository means pulling again."""
+    """Return whether the folder holds all files of the present entry: a changed hash or repository means
+    pulling again."""
     if not model.files and model.hub is None:
         return True
     manifest = read_manifest(folder)
@@ -60,7 +63,7 @@ def is_complete(model: Model, folder: Path) -> bool:
 
 
 def twins(folder: Path) -> Iterator[tuple[Path, PulledFile]]:
-    """Verified files of the other models beside `folder`."""
+    """Yield the verified files of the other models beside `folder`."""
     for path in folder.parent.glob(f"*/{NAME}"):
         manifest = read_manifest(path.parent)
         if manifest is not None and path.parent != folder:
@@ -68,13 +71,14 @@ def twins(folder: Path) -> Iterator[tuple[Path, PulledFile]]:
 
 
 def folder_size_bytes(folder: Path) -> int:
-    """Of all its files; 0 when it is not there. Others may write and delete in it meanwhile."""
+    """Return the size of all files in a folder; 0 when it is not there. Others may write and delete in it
+    meanwhile."""
     paths = (Path(where, name) for where, _, names in os.walk(folder) for name in names)
     return sum(max(size_on_disk(path), 0) for path in paths)
 
 
 def size_on_disk(path: Path) -> int:
-    """-1 where there is none."""
+    """Return the size of a file in bytes; -1 where there is none."""
     try:
         return path.stat().st_size
     except OSError:

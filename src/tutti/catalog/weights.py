@@ -1,4 +1,4 @@
-"""Which files may come into a model's folder, and whether what came is whole.
+"""Checks of files for a model's folder: their names, their formats, and that they are whole.
 
 Only data formats are taken: never pickles (.bin, .pt, .pth, .pkl) and never code.
 """
@@ -18,7 +18,7 @@ SUFFIXES = frozenset(
 )
 _COMPONENT = re.compile(r"[A-Za-z0-9_][\w.+=@ -]{0,199}", re.ASCII)
 MAX_JSON_BYTES = 16 * 1024 * 1024
-"""Of a header or a configuration: as values they take many times as much memory."""
+"""The longest header or configuration: as values they take many times as much memory."""
 
 
 class BadWeights(Exception):
@@ -26,7 +26,8 @@ class BadWeights(Exception):
 
 
 def is_safe_name(name: str) -> bool:
-    """A relative path of plain components, so that nothing is written outside the folder or hidden in it."""
+    """Return whether a name is a relative path of plain components, so that nothing is written outside the
+    folder or hidden in it."""
     return len(name) <= 400 and all(_COMPONENT.fullmatch(part) for part in name.split("/"))
 
 
@@ -35,7 +36,7 @@ def is_data(name: str) -> bool:
 
 
 def read_json(path: Path) -> Any:
-    """Raises BadWeights for what is not JSON, or is too long."""
+    """Read a JSON file. Raises BadWeights for what is not JSON, or is too long."""
     if path.stat().st_size > MAX_JSON_BYTES:
         raise BadWeights(f"{path.name} has more than {MAX_JSON_BYTES} bytes")
     try:
@@ -45,7 +46,7 @@ def read_json(path: Path) -> Any:
 
 
 def check_weights(path: Path, name: str) -> None:
-    """Reads headers only: cheap even for huge files. Raises BadWeights."""
+    """Check a file by its header only, which is cheap even for huge files. Raises BadWeights."""
     suffix = PurePosixPath(name).suffix.lower()
     if suffix == ".gguf":
         _check_gguf(path)
@@ -65,8 +66,8 @@ def _check_safetensors(path: Path) -> None:
     with path.open("rb") as file:
         length = int.from_bytes(file.read(8), "little")
         if size < 8 or length > min(size - 8, MAX_JSON_BYTES):
-            said = f"its header is longer than the file, or than {MAX_JSON_BYTES} bytes"
-            raise BadWeights(f"not a sound safetensors file: {said}")
+            cause = f"its header is longer than the file, or than {MAX_JSON_BYTES} bytes"
+            raise BadWeights(f"not a sound safetensors file: {cause}")
         header = file.read(length)
     try:
         tensors = json.loads(header)

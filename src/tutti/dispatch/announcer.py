@@ -25,7 +25,7 @@ class Announcer:
         self._live: dict[str, int] = {}
         self._announced: frozenset[str] = frozenset()
         self._listeners: list[str] = []
-        self._looked_at = float("-inf")
+        self._searched_at = float("-inf")
         self._first = asyncio.Event()
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._socket.setblocking(False)
@@ -60,9 +60,9 @@ class Announcer:
                     await self._first.wait()
 
     def _find_listeners(self) -> None:
-        if self._clock() - self._looked_at < LOOK_S:
+        if self._clock() - self._searched_at < LOOK_S:
             return
-        self._looked_at = self._clock()
+        self._searched_at = self._clock()
         with contextlib.suppress(OSError):
             self._listeners = [
                 entry.path for entry in os.scandir(self._folder) if entry.name.endswith(".sock")

@@ -2,6 +2,7 @@
 request that needs one: an API worker writes that it wants one, and finds it in the database."""
 
 import asyncio
+import itertools
 import random
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -64,7 +65,7 @@ class Interpreter:
         """Return the API's SessionListResponse, as JSON."""
         await self._look()
         lists = await asyncio.gather(*(self._listed(host, project_id) for host in self._ready()))
-        found = sorted((it for some in lists for it in some), key=lambda it: it["started_at"])
+        found = sorted(itertools.chain(*lists), key=lambda session: session["started_at"])
         return _json({"data": {"sessions": found}})
 
     async def end(self, project_id: str, session_id: str) -> None:
@@ -141,7 +142,7 @@ class Interpreter:
             return ()  # its sessions are gone
 
     def _ready(self) -> list[HostView]:
-        return [it for it in self._hosts if it.state == "ready"]
+        return [host for host in self._hosts if host.state == "ready"]
 
     async def _look(self) -> None:
         self._hosts = await hosts(self._database, now() - NODE_DEAD_S)
@@ -152,12 +153,12 @@ class Interpreter:
             return
         await want(self._database, now() - NODE_DEAD_S)
         await self._look()
-        given_up = next((it for it in self._hosts if it.is_given_up), None)
+        given_up = next((host for host in self._hosts if host.is_given_up), None)
         if given_up is not None and not self._coming():
             raise CannotSandbox(given_up.detail)
 
     def _coming(self) -> bool:
-        return any(it.state in ("wanted", "preparing", "ready") for it in self._hosts)
+        return any(host.state in ("wanted", "preparing", "ready") for host in self._hosts)
 
     # --- asking ---------------------------------------------------------------------------------------
 
@@ -204,9 +205,9 @@ def _no_session(session_id: str) -> str:
 
 
 def _preparing(found: Sequence[HostView]) -> Unavailable:
-    doing = next((it.detail for it in found if it.detail), "") or "its process is being started"
+    progress = next((host.detail for host in found if host.detail), "") or "its process is being started"
     return Unavailable(
-        f"The code interpreter is being prepared ({doing}); try again soon.",
+        f"The code interpreter is being prepared ({progress}); try again soon.",
         code="interpreter_preparing",
         retry_after_s=_RETRY_S,
     )

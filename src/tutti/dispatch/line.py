@@ -6,6 +6,7 @@ request by a single turn. Where the line is full, the newest request of the proj
 """
 
 import asyncio
+import itertools
 from collections import Counter, deque
 from collections.abc import Iterable
 
@@ -103,7 +104,7 @@ class Line:
 
     def offer(self, replicas: Iterable[ReplicaView]) -> None:
         """Replace the ready replicas of the line, and grant their free slots."""
-        self._replicas = tuple(it for it in replicas if not self._suspected(it))
+        self._replicas = tuple(replica for replica in replicas if not self._suspected(replica))
         self._grant()
         if self._replicas:
             self.ready_at = monotonic_s()
@@ -111,7 +112,7 @@ class Line:
     def suspect(self, replica: ReplicaView) -> None:
         """Pass over a replica for a moment: it refused a connection."""
         self._suspects[replica.address] = monotonic_s()
-        self._replicas = tuple(it for it in self._replicas if it.address != replica.address)
+        self._replicas = tuple(other for other in self._replicas if other.address != replica.address)
 
     def release(self, waiter: Waiter, lasted_s: float | None = None) -> None:
         """Take back the slot that the request was granted. `lasted_s` is how long it held it, if that says
@@ -130,7 +131,7 @@ class Line:
     def fail(self, error: TuttiError, waited_s: float = 0.0) -> None:
         """Give the error to those who have waited so long without a ready replica."""
         latest = monotonic_s() - waited_s
-        everybody = [*self._moved, *(it for waiting in self._waiting.values() for it in waiting)]
+        everybody = [*self._moved, *itertools.chain(*self._waiting.values())]
         for waiter in everybody:
             if self._unserved_since(waiter) <= latest:
                 self._refuse(waiter, error)
@@ -177,9 +178,11 @@ class Line:
         return waiting[0]
 
     def _keeps_last(self, project_id: str) -> bool:
-        """True if the last free slot is kept for another project that has asked lately, and has none."""
-        free = sum(it.slots - self._running.get(it.id, 0) for it in self._replicas)
-        others = (at for it, at in self._asked_at.items() if it != project_id and not self._running_of[it])
+        """Return True if the last free slot is kept for another project that asked lately and has none."""
+        free = sum(replica.slots - self._running.get(replica.id, 0) for replica in self._replicas)
+        others = (
+            at for name, at in self._asked_at.items() if name != project_id and not self._running_of[name]
+        )
         return free <= 1 and any(monotonic_s() - at <= _SHARED_S for at in others)
 
     def _drop(self, waiter: Waiter) -> bool:
@@ -198,7 +201,7 @@ class Line:
         """Enforce the bounds after a request was added: where too many wait, one gives way. Raises
         RateLimited where that is the new request itself."""
         own = len(self._waiting[waiter.project_id])
-        largest = max(self._waiting, key=lambda it: len(self._waiting[it]))
+        largest = max(self._waiting, key=lambda name: len(self._waiting[name]))
         full = self.waiting > self._bound
         if own > self._project_bound or (full and len(self._waiting[largest]) == own):
             self._drop(waiter)
@@ -213,7 +216,7 @@ class Line:
 
     def _full(self, project_id: str) -> RateLimited:
         own = len(self._waiting.get(project_id, ()))
-        slots = max(1, sum(it.slots for it in self._replicas))
+        slots = max(1, sum(replica.slots for replica in self._replicas))
         retry_after_s = min(60.0, max(1.0, self._mean_s * (self.waiting + 1) / slots))
         limit = "--max-project-queue" if own >= self._project_bound < self._bound else "--max-queue"
         return RateLimited(

@@ -1,4 +1,4 @@
-"""The meter of what was served, for usage reports: rows are queued in memory and written in batches."""
+"""The usage of served requests, for reports: queued in memory, written in batches."""
 
 import asyncio
 import contextlib
@@ -17,12 +17,12 @@ from tutti.store.db import Database
 from tutti.store.records import UsageRow
 
 FLUSH_S = 0.5
-"""How long a row may wait for others to be written with."""
+"""How long a row may wait for other rows to be written with."""
 FLUSH_ROWS = 200
 CLOSE_S = 5.0
 """How long `close` keeps trying to write while the database is down."""
 MAX_ROWS = 50_000
-"""Kept while the database is down; then the oldest are dropped."""
+"""The most rows kept while the database is down; then the oldest are dropped."""
 
 _TRIED_AGAIN = frozenset({429, 499, 503, 504})
 
@@ -45,8 +45,9 @@ class Served(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Meter:
-    """A queue of usage rows. `spent` is called at once with key id and tokens of every request, for the rate
-    limits. With `background`, requests that will be tried again are not counted: clients don't see them."""
+    """Records served requests. `spent` is called at once with key id and tokens of every request, for the
+    rate limits. With `background`, answers after which the job tries again are not counted: the client never
+    hears of them."""
 
     def __init__(
         self,
@@ -88,7 +89,7 @@ class Meter:
         self._flusher = asyncio.create_task(self._keep_flushing())
 
     async def close(self) -> None:
-        """Write what is left, for at most CLOSE_S."""
+        """Write the rows that are left, for at most CLOSE_S."""
         self._closing = True
         self._some.set()
         self._enough.set()
@@ -109,7 +110,7 @@ class Meter:
             self._forget(batch)
 
     def _forget(self, batch: list[dict[str, Any]]) -> None:
-        """Remove the rows that are written. Others may have been dropped at the left end meanwhile."""
+        """Remove the written rows from the queue. Some may have been dropped at its left end meanwhile."""
         written = {row["id"] for row in batch}
         while self._rows and self._rows[0]["id"] in written:
             self._rows.popleft()

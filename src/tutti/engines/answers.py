@@ -20,8 +20,9 @@ class TopToken(msgspec.Struct, frozen=True, gc=False):
 
 
 class Token(msgspec.Struct, frozen=True, gc=False):
-    """`logprob` is None where it was not asked for or cannot be had. `raw`: its bytes, where they are only a
-    part of a character. The last of such tokens has the text."""
+    """A token of a prompt or an answer. `logprob` is None where the call did not ask for it or it cannot be
+    had. `raw` are the bytes of a token that is only a part of a character; the last token of the character
+    has the text."""
 
     text: str
     id: int | None = None
@@ -31,7 +32,8 @@ class Token(msgspec.Struct, frozen=True, gc=False):
 
 
 class ToolCall(msgspec.Struct, frozen=True, gc=False):
-    """A whole call, or in a stream a piece of one: `id` and `name` come with the first piece of an index."""
+    """A call of a tool, or in a stream a piece of one: `id` and `name` come with the first piece of an
+    index."""
 
     index: int
     id: str = ""
@@ -60,14 +62,14 @@ class Delta(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 
 class Embeddings(msgspec.Struct, frozen=True):
-    """`vectors[i]` belongs to input i; little-endian float32 bytes."""
+    """Embeddings of texts: `vectors[i]` belongs to input i, as little-endian float32 bytes."""
 
     vectors: Sequence[bytes]
     prompt_tokens: int
 
 
 class Scores(msgspec.Struct, frozen=True):
-    """`scores[i]` belongs to document i: higher is more relevant."""
+    """Relevance of documents: `scores[i]` belongs to document i, and higher is more relevant."""
 
     scores: Sequence[float]
     prompt_tokens: int

@@ -1,4 +1,4 @@
-"""What engines are asked about sound, and what they answer: the audio half of engines/base's vocabulary."""
+"""Calls and answers of sound: speech, transcription, realtime sessions."""
 
 from pathlib import Path
 from typing import Literal
@@ -15,9 +15,9 @@ SampleEncoding = Literal["pcm_f32le", "pcm_s16le", "pcm_mulaw", "pcm_alaw"]
 
 
 class SpeechCall(msgspec.Struct, frozen=True, kw_only=True):
-    """`raw` is samples without a container, in `response_encoding`, which means nothing to other formats.
-    `sample_rate_hz` None: the model's own. `bit_rate` (bits a second) is mp3's. `pronunciation` are
-    "source/replacement" pairs. `language` is a lower-case BCP 47 tag (en, zh-hk)."""
+    """A text to speak. `raw` is samples without a container, in `response_encoding`, which means nothing to
+    other formats. `sample_rate_hz` None: the model's own. `bit_rate` (bits a second) is mp3's.
+    `pronunciation` are "source/replacement" pairs. `language` is a lower-case BCP 47 tag (en, zh-hk)."""
 
     model: Model
     text: str
@@ -35,9 +35,9 @@ class SpeechCall(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TranscriptionCall(msgspec.Struct, frozen=True, kw_only=True):
-    """`audio` is a file of any container. `language` is the ISO 639 code of what is spoken, of two letters
-    where there is one; None: find out.
-    `translate` writes it in English. `words`: word timestamps are wanted too, which `diarize` brings along.
+    """A recording to transcribe. `audio` is a file of any container. `language` is the ISO 639 code of the
+    spoken language, of two letters where there is one; None: find out. The task `translate` writes it in
+    English. `words` asks for word timestamps too, which `diarize` (tell speakers apart) brings along.
     `max_audio_s`: a longer recording is refused as `audio_too_long`, if the engine can tell."""
 
     model: Model
@@ -55,7 +55,7 @@ class TranscriptionCall(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Segment(msgspec.Struct, frozen=True):
-    """Times are seconds from the beginning of the recording, here and below."""
+    """A piece of a transcript. Times are seconds from the beginning of the recording, here and below."""
 
     id: int
     start: float
@@ -64,7 +64,7 @@ class Segment(msgspec.Struct, frozen=True):
 
 
 class Word(msgspec.Struct, frozen=True, omit_defaults=True):
-    """`speaker_id` (SPEAKER_00) only where speakers were told apart."""
+    """A word of a transcript. It has a `speaker_id` (SPEAKER_00) only where speakers were told apart."""
 
     word: str
     start: float
@@ -82,8 +82,8 @@ class SpeakerSegment(msgspec.Struct, frozen=True):
 
 
 class Transcript(msgspec.Struct, frozen=True, kw_only=True):
-    """`language` is its English name in lower case, as Whisper has it (english). `words` and
-    `speaker_segments` are None where they were not asked for."""
+    """The text of a recording. `language` is its English name in lower case, as Whisper has it (english).
+    `words` and `speaker_segments` are None where the call did not want them."""
 
     text: str
     language: str
@@ -97,7 +97,8 @@ class Transcript(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TurnDetection(msgspec.Struct, frozen=True, kw_only=True):
-    """Where speech begins and ends, by Silero VAD. The API's own words and defaults."""
+    """Rules by which Silero VAD finds the beginning and the end of speech. The names and defaults are the
+    API's."""
 
     threshold: float = 0.3
     min_silence_duration_ms: int = 500
@@ -107,7 +108,7 @@ class TurnDetection(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RealtimeCall(msgspec.Struct, frozen=True, kw_only=True):
-    """`turn_detection` None: nothing is transcribed before a commit."""
+    """The settings of a realtime session. `turn_detection` None: nothing is transcribed before a commit."""
 
     model: Model
     language: str | None = None
@@ -123,15 +124,15 @@ class Append(msgspec.Struct, frozen=True, tag_field="type", tag="append"):
 
 
 class Commit(msgspec.Struct, frozen=True, tag_field="type", tag="commit"):
-    """What is buffered is to be transcribed now."""
+    """A request to transcribe the buffered audio now."""
 
 
 class Clear(msgspec.Struct, frozen=True, tag_field="type", tag="clear"):
-    """What is buffered and not transcribed is to be forgotten."""
+    """A request to forget the buffered audio that is not transcribed yet."""
 
 
 class Update(msgspec.Struct, frozen=True, tag_field="type", tag="update"):
-    """The whole of what can be changed, not only what did."""
+    """All settings that a session can change, not only those that changed."""
 
     turn_detection: TurnDetection | None
     prompt: str = ""
@@ -148,13 +149,13 @@ class Opened(msgspec.Struct, frozen=True, tag_field="type", tag="opened"):
 
 
 class Delta(msgspec.Struct, frozen=True, tag_field="type", tag="delta"):
-    """All that the segment being spoken seems to say so far: a later one may correct it."""
+    """The whole text so far of the segment being spoken: a later one may correct it."""
 
     text: str
 
 
 class Completed(msgspec.Struct, frozen=True, tag_field="type", tag="completed"):
-    """A segment, once its end is known. Where it stood in the audio that was appended, if the engine says."""
+    """A segment whose end is known, with its place in the appended audio, if the engine says."""
 
     text: str
     start_s: float | None = None
@@ -162,13 +163,15 @@ class Completed(msgspec.Struct, frozen=True, tag_field="type", tag="completed"):
 
 
 class Failed(msgspec.Struct, frozen=True, tag_field="type", tag="failed"):
-    """This segment is lost, the session goes on. An engine that cannot go on ends the stream after it."""
+    """An error that lost a segment while the session goes on. An engine that cannot go on ends the stream
+    after it."""
 
     message: str
 
 
 class Processed(msgspec.Struct, frozen=True, tag_field="type", tag="processed"):
-    """Audio before this many milliseconds of what was appended will not be looked at again. Optional."""
+    """The mark before which appended audio will not be read again, in milliseconds. Engines need not send
+    it."""
 
     ms: float
 

@@ -1,4 +1,4 @@
-"""Calls of texts, as engines get them."""
+"""Calls for text: chats, completions, and what their answers have to look like."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
@@ -11,7 +11,7 @@ Json = dict[str, Any]
 
 
 class Sampling(msgspec.Struct, frozen=True, kw_only=True):
-    """None leaves the engine's default."""
+    """The parameters of sampling. None leaves the engine's default."""
 
     temperature: float | None = None
     top_p: float | None = None
@@ -25,8 +25,8 @@ class Sampling(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Constraint(msgspec.Struct, frozen=True, kw_only=True):
-    """What the output must match. `schema` is a JSON Schema (json_schema), `pattern` a regular expression,
-    `grammar` what llama.cpp is given for either. `calls`: the text is a call of one of the tools,
+    """The form that the output must have. `schema` is a JSON Schema (json_schema), `pattern` a regular
+    expression, `grammar` what llama.cpp is given for either. `calls`: the text is a call of one of the tools,
     `{"name": ..., "arguments": {...}}`, as the tool choice asks for."""
 
     kind: Literal["json_object", "json_schema", "regex"]
@@ -57,11 +57,11 @@ class ChatCall(msgspec.Struct, frozen=True, kw_only=True):
     reasoning_effort: str | None = None
     echo: bool = False
     truncate: bool = False
-    """context_length_exceeded_behavior: shorten max_tokens to what fits, instead of an error."""
+    """Shorten max_tokens to what fits, instead of refusing (the API's context_length_exceeded_behavior)."""
 
     @property
     def is_forced(self) -> bool:
-        """It has to be answered with a call."""
+        """True if the answer has to be a call of a tool."""
         return bool(self.tools) and self.tool_choice not in ("auto", "none")
 
 
@@ -70,7 +70,8 @@ class CompletionCall(msgspec.Struct, frozen=True, kw_only=True):
 
     model: Model
     prompt: str | Sequence[int]
-    """A raw prompt is the client's own: control tokens in it are tokens. Or ids of the model's tokeniser."""
+    """A text, in which control tokens are tokens since a raw prompt is the client's own, or ids of the
+    model's tokeniser."""
     stream: bool
     sampling: Sampling
     max_tokens: int | None = None
@@ -79,4 +80,4 @@ class CompletionCall(msgspec.Struct, frozen=True, kw_only=True):
     constraint: Constraint | None = None
     echo: bool = False
     suffix: str | None = None
-    """What comes after the completion, which then fills the middle."""
+    """The text after the completion, which then fills the middle."""

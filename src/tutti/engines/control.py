@@ -1,7 +1,9 @@
-"""Control tokens in the texts of a request are text: only the template's own are tokens.
+"""Control tokens that a client wrote into a text of a request. They are text: only the template's own are
+tokens.
 
-Which tokens a model has is asked of its engine, so every family of templates is covered. A text that has one
-is split within it: the halves are tokenised one by one, or a space without width is put between them.
+The engine itself tells which tokens its model has, so every family of templates is covered. A text that has a
+control token is split within it: the halves are tokenised one by one, or a space without width is put between
+them.
 """
 
 import re
@@ -17,7 +19,7 @@ ESCAPE = "\u200b"
 
 MEDIA = frozenset({"image_url", "input_audio", "audio_url", "video_url"})
 _MARKS = re.compile(r"[<\[\]|｜]")
-"""One of these is in every control token that there is: most texts need no closer look."""
+"""Characters, one of which is in every control token that there is: most texts need no closer look."""
 _LIKE_CONTROL = re.compile(r"<[^<>\n]{1,64}>|\[[^\[\]\n]{1,64}\]")
 
 
@@ -78,7 +80,8 @@ def _message(message: Json, change: Callable[[str], str]) -> Json:
 
 
 def _tool_call(call: Json, change: Callable[[str], str]) -> Json:
-    """Arguments are the text of a JSON object. Templates show the object itself, its escapes resolved."""
+    """Change the texts in a call. Its arguments are the text of a JSON object, but templates show the object
+    itself, its escapes resolved."""
     function: Json = call["function"]
     arguments = msgspec.json.decode(function["arguments"])
     mapped = _mapped(arguments, change)

@@ -45,14 +45,14 @@ _CONTEXT = 8192
 
 
 class _Options(Options, frozen=True):
-    """Most of them are left to the program: see workers/echo/options.py."""
+    """Options of the echo engine. Most are left to the program, see workers/echo/options.py."""
 
     tokens_per_s: float | None = None
     """Speed of each request; 0, the program's default: as fast as it goes."""
     first_token_delay_s: float | None = None
-    """Time before the first token of an answer."""
+    """Seconds before the first token of an answer."""
     start_delay_s: float | None = None
-    """Time before the port opens."""
+    """Seconds before the port opens."""
     slots: int = 1024
     """Requests at once; more wait."""
     crash_after_tokens: int | None = None
@@ -60,7 +60,7 @@ class _Options(Options, frozen=True):
     hang_after_tokens: int | None = None
     """Stop answering anything after so many tokens of any answer."""
     memory_bytes: int = 0
-    """Memory that is taken for real."""
+    """Bytes of memory that are taken for real."""
     dimensions: int | None = None
     """Numbers in an embedding; the program's default is 384."""
     guard: bool = False
@@ -113,5 +113,5 @@ def _arguments(options: _Options) -> list[str]:
     """Return the command line's share of the options: those that differ from their defaults."""
     given = msgspec.structs.asdict(options)
     defaults = msgspec.structs.asdict(_Options())
-    changed = [it for it in given if it not in _NOT_PASSED_ON and given[it] != defaults[it]]
-    return [word for it in changed for word in ("--" + it.replace("_", "-"), str(given[it]))]
+    changed = [name for name in given if name not in _NOT_PASSED_ON and given[name] != defaults[name]]
+    return [word for name in changed for word in ("--" + name.replace("_", "-"), str(given[name]))]

@@ -25,8 +25,9 @@ _MIB = 1024 * 1024
 _LEAST_CACHE_MIB = 512
 _WORKING_MIB = 200  # buffers and the process itself, as measured with models of 0.1 to 1.5 B parameters
 _SPINS = "1000"
-"""How often an OpenMP thread looks for work before it sleeps. Measured with 2 threads on 2 cores in tokens/s,
-alone and beside a busy process: 0: 29 and 50; 1000: 118 and 34; 4000: 149 and 26; 100000: 144 and 8."""
+"""The number of times that an OpenMP thread looks for work before it sleeps. Measured with 2 threads on 2
+cores in tokens/s, alone and beside a busy process: 0: 29 and 50; 1000: 118 and 34; 4000: 149 and 26; 100000:
+144 and 8."""
 
 
 class _NextToken(msgspec.Struct):

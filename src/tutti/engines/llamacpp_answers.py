@@ -1,4 +1,4 @@
-"""Answers of llama.cpp's server: /completion natively, and the small ones around it."""
+"""Answers of llama.cpp's server: those of its native /completion, and of the small requests around it."""
 
 import re
 from codecs import getincrementaldecoder
@@ -42,7 +42,7 @@ class ErrorBody(msgspec.Struct):
     n_ctx: int = 0
 
 
-class Refused(msgspec.Struct):
+class ErrorAnswer(msgspec.Struct):
     error: ErrorBody
 
 
@@ -84,8 +84,9 @@ _native = msgspec.json.Decoder(Native)
 
 
 class NativeReader:
-    """Turns /completion's stream into deltas. `top`: how many likely tokens to tell,
-    None for no log-probabilities. `is_json`: a schema was to be enforced, so anything else is an error."""
+    """A reader that turns /completion's stream into deltas. `top` is the number of likely tokens to give with
+    each token, None for no log-probabilities. `is_json`: the call enforces a schema, so any other text is an
+    error."""
 
     def __init__(self, top: int | None, *, is_json: bool) -> None:
         self._splitter = EventSplitter()
@@ -113,7 +114,8 @@ class NativeReader:
         return Delta(text=chunk.content, tokens=tokens, finish_reason=finish, usage=usage)
 
     def _tokens(self, chunk: Native) -> tuple[Token, ...]:
-        """Of several tokens that make up one character only the last is told."""
+        """Return the tokens of a chunk. llama.cpp gives only the last of several tokens that make up one
+        character."""
         if self._top is not None:
             return self.tokens_of(chunk, self._top)
         return (Token(chunk.content, chunk.tokens[0]),) if len(chunk.tokens) == 1 else ()
@@ -123,7 +125,8 @@ class NativeReader:
         return tuple(_token(entry, top) for entry in chunk.completion_probabilities)
 
     def _prove_json(self, chunk: Native) -> None:
-        """llama.cpp only logs it when it could not compile a schema, and generates without one."""
+        """Raise InvalidRequest unless the text begins as JSON does. llama.cpp only logs it when it could not
+        compile a schema, and generates without one."""
         if _begins_json(chunk.content) and (chunk.content or chunk.stop_type != "eos"):
             self._unproved_json = not chunk.content
             return
@@ -156,7 +159,7 @@ def _token(entry: Probability, top: int) -> Token:
 
 
 def raw_of(given: list[int]) -> bytes | None:
-    """None where the bytes are a text."""
+    """Return the bytes of a token that is no text by itself, else None."""
     try:
         bytes(given).decode()
     except UnicodeDecodeError:
@@ -169,8 +172,8 @@ def decoded_events(data: bytes) -> list[Native]:
 
 
 def prompt_tokens(pieces: Pieces) -> tuple[Token, ...]:
-    """A piece that is no text by itself (a part of a character) comes as its bytes. The last of a character
-    has its text."""
+    """Return the tokens of a prompt. A piece that is no text by itself (a part of a character) comes as its
+    bytes; the last piece of a character has its text."""
     reader = getincrementaldecoder("utf-8")(errors="replace")
     tokens: list[Token] = []
     for piece in pieces.tokens:
@@ -185,14 +188,15 @@ def prompt_tokens(pieces: Pieces) -> tuple[Token, ...]:
 
 def error_of(refusal: Refusal) -> TuttiError:
     try:
-        body = msgspec.json.decode(refusal.body, type=Refused).error
+        body = msgspec.json.decode(refusal.body, type=ErrorAnswer).error
     except msgspec.DecodeError:
         body = ErrorBody()
     return _error(refusal.status, body)
 
 
 def _error(status: int, body: ErrorBody) -> TuttiError:
-    """What llama.cpp says about the request is passed on; its other messages may tell where it runs."""
+    """Translate an error. Messages about the request are passed on; others are not, since they could tell
+    where the server runs."""
     if body.type == "exceed_context_size_error":
         return ContextTooLong(
             f"the request has {body.n_prompt_tokens} tokens in the prompt.", context=body.n_ctx

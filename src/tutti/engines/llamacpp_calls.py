@@ -20,7 +20,7 @@ _INT32_MAX = 2**31 - 1
 _RANDOM_SEED = 2**32 - 1  # llama.cpp takes this one for "no seed"
 _SAMPLERS = ("penalties", "temperature", "top_k", "top_p", "min_p")
 _GREEDY = {"top_k": 1, "samplers": ("penalties", "top_k")}
-"""For a temperature of 0: the same token, without a probability for each of the vocabulary."""
+"""Sampling for a temperature of 0: the same token, without a probability for each of the vocabulary."""
 _ANSWER_FIELDS = (
     "content",
     "stop_type",
@@ -33,14 +33,14 @@ _MOST_OF_TOOLS = 16 * 1024
 _NOT_PLAIN = re.compile(
     r'"\$ref":"#"|"(?:pattern|patternProperties|allOf|not)":|"(?:min|max)(?:Items|Length|Properties)":[0-9.eE+]{3}'
 )
-"""In JSON without white space."""
+"""A pattern for schemas written as JSON without white space."""
 
 
 def needs_parser(call: ChatCall, *, mentions: bool = False) -> bool:
-    """Tell whether llama.cpp's own reading of the answer is wanted: for tools that the model may call, the
-    harmony format, media. It has no log probabilities in streams with tools and no grammar with tools, takes
-    control tokens that a text mentions for real, and makes a parser of the tools' schemas at a cost without
-    bounds: then Tutti reads the calls itself."""
+    """Return whether llama.cpp itself has to read the answer: for tools that the model may call, the harmony
+    format, media. It has no log probabilities in streams with tools and no grammar with tools, takes control
+    tokens that a text mentions for real, and makes a parser of the tools' schemas at a cost without bounds:
+    in these cases Tutti reads the calls itself."""
     if has_media(call):
         return True
     if call.is_forced or call.constraint is not None:
@@ -50,7 +50,8 @@ def needs_parser(call: ChatCall, *, mentions: bool = False) -> bool:
 
 
 def has_plain_schemas(tools: Sequence[Json]) -> bool:
-    """Small ones, without what llama.cpp's own reader of schemas refuses or writes out at length."""
+    """Return whether the tools' schemas are small, and have nothing that llama.cpp's own reader of schemas
+    refuses or writes out at length."""
     text = msgspec.json.encode(tools).decode()
     return len(text) <= _MOST_OF_TOOLS and not _NOT_PLAIN.search(text)
 
@@ -65,8 +66,8 @@ def has_media(call: ChatCall) -> bool:
 
 
 def with_adapter(body: Json, model: Model, adapter: int) -> Json:
-    """Says which adapters the request wants, also where it wants none: one that leaves the field out may get
-    the cached prompt of one that had an adapter. Those that are not named are off."""
+    """Add the adapters that the request wants to its body, also where it wants none: a request without the
+    field may get the cached prompt of one that had an adapter. Adapters that are not named are off."""
     fixed = len(listed(LlamaCppOptions.of(model).lora))
     wanted = [{"id": number, "scale": 1.0} for number in range(fixed)]
     if adapter >= 0:
@@ -75,7 +76,7 @@ def with_adapter(body: Json, model: Model, adapter: int) -> Json:
 
 
 def template_body(call: ChatCall) -> Json:
-    """For /apply-template. Tools are shown to the model all the same, but no parser is made of them."""
+    """Return the body for /apply-template. The model sees the tools, but no parser is made of them."""
     body: Json = {"messages": call.messages}
     if call.tools and call.tool_choice != "none":
         body |= {"tools": call.tools, "tool_choice": "none"}
@@ -85,7 +86,7 @@ def template_body(call: ChatCall) -> Json:
 
 
 def chat_body(call: ChatCall, max_tokens: int | None) -> Json:
-    """For /v1/chat/completions."""
+    """Return the body for /v1/chat/completions."""
     body = template_body(call) | _generation(call, max_tokens)
     if call.tools and call.constraint is None:
         body["tool_choice"] = "auto"
@@ -98,7 +99,7 @@ def chat_body(call: ChatCall, max_tokens: int | None) -> Json:
 
 
 def native_body(call: ChatCall | CompletionCall, prompt: str | Sequence[int], max_tokens: int | None) -> Json:
-    """For /completion."""
+    """Return the body for /completion."""
     body = _generation(call, max_tokens) | {"prompt": prompt, "response_fields": _ANSWER_FIELDS}
     if call.logprobs is not None:
         body["n_probs"] = max(1, call.logprobs)
@@ -108,7 +109,8 @@ def native_body(call: ChatCall | CompletionCall, prompt: str | Sequence[int], ma
 
 
 def _generation(call: ChatCall | CompletionCall, max_tokens: int | None) -> Json:
-    """Always a stream: llama.cpp does not notice when the client of a whole answer is gone."""
+    """Return the fields that both ways to generate share. It is always a stream: llama.cpp does not notice
+    when the client of a whole answer is gone."""
     body: Json = {"stream": True, **_sampling(call.sampling, context_of(call.model))}
     if max_tokens is None:  # llama.cpp itself ends at the context what would not fit
         max_tokens = LlamaCppOptions.of(call.model).default_max_tokens or None
@@ -120,10 +122,12 @@ def _generation(call: ChatCall | CompletionCall, max_tokens: int | None) -> Json
 
 
 def _sampling(sampling: Sampling, context: int) -> Json:
-    """Neutral but for the temperature (0.7, as Together documents) where the client says nothing, and applied
-    in vLLM's order. Penalties look at the whole context, the prompt included.
+    """Return the fields of sampling. They are neutral but for the temperature (0.7, as Together documents)
+    where the client says nothing, and are applied in vLLM's order. Penalties look at the whole context, the
+    prompt included.
 
-    A seed also turns the prefix cache off: a prompt read in other pieces gives slightly other numbers."""
+    A seed also turns the prefix cache off: a prompt read in other pieces gives slightly other numbers.
+    """
     body: Json = {
         "temperature": DEFAULT_TEMPERATURE if sampling.temperature is None else sampling.temperature,
         "top_k": min(max(0, sampling.top_k or 0), _INT32_MAX),
@@ -157,7 +161,8 @@ def _template_kwargs(call: ChatCall) -> Json:
 
 
 def fitting(prompt_tokens: int, call: ChatCall | CompletionCall) -> int | None:
-    """max_tokens that fit beside the prompt: the call's own, or less where it allows that."""
+    """Return the max_tokens that fit beside the prompt: the call's own, or fewer where it allows that. Raises
+    ContextTooLong."""
     context, wanted = context_of(call.model), call.max_tokens
     if prompt_tokens >= context:
         raise too_long(prompt_tokens, 0, call)
@@ -169,7 +174,8 @@ def fitting(prompt_tokens: int, call: ChatCall | CompletionCall) -> int | None:
 
 
 def surely_fits(prompt_bytes: int, call: ChatCall | CompletionCall) -> bool:
-    """No token is shorter than a byte, apart from the few that a tokeniser puts around a text."""
+    """Return whether prompt and answer fit, whatever the tokens. No token is shorter than a byte, apart from
+    the few that a tokeniser puts around a text."""
     return prompt_bytes + 4 + (call.max_tokens or 0) < context_of(call.model)
 
 

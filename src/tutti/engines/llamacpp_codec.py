@@ -117,7 +117,7 @@ class Dialect:
         query: str,
         documents: Sequence[str],
     ) -> Scores:
-        """Scores as the model gives them: a cross-encoder's are logits, of any sign."""
+        """Score documents as the model does: a cross-encoder's scores are logits, of any sign."""
         texts = [query, *documents]
         query, *documents = map(splitter(await control_words(upstream, texts), ESCAPE), texts)
         body = {"query": query, "documents": documents}
@@ -131,8 +131,8 @@ class Dialect:
 
 
 def _opened(call: ChatCall, prompt: str) -> tuple[str, str]:
-    """What the prompt goes on with, and what the answer begins with: a `<think>` that the template opened. An
-    answer that must have a form has no room for thoughts."""
+    """Return the text to add to the prompt, and the text that the answer begins with: a `<think>` that the
+    template opened. An answer that must have a form has no room for thoughts."""
     thinking = prompt.rstrip().endswith(_THINK)
     if not (call.is_forced or call.constraint is not None):
         return "", _THINK if thinking else ""
@@ -142,7 +142,7 @@ def _opened(call: ChatCall, prompt: str) -> tuple[str, str]:
 
 
 async def _prompt_of(upstream: Upstream, call: Call, prompt: Prompt) -> Delta:
-    """The beginning of the answer: with echo, the prompt."""
+    """Return the beginning of the answer: with echo, the prompt."""
     if not call.echo:
         return Delta()
     tokens = await tokens_of(upstream, prompt)
@@ -156,7 +156,7 @@ async def _prompt_of(upstream: Upstream, call: Call, prompt: Prompt) -> Delta:
 
 
 async def _nothing(upstream: Upstream, prompt: Prompt, first: Delta) -> Delta:
-    """max_tokens of 0: llama.cpp would generate a token all the same."""
+    """Return the answer to max_tokens of 0, for which llama.cpp would generate a token all the same."""
     counted = len(first.prompt_tokens) or await count_of(upstream, prompt)
     return msgspec.structs.replace(first, finish_reason="length", usage=Usage(counted))
 
@@ -182,7 +182,8 @@ async def _parsed(upstream: Upstream, call: Call, body: Json) -> Batches:
 
 
 async def _data(upstream: Upstream, call: Call, path: str, body: Json) -> AsyncIterator[bytes]:
-    """llama.cpp always streams, but who wants the whole answer need not wake up for each token."""
+    """Yield the bytes of the answer. llama.cpp always streams, but a caller that wants the whole answer need
+    not wake up for each token."""
     data = msgspec.json.encode(with_adapter(body, call.model, upstream.adapter))
     if not call.stream:
         yield await upstream.post(path, data)
@@ -192,7 +193,7 @@ async def _data(upstream: Upstream, call: Call, path: str, body: Json) -> AsyncI
 
 
 def _answered(call: Call, first: Delta, batches: Batches) -> Batches:
-    """With its beginning, and as the call wants it: piece by piece, or as one delta."""
+    """Return the batches with their beginning, piece by piece or as one delta, as the call wants them."""
     if first.text or first.prompt is not None:
         batches = _beginning(first, batches)
     return batches if call.stream else _at_once(batches)
@@ -222,7 +223,7 @@ def _whole(deltas: Sequence[Delta]) -> Delta:
 
 
 def _whole_calls(pieces: Sequence[ToolCall]) -> tuple[ToolCall, ...]:
-    """`id` and `name` come with the first piece of an index."""
+    """Join the pieces of each call. `id` and `name` come with the first piece of an index."""
     whole: dict[int, ToolCall] = {}
     for piece in pieces:
         call = whole.get(piece.index)

@@ -28,19 +28,21 @@ Prompt = str | list[int]
 
 @dataclass(frozen=True)
 class Chat:
-    """A chat as its template gets it. `words`: the control tokens that its texts mention, still in them."""
+    """A chat for its template. `words` are the control tokens that its texts mention; they are still in
+    them."""
 
     call: ChatCall
     words: Collection[str]
 
     def escaped(self) -> ChatCall:
-        """For where llama.cpp renders and tokenises by itself."""
+        """Return the call with these words escaped, for requests that llama.cpp renders and tokenises by
+        itself."""
         return changed(self.call, splitter(self.words, ESCAPE))
 
 
 async def guarded(upstream: Upstream, call: ChatCall) -> Chat:
-    """What the template writes itself but the tokeniser has no token for is letters wherever it stands: in
-    the client's texts it is escaped here."""
+    """Return the chat with escapes for the markup that the template writes itself but the tokeniser has no
+    token for: it is letters wherever it stands, so in the client's texts it is escaped."""
     texts = texts_of(call)
     if not suspicious(texts):
         return Chat(call, ())
@@ -50,8 +52,8 @@ async def guarded(upstream: Upstream, call: ChatCall) -> Chat:
 
 
 async def control_words(upstream: Upstream, texts: Sequence[str]) -> set[str]:
-    """Return the control tokens that the texts mention: what the tokeniser makes one token of only where it
-    looks for these. The second look leaves out what was only cut differently beside one."""
+    """Return the control tokens that the texts mention: those that the tokeniser makes one token of only
+    where it looks for them. The second look leaves out what was only cut differently beside one."""
     found = await _only_special(upstream, "\n".join(texts)) if suspicious(texts) else set[str]()
     return found and found & await _only_special(upstream, "\n".join(sorted(found)))
 
@@ -77,8 +79,8 @@ async def _template_words(upstream: Upstream, call: ChatCall, words: set[str]) -
 
 
 async def rendered(upstream: Upstream, chat: Chat) -> list[str]:
-    """Return the prompt in the parts that are to be tokenised one by one: cut within each control token that
-    is not the template's."""
+    """Return the prompt in the parts that are to be tokenised one by one: it is cut within each control token
+    that is not the template's."""
     mark = token_hex(8)  # letters and digits, which templates leave as they are
     call = changed(chat.call, splitter(chat.words, mark)) if chat.words else chat.call
     prompt = decode(await post(upstream, "/apply-template", template_body(call)), Rendered).prompt
@@ -110,7 +112,7 @@ async def count_of(upstream: Upstream, prompt: Prompt) -> int:
 
 
 async def fitted(upstream: Upstream, call: ChatCall | CompletionCall, prompt: Prompt) -> int | None:
-    """max_tokens as it fits. Prompts too long by themselves are left to llama.cpp to refuse."""
+    """Return the max_tokens that fit. Prompts too long by themselves are left to llama.cpp to refuse."""
     size = len(prompt) if isinstance(prompt, list) else len(prompt.encode())
     if call.max_tokens is None or surely_fits(size, call):
         return call.max_tokens
@@ -119,7 +121,8 @@ async def fitted(upstream: Upstream, call: ChatCall | CompletionCall, prompt: Pr
 
 async def with_suffix(upstream: Upstream, call: CompletionCall, prompt: Prompt, suffix: str) -> Prompt:
     """Return the prompt from which the model fills in the middle. llama.cpp knows its form, but would cut
-    long texts without a word: so it is shown two marks, and gives the form around them."""
+    long texts without a warning: so it gets two marks instead of them, and gives the form around the
+    marks."""
     before, after = token_hex(8), token_hex(8)
     body = {"input_prefix": before, "input_suffix": after, "n_predict": 1, "response_fields": ["prompt"]}
     try:
@@ -138,7 +141,8 @@ async def with_suffix(upstream: Upstream, call: CompletionCall, prompt: Prompt, 
 
 
 async def require_start(upstream: Upstream, call: CompletionCall) -> None:
-    """From an empty prompt a model goes on where its tokeniser puts a token before every text."""
+    """Raise InvalidRequest unless the model can go on from an empty prompt: it can where its tokeniser puts a
+    token before every text."""
     if not await ids_of(upstream, "", parse_special=True):
         raise InvalidRequest(
             f"`prompt` is empty, and {call.model.name} needs at least one token to go on from.",
@@ -147,8 +151,8 @@ async def require_start(upstream: Upstream, call: CompletionCall) -> None:
 
 
 async def embedded(upstream: Upstream, model: Model, text: str | Sequence[int]) -> str | list[int]:
-    """The text as llama.cpp is to embed it: as ids where it mentions control tokens, and cut to its first
-    tokens and its last, which may be a special one, where it is longer than the context."""
+    """Return the text as llama.cpp is to embed it: as ids where it mentions control tokens, and cut to its
+    first tokens and its last, which may be a special one, where it is longer than the context."""
     context = context_of(model)
     if isinstance(text, str) and len(text.encode()) + 4 < context and not suspicious([text]):
         return text

@@ -1,5 +1,6 @@
-"""Whether a text fits a context, told from its beginning where it is far too long: llama.cpp takes some
-hundred bytes of memory for each byte of a text whose tokens it counts, and keeps them."""
+"""Checks that a text fits a context. They count the tokens of its beginning where it is far too long:
+llama.cpp takes some hundred bytes of memory for each byte of a text whose tokens it counts, and keeps
+them."""
 
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 
@@ -8,24 +9,24 @@ from tutti.engines.llamacpp_calls import too_long
 from tutti.engines.llamacpp_options import context_of
 
 Count = Callable[[str], Awaitable[Sequence[int]]]
-"""Gives the tokens of a text."""
+"""A function that returns the tokens of a text."""
 
 _FIRST_CHARS = 8
-"""For each token of the context. Few texts that fit have more."""
+"""Characters for each token of the context. Few texts that fit have more."""
 _SURELY = 2
-"""How often a beginning has to fill the context. What is cut off in the middle of a word has a few other
-tokens there than the whole text."""
+"""The number of times that a beginning has to fill the context. A text cut off in the middle of a word has a
+few other tokens there than the whole text."""
 
 
 async def require_room(count: Count, call: ChatCall | CompletionCall, text: str) -> None:
-    """Raises ContextTooLong for a text that is surely too long."""
+    """Raise ContextTooLong for a text that is surely too long."""
     for beginning in _beginnings(text, context_of(call.model)):
         if len(counted := await count(beginning)) > _SURELY * context_of(call.model):
             raise too_long(f"more than {len(counted) // _SURELY}", 0, call)
 
 
 async def first_tokens(count: Count, text: str, context: int) -> Sequence[int]:
-    """All tokens of a text, or at least as many as fit the context and some more."""
+    """Return all tokens of a text, or at least as many as fit the context and some more."""
     for beginning in _beginnings(text, context):
         if len(ids := await count(beginning)) > _SURELY * context:
             return ids
@@ -33,13 +34,14 @@ async def first_tokens(count: Count, text: str, context: int) -> Sequence[int]:
 
 
 def texts_of(call: ChatCall) -> str:
-    """What a template makes a prompt of. What the model thought before is often left out by it."""
+    """Return the texts that a template makes a prompt of, joined. Templates often leave out what the model
+    thought before."""
     tools = [str(call.tools)] if call.tools and call.tool_choice != "none" else []
     return "\n".join([*tools, *(text for message in call.messages for text in _texts(message))])
 
 
 def _beginnings(text: str, context: int) -> Iterator[str]:
-    """Ever longer ones; none of a text that is short enough to be taken as a whole."""
+    """Yield ever longer beginnings; none of a text that is short enough to be taken as a whole."""
     size = context * _FIRST_CHARS
     while size < len(text):
         yield text[:size]

@@ -1,4 +1,4 @@
-"""Log probabilities of tokens that are there already: llama.cpp's server tells them only of tokens that it
+"""Log probabilities of tokens that are there already. llama.cpp's server gives them only for tokens that it
 generates, so it is made to generate these."""
 
 from collections.abc import Sequence
@@ -16,12 +16,13 @@ from tutti.engines.upstream import Upstream
 Json = dict[str, Any]
 Call = ChatCall | CompletionCall
 Before = Sequence[str | int]
-"""Texts and token ids that the tokens follow."""
+"""Texts and token ids that stand before the tokens."""
 
 _RUN = 256
-"""Tokens forced by one grammar."""
+"""The number of tokens that one grammar forces."""
 _LIKELY = 1000
-"""Of a token that is only a part of a character llama.cpp says nothing, but it is among the likely ones."""
+"""The number of likely tokens to ask for. llama.cpp gives nothing for a token that is only a part of a
+character, but it is among the likely ones."""
 _GREEDY: Json = {"temperature": 0, "top_k": 1, "samplers": ["top_k"]}
 _FIELDS = ("content", "stop_type", "tokens_predicted", "completion_probabilities")
 
@@ -29,18 +30,19 @@ _FIELDS = ("content", "stop_type", "tokens_predicted", "completion_probabilities
 async def scored(upstream: Upstream, call: Call, tokens: Sequence[Token]) -> tuple[Token, ...]:
     """Return the tokens of a prompt with their log probabilities. Nothing predicts the first."""
     ids = [token.id or 0 for token in tokens]
-    told = list(tokens[:1])
-    while len(told) < len(ids):
-        run = await _forced(upstream, call, ids[: len(told)], ids[len(told) :][:_RUN])
+    known = list(tokens[:1])
+    while len(known) < len(ids):
+        run = await _forced(upstream, call, ids[: len(known)], ids[len(known) :][:_RUN])
         for place in range(max(run, default=1)):
-            at = len(told)
+            at = len(known)
             found = run.get(place + 1) or await _likely(upstream, call, ids[:at], ids[at])
-            told.append(msgspec.structs.replace(found, text=tokens[at].text, raw=tokens[at].raw))
-    return tuple(told)
+            known.append(msgspec.structs.replace(found, text=tokens[at].text, raw=tokens[at].raw))
+    return tuple(known)
 
 
 class Filler:
-    """Tells each token of an answer. llama.cpp tells only the last of those that make up a character."""
+    """A filter that completes the tokens of an answer. llama.cpp gives only the last of those that make up a
+    character."""
 
     def __init__(self, upstream: Upstream, call: Call, prompt: str | Sequence[int]) -> None:
         self._upstream = upstream
@@ -60,17 +62,18 @@ class Filler:
         return msgspec.structs.replace(delta, tokens=tokens)
 
     async def _parts(self, last: Token, missing: int) -> tuple[Token, ...]:
-        """Which they were the tokeniser tells; nothing, if it would have taken others than the model did."""
+        """Return the missing tokens with the last one: the tokeniser says which they were. Empty if it would
+        have taken others than the model did."""
         parts = await _tokens(self._upstream, last.text)
         parts = parts[-missing - 1 :]
         if len(parts) != missing + 1 or parts[-1].id != last.id:
             return ()
-        told: list[Token] = []
+        known: list[Token] = []
         for part in parts[:-1]:
-            before = [*self._before, *(token.id or 0 for token in told)]
+            before = [*self._before, *(token.id or 0 for token in known)]
             found = await _likely(self._upstream, self._call, before, part.id or 0)
-            told.append(msgspec.structs.replace(found, text=part.text, raw=part.raw))
-        return (*told, msgspec.structs.replace(last, text=parts[-1].text, raw=parts[-1].raw))
+            known.append(msgspec.structs.replace(found, text=part.text, raw=part.raw))
+        return (*known, msgspec.structs.replace(last, text=parts[-1].text, raw=parts[-1].raw))
 
 
 async def _tokens(upstream: Upstream, text: str) -> tuple[Token, ...]:
@@ -79,7 +82,8 @@ async def _tokens(upstream: Upstream, text: str) -> tuple[Token, ...]:
 
 
 async def _forced(upstream: Upstream, call: Call, before: Before, ids: Sequence[int]) -> dict[int, Token]:
-    """By their numbers in the run, from 1. It ends early at a token that ends an answer."""
+    """Return the forced tokens by their numbers in the run, from 1. It ends early at a token that ends an
+    answer."""
     answers = await _generated(upstream, call, before, ids, max(1, call.logprobs or 0))
     return {
         answer.tokens_predicted: token
@@ -89,11 +93,12 @@ async def _forced(upstream: Upstream, call: Call, before: Before, ids: Sequence[
 
 
 async def _likely(upstream: Upstream, call: Call, before: Before, token_id: int) -> Token:
-    """What is generated is another token, which is a whole text: the prompt's own may be none."""
+    """Return a token with its log probability. Another token is generated, one that is a whole text: the
+    prompt's own may be none."""
     [answer, *_] = await _generated(upstream, call, before, [await _plain_id(upstream)], _LIKELY)
-    [told] = NativeReader.tokens_of(answer, _LIKELY)
-    logprob = next((it.logprob for it in told.top if it.id == token_id), None)
-    return Token("", token_id, logprob, told.top[: call.logprobs or 0])
+    [generated] = NativeReader.tokens_of(answer, _LIKELY)
+    logprob = next((top.logprob for top in generated.top if top.id == token_id), None)
+    return Token("", token_id, logprob, generated.top[: call.logprobs or 0])
 
 
 async def _plain_id(upstream: Upstream) -> int:

@@ -38,7 +38,7 @@ Batches = AsyncIterator[Sequence[Delta]]
 
 @dataclass(frozen=True)
 class Dialect:
-    """Text, embeddings and reranking; `server` tells what the server of a model knows."""
+    """The dialect for text, embeddings and reranking; `server` describes the server of a model."""
 
     server: Callable[[Model], Server]
 
@@ -89,7 +89,7 @@ class Dialect:
 
 
 async def _guarded(upstream: Upstream, server: Server, call: ChatCall) -> Batches:
-    """The server renders and tokenises by itself, so control tokens in texts are escaped before."""
+    """Escape the control tokens in the client's texts, since the server renders and tokenises by itself."""
     words = await _control_words(upstream, server, texts_of(call))
     async for batch in _chat(upstream, server, changed(call, splitter(words, ESCAPE)) if words else call):
         yield batch
@@ -123,7 +123,7 @@ def _chat(upstream: Upstream, server: Server, call: ChatCall) -> Batches:
 
 
 def _deltas(upstream: Upstream, path: str, body: Json, limit: str, *, truncate: bool) -> Batches:
-    """`limit` is the body's field for max_tokens."""
+    """Yield the deltas of an answer. `limit` is the name of the body's field for max_tokens."""
     if body.get(limit) == 0:
         return _nothing(upstream, path, {**body, limit: 1})
     if truncate and limit in body:
@@ -144,7 +144,7 @@ async def _answered(upstream: Upstream, path: str, body: Json) -> Batches:
 
 
 async def _truncated(upstream: Upstream, path: str, body: Json, limit: str) -> Batches:
-    """A limit that does not fit is dropped: the server's own default is then what fits."""
+    """Drop a limit that does not fit: the server's own default is then what fits."""
     try:
         async for batch in _answered(upstream, path, body):
             yield batch
@@ -188,20 +188,20 @@ def _whole(answer: Answer) -> Delta:
 
 
 def _apart(parts: Sequence[ToolCallPart]) -> Sequence[ToolCallPart]:
-    """In a whole answer each is a call, whatever their indexes."""
+    """Give each part an index of its own: in a whole answer each is a call, whatever their indexes."""
     return [msgspec.structs.replace(part, index=place) for place, part in enumerate(parts)]
 
 
 async def _nothing(upstream: Upstream, path: str, body: Json) -> Batches:
-    """max_tokens of 0, which servers refuse or ignore: one token is made and thrown away."""
+    """Answer max_tokens of 0, which servers refuse or ignore: one token is made and thrown away."""
     answer = await _posted(upstream, path, _unstreamed(body))
     counted = answer.usage.counted() if answer.usage else Usage()
     yield [Delta(finish_reason="length", usage=msgspec.structs.replace(counted, completion_tokens=0))]
 
 
 async def _prompt(upstream: Upstream, path: str, body: Json, logprobs: int | None, text: str | None) -> Delta:
-    """The prompt by a request of its own, since vLLM has no `prompt_logprobs` in streams. It costs one token,
-    and fills the prefix cache for the request that follows."""
+    """Get the prompt by a request of its own, since vLLM has no `prompt_logprobs` in streams. It costs one
+    token, and fills the prefix cache for the request that follows."""
     extra: Json = {"prompt_logprobs": logprobs or 0}
     if text is None:
         extra["return_prompt_text"] = True
@@ -220,7 +220,8 @@ def _raise_error(answer: Answer) -> None:
 
 
 class StreamReader:
-    """Turns a stream's bytes into deltas. The end of the choice is held back until its usage has come."""
+    """A reader that turns a stream's bytes into deltas. The end of the choice is held back until its usage
+    has come."""
 
     def __init__(self) -> None:
         self._splitter = EventSplitter()
@@ -239,7 +240,7 @@ class StreamReader:
         return deltas
 
     def close(self) -> list[Delta]:
-        """The last delta, unless it has been given already."""
+        """Return the last delta, unless it has been given already."""
         if self._ended:
             return []
         if self._finish is None:

@@ -29,8 +29,8 @@ class Entry(TopEntry, gc=False):
 
 
 class Logprobs(msgspec.Struct, gc=False):
-    """`content` is OpenAI's form for chats, the other fields are its older form for completions. There
-    Together has one object of alternatives, whatever the number of tokens."""
+    """Log probabilities in two forms: `content` is OpenAI's for chats, the other fields are its older form
+    for completions. There Together has one object of alternatives, whatever the number of tokens."""
 
     content: list[Entry] | None = None
     tokens: list[str] | None = None
@@ -40,7 +40,7 @@ class Logprobs(msgspec.Struct, gc=False):
 
 
 class Function(msgspec.Struct, gc=False):
-    """Some servers write the arguments as an object rather than as its text."""
+    """The function of a call. Some servers write the arguments as an object rather than as its text."""
 
     name: str | None = None
     arguments: str | dict[str, Any] | None = None
@@ -167,7 +167,7 @@ _decoder = msgspec.json.Decoder(Answer)
 
 
 def read_answer(data: bytes) -> Answer:
-    """Runs once a token."""
+    """Decode an answer or a chunk. This runs once a token."""
     try:
         return _decoder.decode(data)
     except msgspec.DecodeError as error:
@@ -179,7 +179,7 @@ def _unreadable() -> Unavailable:
 
 
 def delta_of(choice: Choice) -> Delta | None:
-    """What the choice brings besides calls and its end; None where that is nothing."""
+    """Return what the choice brings besides calls and its end; None where that is nothing."""
     message = choice.delta or choice.message or Message()
     text = choice.text if choice.text is not None else message.content or ""
     reasoning = message.reasoning or message.reasoning_content or ""
@@ -196,7 +196,8 @@ def calls_of(choice: Choice) -> Sequence[ToolCallPart]:
 
 
 def finish_of(choice: Choice) -> FinishReason | None:
-    """vLLM's `stop_reason` tells a stop sequence (its text) from the model's own end (null)."""
+    """Return the reason to finish. vLLM's `stop_reason` tells a stop sequence (its text) from the model's own
+    end (null)."""
     if choice.finish_reason is None:
         return None
     reason = _FINISH.get(choice.finish_reason)
@@ -248,21 +249,21 @@ def _top(entries: Sequence[TopEntry] | None) -> tuple[TopToken, ...]:
 
 
 def embeddings_of(data: bytes) -> Embeddings:
-    """The vectors in the order of the inputs, whatever the order of the answer."""
+    """Return the vectors in the order of the inputs, whatever the order of the answer."""
     answer = decode(data, EmbeddingAnswer)
     items = sorted(answer.data, key=lambda item: item.index)
     return Embeddings([vector_of(item.embedding) for item in items], answer.usage.prompt_tokens)
 
 
 def vector_of(embedding: str | Sequence[float]) -> bytes:
-    """Little-endian float32, from base64 of the same or from numbers."""
+    """Return little-endian float32, from base64 of the same or from numbers."""
     if isinstance(embedding, str):
         return b64decode(embedding)
     return struct.pack(f"<{len(embedding)}f", *embedding)
 
 
 def prompt_of(answer: Answer, text: str | None) -> Delta:
-    """The prompt as vLLM gives it with `prompt_logprobs`; `text` where the caller knows it already."""
+    """Return the prompt as vLLM gives it with `prompt_logprobs`; `text` where the caller knows it already."""
     choice = answer.choices[0]
     ids = answer.prompt_token_ids or choice.prompt_token_ids or []
     rows = answer.prompt_logprobs or choice.prompt_logprobs or []

@@ -1,7 +1,7 @@
 """OpenAI's dialect for sound, as our own workers, Together and other servers speak it.
 
 Each knows different fields, so an engine says which `AudioServer` a model is on: a field that the server does
-not know is never sent. What a call cannot do without is then refused, mere preferences are left out.
+not know is never sent. If a call cannot do without it, the call is refused; mere preferences are left out.
 """
 
 import base64
@@ -38,7 +38,8 @@ _TOGETHER_FORMATS = ("wav", "mp3", "raw")
 
 @dataclass(frozen=True)
 class AudioServer:
-    """`model` is the name there. `tutti`: one of our workers, which knows all fields."""
+    """The server of a model; `model` is the model's name there. `tutti`: one of our workers, which knows all
+    fields."""
 
     model: str
     knows: Literal["tutti", "together", "openai"] = "tutti"
@@ -47,7 +48,7 @@ class AudioServer:
 
 @dataclass(frozen=True)
 class AudioDialect:
-    """Speech and transcription; `server` tells what the server of a model knows."""
+    """The dialect for speech and transcription; `server` describes the server of a model."""
 
     server: Callable[[Model], AudioServer]
 
@@ -69,7 +70,8 @@ class AudioDialect:
 
 
 class RealtimeSessions:
-    """Of our own transcription workers: events are the lines of one long answer, messages go on their own."""
+    """The dialect for live sessions of our own transcription workers: events are the lines of one long
+    answer, messages go on their own."""
 
     async def listen(self, upstream: Upstream, call: RealtimeCall) -> AsyncIterator[RealtimeEvent]:
         body = {
@@ -140,7 +142,8 @@ class _Chunk(msgspec.Struct):
 
 
 async def _unwrapped(pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    """The audio in Together's events. A stream that ends without [DONE] was broken off."""
+    """Yield the audio in Together's events. Raises Unavailable for a stream that ends without [DONE]: it was
+    broken off."""
     splitter = EventSplitter()
     async for data in pieces:
         for payload in splitter.feed(data):
@@ -196,7 +199,8 @@ def _speakers(server: AudioServer, call: TranscriptionCall) -> Iterator[tuple[st
 
 
 def multipart(boundary: str, fields: Fields, call: TranscriptionCall) -> Sequence[bytes | Path]:
-    """The file keeps the ending of its name, by which some servers know the format."""
+    """Return the pieces of the form. The file keeps the ending of its name, by which some servers know the
+    format."""
     parts = [
         f'--{boundary}\r\ncontent-disposition: form-data; name="{name}"\r\n\r\n{value}\r\n'
         for name, value in fields
@@ -220,7 +224,7 @@ class _Answer(msgspec.Struct):
 
 
 def read_transcript(data: bytes) -> Transcript:
-    """Of verbose_json; OpenAI writes the duration as a string. Raises Unavailable."""
+    """Read an answer of verbose_json; OpenAI writes the duration as a string. Raises Unavailable."""
     try:
         answer = msgspec.json.decode(data, type=_Answer, strict=False)
     except ValueError as error:

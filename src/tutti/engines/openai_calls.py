@@ -13,16 +13,16 @@ from tutti.engines.openai_answers import Function, ToolCallPart
 
 
 class _Call(msgspec.Struct):
-    """A call so far. `told`: its name has been passed on, and its id with it."""
+    """A call so far. `named`: its name has been passed on, and its id with it."""
 
     index: int
     id: str
-    told: bool = False
+    named: bool = False
     arguments: list[str] = []
 
 
 class CallReader:
-    """Reads the calls of one answer, whole or piece by piece."""
+    """A reader of the calls of one answer, whole or piece by piece."""
 
     def __init__(self) -> None:
         self._calls: list[_Call] = []
@@ -36,7 +36,7 @@ class CallReader:
         """Return the arguments of the calls that have none: an empty text is no JSON."""
         if cut_off:
             return ()
-        empty = [call for call in self._calls if call.told and not "".join(call.arguments).strip()]
+        empty = [call for call in self._calls if call.named and not "".join(call.arguments).strip()]
         return tuple(ToolCall(call.index, arguments="{}") for call in empty)
 
     def _piece(self, part: ToolCallPart) -> ToolCall | None:
@@ -44,15 +44,15 @@ class CallReader:
         call, name, arguments = self._call_of(part, function), function.name or "", function.written
         call.id = call.id or self._unused(part.id)
         call.arguments.append(arguments)
-        if call.told:
+        if call.named:
             return ToolCall(call.index, arguments=arguments) if arguments else None
         if not name:
             return None
-        call.told = True
+        call.named = True
         return ToolCall(call.index, call.id, name, "".join(call.arguments))
 
     def _call_of(self, part: ToolCallPart, function: Function) -> _Call:
-        """The call that is being written at this index, unless the piece begins another."""
+        """Return the call that is being written at this index, unless the piece begins another."""
         call = self._at.get(part.index)
         if call is not None and self._begins(part, function, call):
             call = next((it for it in self._calls if part.id and it.id == part.id), None)
@@ -63,14 +63,15 @@ class CallReader:
         return call
 
     def _unused(self, call_id: str | None) -> str:
-        """An id that another call has is none: the client needs one a call."""
+        """Return the id, or an empty text if another call has it: the client needs one a call."""
         return "" if call_id is None or any(it.id == call_id for it in self._calls) else call_id
 
     def _begins(self, part: ToolCallPart, function: Function, call: _Call) -> bool:
-        """By another id. Without one, a name begins a call, unless it is repeated within the arguments."""
+        """Return whether a piece begins another call: by another id, or if it has none, by a name, unless
+        that is repeated within the arguments."""
         if part.id and call.id:
             return part.id != call.id
-        return bool(function.name) and call.told and _is_json("".join(call.arguments) or "{}")
+        return bool(function.name) and call.named and _is_json("".join(call.arguments) or "{}")
 
 
 def _is_json(text: str) -> bool:

@@ -1,4 +1,4 @@
-"""What an OpenAI-compatible server's refusals mean to our client."""
+"""Refusals of OpenAI-compatible servers, translated for our clients."""
 
 import re
 
@@ -22,7 +22,7 @@ _TOO_LONG = re.compile(
 
 
 class ErrorBody(msgspec.Struct):
-    """`code` is a word at OpenAI and an HTTP status at vLLM."""
+    """The error in an answer. `code` is a word at OpenAI and an HTTP status at vLLM."""
 
     message: str = ""
     type: str | None = None
@@ -39,7 +39,8 @@ def error_of(refusal: Refusal) -> TuttiError:
 
 
 def error_in_stream(error: ErrorBody | str) -> TuttiError:
-    """An `error` that came in the middle of a stream; without a status of its own it is the server's."""
+    """Translate an `error` that came in the middle of a stream; without a status of its own it is the
+    server's."""
     body = _body(error)
     status = body.code if isinstance(body.code, int) else 400 if "invalid" in (body.type or "") else 503
     return _error(status, body)
@@ -57,7 +58,8 @@ def _body(error: ErrorBody | str) -> ErrorBody:
 
 
 def _error(status: int, body: ErrorBody) -> TuttiError:
-    """Only what a server says about the request itself is passed on: the rest could tell where it runs."""
+    """Translate an error. Messages about the request itself are passed on; others are not, since they could
+    tell where the server runs."""
     if status in (400, 422):
         message = body.message or "The model's engine did not accept the request."
         if body.code == "context_length_exceeded" or _TOO_LONG.search(message):

@@ -18,12 +18,13 @@ _OPENAI_SAMPLING = frozenset(
 
 @dataclass(frozen=True)
 class Server:
-    """`model` is its name for the model, and paths begin with `prefix`. `sampling` are the fields it knows
-    beyond OpenAI's. `vllm`: it knows vLLM's other fields too (token ids, templates, prompt log-probabilities,
-    regular expressions). `integer_logprobs`: a chat's `logprobs` is how many, as in the Together API.
-    `reads_tools`: it finds tool calls in the text of a model by itself. `forces_tools`: it makes a model call
-    a tool with arguments of the tool's schema. `tokenizes`: it tells the tokens of a text (vLLM's /tokenize),
-    so that control tokens in the client's texts are found, and escaped."""
+    """A server and the fields that it knows. `model` is its name for the model, and paths begin with
+    `prefix`. `sampling` are the fields it knows beyond OpenAI's. `vllm`: it knows vLLM's other fields too
+    (token ids, templates, prompt log-probabilities, regular expressions). `integer_logprobs`: a chat's
+    `logprobs` is how many, as in the Together API. `reads_tools`: it finds tool calls in the text of a model
+    by itself. `forces_tools`: it makes a model call a tool with arguments of the tool's schema. `tokenizes`:
+    it tells the tokens of a text (vLLM's /tokenize), so that control tokens in the client's texts are found,
+    and escaped."""
 
     model: str
     prefix: str = "/v1"
@@ -57,7 +58,8 @@ def chat_body(server: Server, call: ChatCall) -> Json:
 
 
 def _reasoning(server: Server, effort: str) -> Json:
-    """vLLM turns reasoning off in the template, and Together by a field of its own."""
+    """Return the fields for an effort of reasoning. vLLM turns reasoning off in the template, and Together by
+    a field of its own."""
     if effort == "none" and server.vllm:
         return {}
     if effort == "none" and server.integer_logprobs:
@@ -128,7 +130,8 @@ def _unconstrained(what: str) -> InvalidRequest:
 
 
 def _tool_choice(server: Server, choice: str | Mapping[str, str]) -> str | Json:
-    """What a server does not do itself becomes `none`, with which it still shows the tools to the model."""
+    """Return the tool_choice for a server. What it does not do itself becomes `none`, with which it still
+    shows the tools to the model."""
     if not (server.reads_tools if choice == "auto" else server.forces_tools):
         return "none"
     return choice if isinstance(choice, str) else {"type": "function", "function": {"name": choice["name"]}}

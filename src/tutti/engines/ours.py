@@ -44,7 +44,8 @@ _WORKERS = {
 }
 
 _ENVIRONMENT = {"GOMP_SPINCOUNT": "1000", "OPENBLAS_NUM_THREADS": "1"}
-"""Threads that spin while they wait for one another are ten times as slow on cores shared with others."""
+"""Variables that keep threads from spinning: threads that spin while they wait for one another are ten times
+as slow on cores shared with others."""
 
 
 class _Work(msgspec.Struct):

@@ -2,9 +2,10 @@
 
 
 class EventSplitter:
-    """Splits a stream into the `data` of its events; however the bytes are cut, the payloads are the same.
+    """A splitter of a stream into the `data` of its events; however the bytes are cut, the payloads are the
+    same.
 
-    Follows the HTML standard: lines end in LF, CR or CRLF, several data lines join with LF, comments and
+    It follows the HTML standard: lines end in LF, CR or CRLF, several data lines join with LF, comments and
     other fields are skipped, and an event without its closing blank line never happened. Events whose data is
     empty are dropped too: no engine means anything by them.
     """
@@ -40,7 +41,7 @@ class EventSplitter:
         return [event for line in lines if (event := self._end_of(line))]
 
     def _end_of(self, line: bytes) -> bytes:
-        """Takes one whole line in; the event's payload if the line ended one, else nothing."""
+        """Take one whole line in, and return the event's payload if the line ended one, else nothing."""
         if not line:
             payload = b"\n".join(self._data)
             self._data.clear()
@@ -52,7 +53,8 @@ class EventSplitter:
 
 
 def _whole_events(data: bytes) -> list[bytes] | None:
-    """The common read: whole events of one `data: ` line each, LF only. None where it is anything else."""
+    """Return the payloads of a common read: whole events of one `data: ` line each, LF only. None for any
+    other read."""
     if not (data.startswith(b"data: ") and data.endswith(b"\n\n")) or b"\r" in data:
         return None
     events = data[6:-2].split(b"\n\ndata: ")

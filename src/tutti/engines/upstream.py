@@ -6,7 +6,7 @@ from typing import Protocol
 
 
 class Refusal(Exception):
-    """The engine answered with an HTTP error; `Engine.error` says what it means to the client."""
+    """An HTTP error that the engine answered with; `Engine.error` translates it for the client."""
 
     def __init__(self, status: int, body: bytes) -> None:
         super().__init__(f"engine answered {status}: {body[:500]!r}")
@@ -15,9 +15,9 @@ class Refusal(Exception):
 
 
 class Upstream(Protocol):
-    """A connection to one replica: it posts JSON to `Engine.address` + path (which begins with a slash), with
-    `Engine.headers` on every request. Both verbs raise Refusal for statuses of 400 and above, and
-    `Unavailable` where the replica is gone. Leaving `stream` early aborts the generation at once."""
+    """A connection to one replica: it sends requests to the replica's address + path (which begins with a
+    slash), with `Engine.headers` on every request. Its methods raise Refusal for statuses of 400 and above,
+    and `Unavailable` where the replica is gone. Leaving `stream` early aborts the generation at once."""
 
     @property
     def adapter(self) -> int:
@@ -29,6 +29,6 @@ class Upstream(Protocol):
     def stream(self, path: str, body: bytes) -> AsyncIterator[bytes]: ...
 
     async def upload(self, path: str, content_type: str, body: Sequence[bytes | Path]) -> bytes:
-        """Posts the pieces one after the other. Files are read as they are sent, once more where the request
+        """Post the pieces one after the other. Files are read as they are sent, once more where the request
         has to move to another replica."""
         ...

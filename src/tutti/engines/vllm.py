@@ -16,8 +16,9 @@ from tutti.engines.files import Vocabulary, find_vocabulary
 from tutti.engines.openai import Dialect
 from tutti.engines.openai_audio import AudioDialect, AudioServer
 from tutti.engines.openai_requests import VLLM_SAMPLING, Server
-from tutti.engines.options import AdapterOptions, listed
+from tutti.engines.options import listed
 from tutti.engines.place import Place, Progress
+from tutti.engines.vllm_options import VllmOptions
 
 _START_TIMEOUT_S = 1800.0
 _GIGABYTE = 1_000_000_000
@@ -44,37 +45,10 @@ _METRIC = re.compile(
 )
 
 
-class _Options(AdapterOptions, frozen=True):
-    max_num_seqs: int = 256
-    """Requests at once."""
-    gpus: int | None = None
-    """Whole GPUs that a replica needs; by default 1 where the machine has any, otherwise 0: the CPU build."""
-    tensor_parallel: int | None = None
-    """GPUs that share each layer; by default all that a replica has."""
-    gpu_memory_utilization: float | None = None
-    """vLLM's --gpu-memory-utilization."""
-    dtype: str | None = None
-    """vLLM's --dtype."""
-    quantization: str | None = None
-    """vLLM's --quantization."""
-    reasoning_parser: str | None = None
-    """vLLM's --reasoning-parser."""
-    tool_call_parser: str | None = None
-    """vLLM's --tool-call-parser; without one, Tutti reads tool calls out of the text."""
-    lora_modules: str | list[str] = ""
-    """LoRA adapters of the entry's own, each as `name=path`."""
-    max_lora_rank: int | None = None
-    """vLLM's --max-lora-rank; by default enough for the adapters that have entries."""
-    cpu_kv_cache_gb: int = 4
-    """Memory of the KV cache in the CPU build."""
-    args: str | list[str] = ""
-    """Further arguments of `vllm serve`."""
-
-
 def server_of(model: Model) -> Server:
     """Describe vLLM as a server. Forced tools are not left to it: 0.32 refuses them without a parser, and
     with one it does not hold the arguments to their schema."""
-    options = _Options.of(model)
+    options = VllmOptions.of(model)
     return Server(
         options.lora_module or model.name,
         sampling=VLLM_SAMPLING,
@@ -87,7 +61,7 @@ def server_of(model: Model) -> Server:
 
 class Vllm(Engine):
     name = "vllm"
-    options = _Options
+    options = VllmOptions
     progress_path = "/metrics"
     text = embedding = rerank = Dialect(server_of)
     transcription = AudioDialect(lambda model: AudioServer(model.name, "openai"))
@@ -110,12 +84,12 @@ class Vllm(Engine):
             env=_environment(model, place),
             port=place.port,
             health_path="/health",
-            gpus=_gpus(_Options.of(model), place),
+            gpus=_gpus(VllmOptions.of(model), place),
             start_timeout_s=_START_TIMEOUT_S,
         )
 
     def slots(self, model: Model) -> int:
-        return _Options.of(model).max_num_seqs
+        return VllmOptions.of(model).max_num_seqs
 
     def behind(self, body: bytes) -> bytes:
         """Mark the request: vLLM begins those of a lower number first, and takes cache from those of a higher
@@ -123,7 +97,7 @@ class Vllm(Engine):
         return b'{"priority":1,' + body[1:]
 
     def memory_bytes(self, model: Model) -> int:
-        cache = _Options.of(model).cpu_kv_cache_gb * _GIGABYTE
+        cache = VllmOptions.of(model).cpu_kv_cache_gb * _GIGABYTE
         return model.memory_bytes or weights_bytes(model) + cache
 
     def progress(self, body: bytes) -> Progress:
@@ -148,7 +122,7 @@ def _python(settings: Settings) -> str:
 
 
 def _arguments(model: Model, place: Place) -> list[str]:
-    options = _Options.of(model)
+    options = VllmOptions.of(model)
     argv = [*_weights(model, place), "--served-model-name", model.name]
     argv += ["--host", "127.0.0.1", "--port", str(place.port), "--enable-prompt-tokens-details"]
     argv += ["--scheduling-policy", "priority"]
@@ -167,7 +141,7 @@ def _arguments(model: Model, place: Place) -> list[str]:
     return argv + _adapters(options, place) + listed(options.args)
 
 
-def _adapters(options: _Options, place: Place) -> list[str]:
+def _adapters(options: VllmOptions, place: Place) -> list[str]:
     """Return the arguments for the adapters of the entry's own options, and for those that have entries."""
     modules = [
         *listed(options.lora_modules),
@@ -178,7 +152,7 @@ def _adapters(options: _Options, place: Place) -> list[str]:
     slots = str(_lora_slots(len(modules), _gpus(options, place)))
     argv = ["--enable-lora", "--lora-modules", *modules, "--max-loras", slots]
     if place.adapters and options.max_lora_rank is None:
-        rank = max(_Options.of(adapter.model).lora_rank for adapter in place.adapters)
+        rank = max(VllmOptions.of(adapter.model).lora_rank for adapter in place.adapters)
         argv += ["--max-lora-rank", str(next(most for most in _LORA_RANKS if most >= rank))]
     return argv
 
@@ -207,10 +181,10 @@ def _environment(model: Model, place: Place) -> dict[str, str]:
     if place.gpus:
         return env
     threads = {"OMP_NUM_THREADS": str(place.threads), "VLLM_CPU_OMP_THREADS_BIND": "nobind"}
-    cache = {"VLLM_CPU_KVCACHE_SPACE": str(_Options.of(model).cpu_kv_cache_gb)}
+    cache = {"VLLM_CPU_KVCACHE_SPACE": str(VllmOptions.of(model).cpu_kv_cache_gb)}
     return env | threads | cache | {"VLLM_TARGET_DEVICE": "cpu"}
 
 
-def _gpus(options: _Options, place: Place) -> int:
+def _gpus(options: VllmOptions, place: Place) -> int:
     """Return how many GPUs a replica needs. Before a share is taken, `place` has all those of the machine."""
     return min(1, len(place.gpus)) if options.gpus is None else options.gpus

@@ -9,13 +9,12 @@ _INT64_MAX = 2**63 - 1
 
 
 def as_whole(value: Any) -> Any:
-    """Return an integer for a float without fraction: JSON knows one kind of number, so 10.0 is an
-    integer."""
+    """Return a float without a fraction as an int: JSON has one kind of number, so 10.0 is an integer."""
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def at_most(most: int) -> BeforeValidator:
-    """Return a check that a list has at most so many items, made before any item is validated."""
+    """Return a validator that refuses a list of more than `most` items before it validates any of them."""
 
     def check(value: Any) -> Any:
         size = len(cast(list[Any], value)) if isinstance(value, list) else 0
@@ -31,7 +30,7 @@ Count = Annotated[Whole, Field(ge=1, le=INT32_MAX)]
 Seed = Annotated[Whole, Field(ge=-_INT64_MAX, le=_INT64_MAX)]
 JsonObject = dict[str, JsonValue]
 DEPRECATED: dict[str, JsonValue] = {"deprecated": True}
-"""Only in the schema: Pydantic's own mark warns at every access."""
+"""Marks a field as deprecated in the schema only: Pydantic's own mark warns at every access."""
 TokenIds = Annotated[list[Annotated[int, Field(ge=0, le=INT32_MAX)]], Field(min_length=1)]
 ShortText = Annotated[str, Field(max_length=1024)]
 

@@ -1,4 +1,4 @@
-"""The count of a request that is about more than tokens, made when it ends, however it ends."""
+"""Records requests that are not about tokens alone: usage, latency and status, however they end."""
 
 from collections.abc import Generator
 from contextlib import AbstractContextManager, contextmanager
@@ -16,7 +16,9 @@ from tutti.http.edge import CLIENT_GONE
 
 
 @dataclass
-class Tally:
+class RequestTally:
+    """The numbers of one request, which its service fills in while it is served."""
+
     prompt_tokens: int = 0
     first_s: float | None = None
     """Seconds until the first piece of an answer that comes in pieces."""
@@ -27,19 +29,20 @@ class Tally:
         return monotonic_s() - self._began_s
 
     def piece(self) -> None:
-        """Note that a piece of the answer was sent."""
+        """Note that a piece of the answer is there; only the first one counts."""
         if self.first_s is None:
             self.first_s = self.elapsed_s
 
 
-def metered(meter: Meter, who: Caller, model: Model, operation: str) -> AbstractContextManager[Tally]:
+def metered(meter: Meter, who: Caller, model: Model, operation: str) -> AbstractContextManager[RequestTally]:
+    """Record the request that is served within the context, as one for `model`."""
     return metered_as(meter, who, model.name, operation)
 
 
 @contextmanager
-def metered_as(meter: Meter, who: Caller, name: str, operation: str) -> Generator[Tally]:
-    """Count a request that calls no model: reports show `name` in place of a model's name."""
-    began_at, tally, status = now(), Tally(), 200
+def metered_as(meter: Meter, who: Caller, name: str, operation: str) -> Generator[RequestTally]:
+    """Record the request that is served within the context, under `name` in place of a model's name."""
+    began_at, tally, status = now(), RequestTally(), 200
     try:
         yield tally
     except BaseException as error:
@@ -63,7 +66,7 @@ def metered_as(meter: Meter, who: Caller, name: str, operation: str) -> Generato
 
 
 def status_of(error: BaseException | None) -> int:
-    """Return the status that the meter records for a request that ended with this error, or with none."""
+    """Return the HTTP status to record for a request that ended with `error`, or without one."""
     if error is None:
         return 200
     if isinstance(error, TuttiError):

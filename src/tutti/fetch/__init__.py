@@ -1,1 +1,1 @@
-"""The only way out to addresses that clients name."""
+"""Fetching addresses that clients name: no other code connects to them."""

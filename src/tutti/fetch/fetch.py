@@ -32,7 +32,8 @@ _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
 @dataclass(frozen=True)
 class Fetched:
-    """`content_type` is lower-case and without parameters; `url` is where the redirects ended."""
+    """A body that was fetched. `content_type` is lower-case and without parameters; `url` is where the
+    redirects ended."""
 
     content_type: str
     data: bytes
@@ -41,7 +42,7 @@ class Fetched:
 
 @dataclass(frozen=True)
 class Posted:
-    """An answer of any status but a redirect; `headers` have lower-case names."""
+    """An answer to a POST, of any status but a redirect; `headers` have lower-case names."""
 
     status: int
     headers: Mapping[str, str]

@@ -9,8 +9,9 @@ from tutti.access.keys import server_secret
 from tutti.base.errors import Unavailable
 from tutti.base.settings import Settings
 from tutti.http import landing
-from tutti.http.context import DRAINING, is_draining
+from tutti.http.context import is_draining
 from tutti.http.signed import SignedUrls
+from tutti.meeting.readiness import DRAINING
 from tutti.store.db import Database
 
 EXEMPT = frozenset(

@@ -9,8 +9,6 @@ from tutti.access.caller import Caller
 
 Family = Literal["together", "openai"]
 
-DRAINING = "This server is draining."
-
 
 def caller(request: HTTPConnection) -> Caller:
     """Return the caller. The middleware of http/auth sets it for every route but the exempt ones."""
@@ -44,3 +42,8 @@ def is_draining(scope: Scope) -> bool:
     """Return True if this server takes no new work any more. app/api sets it for all requests from then
     on."""
     return "draining" in scope["state"]
+
+
+def log_model(request: HTTPConnection, name: str) -> None:
+    """Name the model in the line that http/edge logs about the request."""
+    request.scope["state"]["model"] = name

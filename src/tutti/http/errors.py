@@ -7,7 +7,6 @@ from http import HTTPStatus
 import msgspec
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel
-from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, ProgrammingError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
@@ -22,6 +21,7 @@ from tutti.base.errors import (
     Unavailable,
 )
 from tutti.http.validation import invalid_request
+from tutti.store.outage import is_database_outage
 
 log = logging.getLogger(__name__)
 
@@ -46,18 +46,11 @@ def from_exception(exc: BaseException) -> TuttiError:
         return invalid_request(exc.errors(), exc.body)
     if isinstance(exc, HTTPException):
         return _from_http(exc)
-    if _is_outage(exc):
+    if isinstance(exc, OSError) or is_database_outage(exc):  # asyncpg raises an OSError
         log.warning("the database does not answer", extra={"cause": str(exc)})
         return Unavailable("The database does not answer; try again.", retry_after_s=1)
     log.error("unexpected error", exc_info=exc)
     return InternalError("The server failed unexpectedly. The log has the details under this x-request-id.")
-
-
-def _is_outage(exc: BaseException) -> bool:
-    """Return True if the database could not be reached (asyncpg raises an OSError), not if it refused the
-    statement."""
-    refused = isinstance(exc, IntegrityError | ProgrammingError | DataError)
-    return isinstance(exc, OSError | DBAPIError) and not refused
 
 
 def error_response(error: TuttiError, headers: Mapping[str, str] | None = None) -> Response:

@@ -1,22 +1,14 @@
-"""Health checks: whether this node is alive, and whether a request sent now would be served. And metrics."""
-
-from collections.abc import Sequence
-from typing import Any
+"""The routes of health checks and metrics."""
 
 from fastapi import APIRouter
-from sqlalchemy import func, select
-from sqlalchemy.exc import SQLAlchemyError
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from tutti.base.clock import now
 from tutti.base.settings import Settings
-from tutti.http.context import DRAINING, is_draining
+from tutti.http.context import is_draining
+from tutti.meeting.readiness import DRAINING, restarts, why_not_ready
 from tutti.process import metrics
 from tutti.store.db import Database
-from tutti.store.records import Node, Replica
-
-NODE_TIMEOUT_S = 5.0
 
 
 def router(settings: Settings, database: Database) -> APIRouter:
@@ -36,44 +28,6 @@ def router(settings: Settings, database: Database) -> APIRouter:
 
     @routes.get("/metrics")
     async def prometheus() -> Response:
-        return Response(metrics.exposition(await _restarts(database)), media_type=metrics.CONTENT_TYPE)
+        return Response(metrics.exposition(await restarts(database)), media_type=metrics.CONTENT_TYPE)
 
     return routes
-
-
-async def why_not_ready(settings: Settings, database: Database) -> str | None:
-    """Return the reason why a request would not be served; None if the server is ready. A server that has
-    models to load is ready once one of them is."""
-    try:
-        async with database.read() as session:
-            nodes = (await session.execute(select(Node.id, Node.state).where(_is_live(Node.seen_at)))).all()
-            live = [node for node, state in nodes if state != "draining"]
-            of_live = select(Replica.model, Replica.state, Replica.detail).where(Replica.node_id.in_(live))
-            replicas = (await session.execute(of_live)).all()
-    except (SQLAlchemyError, OSError) as exc:
-        return f"The database does not answer ({type(exc).__name__})."
-    if not live:
-        return DRAINING if nodes else "No supervisor is alive."
-    if any(replica.state == "ready" for replica in replicas) or not settings.models:
-        return None
-    return _progress(replicas)
-
-
-def _is_live(seen_at: Any) -> Any:
-    return seen_at > now() - NODE_TIMEOUT_S
-
-
-def _progress(replicas: Sequence[Any]) -> str:
-    progress = [f"{replica.model} is {replica.state} {replica.detail}".strip() for replica in replicas]
-    return "; ".join(progress) or "No model is loaded yet."
-
-
-async def _restarts(database: Database) -> dict[str, int]:
-    """Return the restarts by model; empty where the database does not answer: the other metrics matter most
-    then."""
-    query = select(Replica.model, func.sum(Replica.restarts)).group_by(Replica.model)
-    try:
-        async with database.read() as session:
-            return {model: int(count or 0) for model, count in (await session.execute(query)).all()}
-    except (SQLAlchemyError, OSError):
-        return {}

@@ -41,7 +41,7 @@ class Ledger:
 
     @property
     def counts(self) -> Mapping[str, int]:
-        """Sums over all chunks."""
+        """The counts of all chunks, added up."""
         return self._counts
 
     def is_done(self, item: int) -> bool:

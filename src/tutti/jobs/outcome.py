@@ -5,13 +5,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, ProgrammingError, SQLAlchemyError
+from sqlalchemy.exc import SQLAlchemyError
 
 from tutti.base.clock import now
 from tutti.base.errors import TuttiError
 from tutti.jobs.errors import Failed
 from tutti.jobs.kind import Ending
 from tutti.jobs.states import Event, after
+from tutti.store.outage import is_database_outage
 
 OURS = "The server made a mistake; its log says more."
 LONGEST_PAUSE_S = 300.0
@@ -43,11 +44,7 @@ def is_transient(error: BaseException) -> bool:
 def is_outage(error: BaseException) -> bool:
     """Return True if the database or the object store could not be reached, not if it refused the
     statement."""
-    if isinstance(error, SQLAlchemyError):
-        return isinstance(error, DBAPIError) and not isinstance(
-            error, IntegrityError | ProgrammingError | DataError
-        )
-    return is_transient(error)
+    return is_database_outage(error) if isinstance(error, SQLAlchemyError) else is_transient(error)
 
 
 def client_text(error: BaseException) -> str:

@@ -54,8 +54,8 @@ TRANSITIONS: Mapping[Event, Transition] = MappingProxyType(
     }
 )
 
-UNFINISHED = tuple(sorted({it.before for it in TRANSITIONS.values() if it.before}))
-FINISHED = tuple(sorted({it.after for it in TRANSITIONS.values()} - set(UNFINISHED)))
+UNFINISHED = tuple(sorted({change.before for change in TRANSITIONS.values() if change.before}))
+FINISHED = tuple(sorted({change.after for change in TRANSITIONS.values()} - set(UNFINISHED)))
 
 
 def after(event: Event) -> str:

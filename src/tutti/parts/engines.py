@@ -1,4 +1,5 @@
-"""THE table of engines: `Model.engine` is a key of it."""
+"""THE table of engines, by `Model.engine`. Files that no entry describes go to the first engine that runs
+their format."""
 
 from collections.abc import Mapping
 from types import MappingProxyType

@@ -16,5 +16,5 @@ UNSAFE: Driver = UnsafeSubprocess()
 def drivers(settings: Settings) -> Sequence[Driver]:
     """Return the drivers that the settings allow, best first."""
     name = settings.interpreter_driver
-    chosen = [it for it in DRIVERS if name in ("", it.name)]
+    chosen = [driver for driver in DRIVERS if name in ("", driver.name)]
     return [*chosen, UNSAFE] if settings.interpreter_unsafe_subprocess else chosen

@@ -11,7 +11,7 @@ from sqlalchemy import text
 
 from tutti.base.clock import now
 from tutti.base.settings import Settings
-from tutti.http.health import why_not_ready
+from tutti.meeting.readiness import why_not_ready
 from tutti.process import logs
 from tutti.process.metrics import IN_FLIGHT
 from tutti.store.db import Database

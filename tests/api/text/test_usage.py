@@ -56,7 +56,8 @@ async def test_what_a_client_got_before_it_left_is_counted(client: Client, engin
     late = "[[sleep 60]] x y z"
     body = {"model": CHAT.name, "prompt": ["one two", late], "stream": True}
     async with client.http.stream("POST", "/v1/completions", json=body) as response:
-        async for line in response.aiter_lines():
+        lines = response.aiter_lines()  # kept: the connection would close with it
+        async for line in lines:
             if '"finish_reason":"eos"' in line:
                 break
         await until_telling(engine, busy=1)

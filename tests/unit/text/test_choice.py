@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tutti.engines.answers import Delta, Token, ToolCall, Usage
-from tutti.features.text.choice import Choice
+from tutti.features.text.choice import ChoiceReader
 from tutti.features.text.thinking import Thinking
 from tutti.features.text.toolparse import ToolParser
 
@@ -12,12 +12,12 @@ END = Delta(finish_reason="stop", usage=Usage(1, 2))
 TEXT = '<think>\nI add.\n</think>\nSo:\n<tool_call>{"name": "add", "arguments": {"a": 1}}</tool_call>'
 
 
-def read(choice: Choice, *deltas: Delta) -> list[Delta]:
+def read(choice: ChoiceReader, *deltas: Delta) -> list[Delta]:
     return [piece for delta in deltas for piece in choice.read(delta)]
 
 
-def both() -> Choice:
-    return Choice(Thinking(anywhere=True), ToolParser(["add"]))
+def both() -> ChoiceReader:
+    return ChoiceReader(Thinking(anywhere=True), ToolParser(["add"]))
 
 
 @given(st.lists(st.integers(1, len(TEXT) - 1), unique=True))
@@ -39,8 +39,8 @@ def test_thoughts_and_calls_are_found_however_the_text_is_cut(cuts: list[int]) -
 
 def test_plain_text_passes_as_it_is() -> None:
     delta = Delta(text="hi", tokens=(Token("hi", 1),))
-    assert Choice().read(delta) == (delta,)
-    thinker = Choice(Thinking(anywhere=False))
+    assert ChoiceReader().read(delta) == (delta,)
+    thinker = ChoiceReader(Thinking(anywhere=False))
     assert thinker.read(delta) == [delta]
     assert thinker.read(delta)[0] is delta
 
@@ -68,33 +68,33 @@ def test_json_cut_short_that_is_no_call_is_text() -> None:
     for text in ('{"na', "a < b <to", '{"name": "Ann", "age": 4', "```json\n[1"):
         pieces = read(both(), Delta(text=text, finish_reason="length"))
         assert "".join(piece.text for piece in pieces) == text
-    forced = Choice(None, ToolParser(["add"], forced=True))
+    forced = ChoiceReader(None, ToolParser(["add"], forced=True))
     assert read(forced, Delta(text='{"na', finish_reason="length"))[-1].text == ""
 
 
 def test_a_whole_thought_without_its_beginning_is_a_thought() -> None:
     (thought, said) = read(
-        Choice(Thinking(anywhere=True)), Delta(text="Hm.</think>\nYes", finish_reason="stop")
+        ChoiceReader(Thinking(anywhere=True)), Delta(text="Hm.</think>\nYes", finish_reason="stop")
     )
     assert (thought.reasoning, said.text) == ("Hm.", "Yes")
 
 
 def test_a_whole_answer_that_begins_with_a_mention_is_no_thought() -> None:
     text = "<think> is a tag."
-    pieces = read(Choice(Thinking(anywhere=False)), Delta(text=text, finish_reason="stop"))
+    pieces = read(ChoiceReader(Thinking(anywhere=False)), Delta(text=text, finish_reason="stop"))
     assert "".join(piece.text for piece in pieces) == text
 
 
 def test_calls_of_the_engine_get_ids_and_the_reason_of_calls() -> None:
     native = Delta(tool_calls=(ToolCall(0, "", "add", ""), ToolCall(1, "x", "add", "{}")))
-    first, *_, last = read(Choice(), native, END)
+    first, *_, last = read(ChoiceReader(), native, END)
     assert [call.id.startswith("call_") or call.id == "x" for call in first.tool_calls] == [True, True]
     assert last.finish_reason == "tool_calls"
 
 
 def test_legacy_functions_get_one_call_and_their_own_reason() -> None:
     native = Delta(tool_calls=(ToolCall(0, "a", "add", "{}"), ToolCall(1, "b", "add", "{}")))
-    first, *_, last = read(Choice(legacy=True), native, END)
+    first, *_, last = read(ChoiceReader(legacy=True), native, END)
     assert len(first.tool_calls) == 1
     assert last.finish_reason == "function_call"
 

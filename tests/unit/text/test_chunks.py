@@ -5,13 +5,13 @@ from tutti.engines.answers import Delta, Token, TopToken, Usage
 from tutti.features.text import shapes
 from tutti.features.text.bodies import Collected, chat
 from tutti.features.text.chunks import ChatFrames, CompletionFrames, Ending, OpenAIChatFrames
-from tutti.features.text.shapes import Form
+from tutti.features.text.shapes import AnswerForm
 
 TWO = (Token("He", 1, -0.5, (TopToken("He", -0.5, 1), TopToken("It", -1.0, 2))), Token("y", 3, -0.25))
 
 
-def form(**fields: Any) -> Form:
-    return Form(
+def form(**fields: Any) -> AnswerForm:
+    return AnswerForm(
         **{
             "id": "x",
             "created": 1,

@@ -11,7 +11,8 @@ from tutti.access.caller import Caller
 from tutti.base.errors import ContextTooLong
 from tutti.dispatch.meter import Meter
 from tutti.engines.answers import Delta, FinishReason, Token, Usage
-from tutti.features.text.tally import Call, Tally
+from tutti.features.text.calls import TextCall
+from tutti.features.text.tally import TokenTally
 from tutti.store.db import Database
 
 CALLER = Caller("key-1", "key", "project-1", "organization-1")
@@ -25,8 +26,8 @@ class Charged:
     meter: Meter
     tokens: list[int] = field(default_factory=list[int])
 
-    def tally(self, calls: Sequence[Call], choices_per_prompt: int = 1) -> Tally:
-        return Tally(self.meter, CALLER, "completions", calls, choices_per_prompt)
+    def tally(self, calls: Sequence[TextCall], choices_per_prompt: int = 1) -> TokenTally:
+        return TokenTally(self.meter, CALLER, "completions", calls, choices_per_prompt)
 
 
 @pytest.fixture
@@ -37,7 +38,7 @@ async def charged(tmp_path: Path) -> AsyncIterator[Charged]:
     await database.close()
 
 
-def served(tally: Tally, *deltas: tuple[int, Delta], ends: BaseException | None = None) -> None:
+def served(tally: TokenTally, *deltas: tuple[int, Delta], ends: BaseException | None = None) -> None:
     with tally:
         for index in {index for index, _ in deltas}:
             tally.begin(index)
@@ -47,7 +48,7 @@ def served(tally: Tally, *deltas: tuple[int, Delta], ends: BaseException | None 
             raise ends
 
 
-def left(tally: Tally, *deltas: tuple[int, Delta]) -> None:
+def left(tally: TokenTally, *deltas: tuple[int, Delta]) -> None:
     """By its client."""
     with pytest.raises(GeneratorExit):
         served(tally, *deltas, ends=GeneratorExit())
@@ -77,7 +78,7 @@ def test_a_finished_choice_does_not_hide_those_that_are_not(charged: Charged) ->
         (chat("hi", tools=[{"type": "function", "function": {"name": "f" * 400}}]), 113),
     ],
 )
-def test_a_prompt_that_was_not_counted_is_estimated(charged: Charged, call: Call, tokens: int) -> None:
+def test_a_prompt_that_was_not_counted_is_estimated(charged: Charged, call: TextCall, tokens: int) -> None:
     left(charged.tally([call]), (0, Delta()))
     left(charged.tally([call]), (0, WORD))
     left(charged.tally([call, call]), (0, end(7, 1)), (1, WORD))

@@ -1,1 +1,1 @@
-"""Brings the files of a model onto this machine."""
+"""Pulling: bringing the files of a model onto this machine."""

@@ -1,4 +1,4 @@
-"""Brings one file to its place: from an earlier pull, from another model, or from its sources in order."""
+"""Bringing one file to its place: from an earlier pull, from another model, or from its sources in order."""
 
 import asyncio
 import shutil
@@ -29,7 +29,8 @@ class PullJob:
 
 
 async def obtain(wanted: Wanted, job: PullJob) -> PulledFile:
-    """From an earlier pull, from another model, or from the first source that gives it."""
+    """Obtain a file from an earlier pull, from another model, or from the first source that gives it. Raises
+    PullFailed."""
     target = job.folder / wanted.name
     await asyncio.to_thread(target.parent.mkdir, parents=True, exist_ok=True)
     if await asyncio.to_thread(_already_there, wanted, target):
@@ -65,7 +66,8 @@ def _pulled(wanted: Wanted, target: Path, source: str, job: PullJob) -> PulledFi
 
 
 def _already_there(wanted: Wanted, target: Path) -> bool:
-    """A file gets its name only when it was verified, but the entry may have changed since."""
+    """Return whether the file is in its place. It got its name only when it was verified, but the entry may
+    have changed since."""
     if not wanted.digest or not target.is_file():
         return False
     return digest_of(target, wanted.digest) == wanted.digest

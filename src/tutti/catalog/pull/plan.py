@@ -1,4 +1,4 @@
-"""Which files a pull brings, with their hashes, and whether there is room for them."""
+"""The plan of a pull: its files with their hashes, and a check that there is room for them."""
 
 import shutil
 from pathlib import Path
@@ -46,7 +46,7 @@ async def _plan_repo(model: Model, web: Web, settings: Settings, *, gguf: bool) 
 async def _ask_hub(
     wanted: Wanted, known: dict[str, dict[str, Wanted]], web: Web, settings: Settings
 ) -> Wanted:
-    """The hash and size from the listing of the hub source, if there is one."""
+    """Take hash and size from the listing of the hub source, if there is one."""
     name = next((parse_hub(s.hub) for s in wanted.sources if s.hub), None)
     if name is None:
         return wanted

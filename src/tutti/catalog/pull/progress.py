@@ -1,4 +1,4 @@
-"""How far a pull is."""
+"""Progress of a pull."""
 
 from collections.abc import Callable
 from typing import Literal
@@ -11,7 +11,7 @@ _REPORT_S = 0.2
 
 
 class PullProgress(msgspec.Struct, frozen=True):
-    """`total_bytes` is 0 while unknown. `file` and `source` are for people."""
+    """The progress of a pull. `total_bytes` is 0 while unknown. `file` and `source` are for people."""
 
     state: Literal["waiting", "downloading", "verifying", "done"]
     done_bytes: int = 0
@@ -24,7 +24,7 @@ Report = Callable[[PullProgress], None]
 
 
 class Meter:
-    """Sums up what the files report, and passes it on now and then."""
+    """A sum of what the files report, which is passed on every now and then."""
 
     def __init__(self, report: Report, total_bytes: int) -> None:
         self._report = report
@@ -33,31 +33,31 @@ class Meter:
         self._most = 0
         self._file = ""
         self._source = ""
-        self._told_at = 0.0
+        self._reported_at = 0.0
 
     def start(self, file: str, source: str) -> None:
         self._file, self._source, self._most = file, source, 0
         self.moved(0)
 
     def moved(self, size: int) -> None:
-        """`size`: bytes of the present file. What is fetched is then joined, which counts up once more:
-        people are told the most that there was."""
+        """Report `size` bytes of the present file. Fetched pieces are joined later, which counts up once
+        more: people see the greatest size so far."""
         size = self._most = max(self._most, size)
-        if monotonic_s() - self._told_at >= _REPORT_S:
-            self._tell("downloading", size)
+        if monotonic_s() - self._reported_at >= _REPORT_S:
+            self._pass_on("downloading", size)
 
     def verifying(self, size: int) -> None:
-        self._tell("verifying", size)
+        self._pass_on("verifying", size)
 
     def finished(self, size: int) -> None:
         self._before += size
 
     def done(self) -> None:
         self._file = self._source = ""
-        self._tell("done", 0)
+        self._pass_on("done", 0)
 
-    def _tell(self, state: Literal["downloading", "verifying", "done"], size: int) -> None:
-        self._told_at = monotonic_s()
+    def _pass_on(self, state: Literal["downloading", "verifying", "done"], size: int) -> None:
+        self._reported_at = monotonic_s()
         done = self._before + size
         total = max(self._total, done) if self._total else 0
         self._report(PullProgress(state, done, total, self._file, self._source))

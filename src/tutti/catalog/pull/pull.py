@@ -1,4 +1,5 @@
-"""Brings a model's files into its folder: resumed, verified, and safe against other processes doing the same.
+"""Pulling a model's files into its folder: resumed, verified, and safe against other processes that do the
+same.
 
 A file is written to `<folder>/.partial/`, checked, and renamed to its place; `complete.json` comes last. A
 lock beside the folder lets one process pull while others wait and then find the work done.

@@ -1,1 +1,2 @@
-"""Where a model's files come from: a file for each kind of source, and `partial`, which writes them all."""
+"""Sources of a model's files: a module for each kind of source, and `partial`, which writes the files of
+all."""

@@ -1,4 +1,4 @@
-"""What the sources share: the file that is wanted, and the ways to fail."""
+"""Vocabulary that the sources share: the file that is wanted, and the ways to fail."""
 
 from dataclasses import dataclass
 
@@ -17,20 +17,20 @@ class Wanted:
 
 
 class PullFailed(Exception):
-    """The model could not be had; the message says from where and why, for people."""
+    """The model cannot be pulled; the message says from where and why, for people."""
 
 
 class DiskFull(PullFailed):
-    """No source will help."""
+    """The disk is full, so that no source will help."""
 
 
 class SourceFailed(Exception):
-    """This source did not give the file; another may."""
+    """A source that did not give the file; another may."""
 
 
 class Unreachable(SourceFailed):
-    """Nothing answers there: not asked again during this pull."""
+    """A source where nothing answers: it is not asked again during this pull."""
 
 
 class WrongContent(SourceFailed):
-    """What came is not what was wanted. It has been removed."""
+    """A file that is not the wanted one. It has been removed."""

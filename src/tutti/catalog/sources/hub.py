@@ -26,7 +26,8 @@ _QUANTS = ("Q4_K_M", "Q4_K", "MXFP4", "Q4_K_S", "Q4_0", "Q5_K_M", "Q8_0", "Q6_K"
 
 @dataclass(frozen=True)
 class HubName:
-    """`owner/repo@revision:rest`; `rest` is a file, or for a GGUF repository a quantisation."""
+    """A name on the hub, `owner/repo@revision:rest`; `rest` is a file, or for a GGUF repository a
+    quantisation."""
 
     repo: str
     revision: str
@@ -35,7 +36,7 @@ class HubName:
 
 @dataclass(frozen=True)
 class HubFile:
-    """`digest` is a SHA-256 for large files, a git blob id for small ones."""
+    """A file of a repository. `digest` is a SHA-256 for large files, a git blob id for small ones."""
 
     name: str
     size_bytes: int
@@ -43,7 +44,8 @@ class HubFile:
 
     @property
     def local_name(self) -> str:
-        """The parts of a GGUF file may be in a sub-folder of the repository; llama.cpp wants them at hand."""
+        """The name in the model's folder. The parts of a GGUF file may be in a sub-folder of the repository,
+        but llama.cpp wants them at the top."""
         return PurePosixPath(self.name).name if self.name.endswith(".gguf") else self.name
 
 
@@ -86,7 +88,7 @@ def file_url(settings: Settings, name: HubName) -> str:
 
 
 async def list_repo(web: "Web", settings: Settings, name: HubName) -> Listing:
-    """Raises SourceFailed."""
+    """List a repository at a revision. Raises SourceFailed."""
     base = settings.hub_url.rstrip("/")
     about = await web.json(
         f"{base}/api/models/{name.repo}/revision/{quote(name.revision, safe='')}?blobs=true"
@@ -104,7 +106,7 @@ async def list_repo(web: "Web", settings: Settings, name: HubName) -> Listing:
 
 
 def choose_files(listing: Listing, rest: str, *, gguf: bool) -> tuple[HubFile, ...]:
-    """The files of one model among all that the repository holds. Raises SourceFailed."""
+    """Return the files of one model among all that the repository holds. Raises SourceFailed."""
     chosen = _choose_gguf(listing, rest) if gguf else _choose_snapshot(listing)
     if not chosen:
         offered = ", ".join(file.name for file in listing.files[:40]) or "no file of a format that is taken"
@@ -128,12 +130,13 @@ def _choose_gguf(listing: Listing, rest: str) -> tuple[HubFile, ...]:
 
 
 def _is_quant(name: str, quant: str) -> bool:
-    """As a word of the file's name or folder: Q4_K is not Q4_K_M."""
+    """Return whether the name of a file or its folder has the quantisation as a word: Q4_K is not Q4_K_M."""
     return re.search(rf"(?<![A-Za-z0-9]){re.escape(quant)}(?![A-Za-z0-9_])", name, re.IGNORECASE) is not None
 
 
 def _shards(files: list[HubFile], found: list[HubFile]) -> tuple[HubFile, ...]:
-    """The first that was found (shortest name first: no imatrix or other variants), with all of its parts."""
+    """Return the best file found (shortest name first: no imatrix or other variants), with all of its
+    parts."""
     if not found:
         return ()
     first = min(found, key=lambda f: (SHARD.sub("", f.name).count("/"), len(f.name), f.name))
@@ -148,7 +151,8 @@ def _shards(files: list[HubFile], found: list[HubFile]) -> tuple[HubFile, ...]:
 
 
 def _choose_snapshot(listing: Listing) -> tuple[HubFile, ...]:
-    """Safetensors and what belongs to them, without other formats and without copies in sub-folders."""
+    """Return safetensors and what belongs to them, without other formats and without copies in
+    sub-folders."""
     weights = [f for f in listing.files if f.name.endswith(".safetensors") and "/" not in f.name]
     indexed = [f for f in weights if not f.name.startswith("consolidated")]
     others = [

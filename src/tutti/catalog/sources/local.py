@@ -8,7 +8,7 @@ from tutti.catalog.sources.partial import digest_of
 
 
 def link_path(path: str, wanted: Wanted, target: Path) -> None:
-    """A symbolic link: weights of the user's own stay where they are. Raises SourceFailed."""
+    """Make a symbolic link, so that the user's own weights stay where they are. Raises SourceFailed."""
     source = Path(path).expanduser().resolve()
     if not source.is_file():
         raise SourceFailed(f"{source} is not a file")
@@ -21,7 +21,7 @@ def link_path(path: str, wanted: Wanted, target: Path) -> None:
 
 
 def link_twin(twin: Path, target: Path) -> bool:
-    """A second name for a file of another model; False where the file system cannot."""
+    """Give a file of another model a second name. Returns False where the file system cannot."""
     try:
         target.unlink(missing_ok=True)
         os.link(twin, target)

@@ -23,7 +23,7 @@ def disk_errors(path: Path) -> Generator[None]:
 
 
 def digest_of(path: Path, digest: str) -> str:
-    """The file's hash, of the kind that `digest` is."""
+    """Return the file's hash, of the kind that `digest` is."""
     hashed = _hasher(digest, path.stat().st_size)
     with path.open("rb") as file:
         while chunk := file.read(_CHUNK):
@@ -38,7 +38,8 @@ def _hasher(digest: str, size_bytes: int) -> "hashlib._Hash":  # pyright: ignore
 
 
 class Partial:
-    """Blocks on the disk: call it in a thread. `moved(size)` is called when the size has changed."""
+    """A file that is being written. Its methods block on the disk: call them in a thread. `moved(size)` is
+    called when the size has changed."""
 
     def __init__(self, path: Path, wanted: Wanted, moved: Callable[[int], None]) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -80,7 +81,7 @@ class Partial:
         self._moved(self.size)
 
     def finish(self) -> None:
-        """To the disk, and verified. Raises WrongContent, and then the file is gone."""
+        """Write everything to the disk, and verify it. Raises WrongContent, and then the file is gone."""
         with disk_errors(self.path):
             self._file.flush()
             os.fsync(self._file.fileno())

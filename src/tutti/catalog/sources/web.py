@@ -20,7 +20,7 @@ _FIRST_ATTEMPTS = 2
 """Tries for a host that has not answered yet."""
 _CONNECT_S = 15.0
 _CONNECT_BRIEFLY_S = 3.0
-"""Where there is another source to turn to."""
+"""The time to connect where there is another source to turn to."""
 _READ_S = 30.0
 _LONGEST_PAUSE_S = 30.0
 _CHUNK = 1 << 20
@@ -53,7 +53,7 @@ class Web:
         await self._session.close()
 
     async def json(self, url: str) -> Any:
-        """Raises SourceFailed."""
+        """Get a JSON document. Raises SourceFailed."""
         failed = 0
         while True:
             try:
@@ -63,7 +63,7 @@ class Web:
                 await self._pause(URL(url), error, failed)
 
     async def download(self, url: str, partial: Partial) -> None:
-        """Continues `partial` until it is whole. Raises SourceFailed, WrongContent or DiskFull."""
+        """Download the rest of `partial`. Raises SourceFailed, WrongContent or DiskFull."""
         failed = 0
         while True:
             before = partial.size
@@ -172,7 +172,8 @@ def _retry_after(response: aiohttp.ClientResponse) -> float | None:
 
 
 def _check_digest(response: aiohttp.ClientResponse, partial: Partial) -> None:
-    """Hugging Face names the SHA-256 of a large file in the redirect: no need to fetch a wrong one."""
+    """Raise WrongContent unless the file has the wanted hash, as far as headers say. Hugging Face names the
+    SHA-256 of a large file in the redirect, so a wrong one need not be fetched."""
     wanted = partial.wanted.digest
     for answer in (*response.history, response):
         linked = answer.headers.get("x-linked-etag", "").removeprefix("W/").strip('"')

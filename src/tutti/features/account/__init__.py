@@ -1,1 +1,1 @@
-"""Who is calling, projects, usage."""
+"""The account: the caller, its projects and their usage."""

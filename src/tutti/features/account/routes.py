@@ -23,7 +23,7 @@ def router(platform: Platform) -> APIRouter:
 
     @routes.get("/whoami", operation_id="whoami", summary="Describe the caller")
     async def whoami(request: Request) -> Whoami:
-        """The key that is used, its project and its organisation."""
+        """Return the key that is used, its project and its organisation."""
         me = caller(request)
         organization, project = await service.owner(platform.database, me)
         return Whoami(
@@ -41,7 +41,7 @@ def router(platform: Platform) -> APIRouter:
         after: Annotated[str, Query(description="`next_cursor` of the page before.")] = "",
         limit: Annotated[int, Query(ge=1, le=1000)] = 100,
     ) -> ProjectList:
-        """The projects of the caller's organisation."""
+        """List the projects of the caller's organisation."""
         return await service.list_projects(platform.database, caller(request), after, limit)
 
     @routes.get("/billing/usage", operation_id="billingUsage", summary="Report usage and its cost")
@@ -59,7 +59,7 @@ def router(platform: Platform) -> APIRouter:
         limit: Annotated[int, Query(ge=1, le=1000, description="Windows a page.")] = 1000,
         organization_id: Annotated[str | None, Query(description="The caller's own, if any.")] = None,
     ) -> BillingUsageReport:
-        """What the caller's project has used up to now, in windows of a day or an hour (UTC)."""
+        """Report what the caller's project has used up to now, in windows of a day or an hour (UTC)."""
         me = caller(request)
         usage.check_organization(me, organization_id)
         first, last = usage.month_range(month)
@@ -78,12 +78,12 @@ def router(platform: Platform) -> APIRouter:
 
 
 def root_router(platform: Platform) -> APIRouter:
-    """What the CLI of the 3.x client asks before nearly every command, outside /v1."""
+    """Return the route outside /v1 that the CLI of the 3.x client asks before nearly every command."""
     routes = APIRouter(tags=["Account"])
 
     @routes.get("/v3/whoami", operation_id="whoamiV3", summary="Describe the caller")
     async def whoami(request: Request) -> WhoamiProjectAPIKey:
-        """The key that is used, its project and its organisation."""
+        """Return the key that is used, its project and its organisation."""
         me = caller(request)
         organization, project = await service.owner(platform.database, me)
         return WhoamiProjectAPIKey(

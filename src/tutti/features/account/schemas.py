@@ -62,7 +62,7 @@ class BillingUsageLineItem(BaseModel):
 
 
 class UsageTotals(BaseModel):
-    """What one group of requests used. `model`, `key_id` and `operation` are set where grouped by them."""
+    """The usage of one group of requests. `model`, `key_id` and `operation` are set where grouped by them."""
 
     model: str | None = None
     key_id: str | None = None

@@ -1,4 +1,4 @@
-"""Who is calling, and which projects there are."""
+"""Finds the project and the organisation of the caller, and lists projects."""
 
 from sqlalchemy import select
 
@@ -9,6 +9,7 @@ from tutti.store.records import Organization, Project
 
 
 async def owner(database: Database, caller: Caller) -> tuple[Organization, Project]:
+    """Return the organisation and the project of the caller."""
     query = (
         select(Organization, Project)
         .join(Project, Project.organization_id == Organization.id)
@@ -20,7 +21,7 @@ async def owner(database: Database, caller: Caller) -> tuple[Organization, Proje
 
 
 async def list_projects(database: Database, caller: Caller, after: str, limit: int) -> ProjectList:
-    """Those of the caller's organisation, by id."""
+    """Return a page of the projects of the caller's organisation, in the order of their ids."""
     query = (
         select(Project, Organization)
         .join(Organization, Organization.id == Project.organization_id)

@@ -1,4 +1,4 @@
-"""What a project has used, and what that costs by the catalogue's prices."""
+"""Reports what a project has used, and what that costs by the catalogue's prices."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -37,7 +37,8 @@ _END_OF_TIME = datetime(2200, 1, 1, tzinfo=UTC).timestamp()
 
 @dataclass(frozen=True)
 class UsageQuery:
-    """From `start` to before `end` in Unix seconds, but only windows numbered above `after`."""
+    """The parameters of a report: the time from `start` to before `end` in Unix seconds, but only windows
+    numbered above `after`."""
 
     start: float
     end: float
@@ -54,7 +55,7 @@ class UsageQuery:
 
 @dataclass(frozen=True)
 class Sums:
-    """One window, group and model. Windows are numbered from 1970."""
+    """The sums of the requests of one window, group and model. Windows are numbered from 1970."""
 
     window: int
     model: str
@@ -76,6 +77,7 @@ class Sums:
 async def usage_report(
     database: Database, catalog: Catalog, caller: Caller, query: UsageQuery
 ) -> BillingUsageReport:
+    """Return the report on the caller's project."""
     async with database.read() as session:
         sums = [Sums(**row) for row in (await session.execute(_sums(caller, query))).mappings()]
         extent = (await session.execute(_extent(caller, query))).one()
@@ -105,7 +107,7 @@ async def usage_report(
 
 
 def month_range(month: str | None) -> tuple[float, float]:
-    """Unix seconds of a YYYY-MM (default: the current month, UTC) and of the month after it."""
+    """Return the Unix seconds at which a month (YYYY-MM, or else the current one) begins and ends, in UTC."""
     try:
         start = datetime.strptime(month, "%Y-%m") if month else datetime.now(UTC)
     except ValueError:
@@ -118,7 +120,10 @@ def month_range(month: str | None) -> tuple[float, float]:
 
 
 def moment(value: str, param: str) -> float:
-    """Unix seconds of Unix seconds, an ISO 8601 time or a date (UTC where no offset is given)."""
+    """Return the Unix seconds of a moment.
+
+    It is given as Unix seconds, an ISO 8601 time or a date (UTC without an offset). Raises InvalidRequest.
+    """
     try:
         seconds = float(value) if value.replace(".", "", 1).isdigit() else _iso(value)
     except (ValueError, OverflowError):
@@ -130,6 +135,7 @@ def moment(value: str, param: str) -> float:
 
 
 def window_number(cursor: str | None) -> int:
+    """Return the number of the window that a cursor names; -1, before all windows, without one."""
     if cursor is None:
         return -1
     if not cursor.isascii() or not cursor.isdecimal() or len(cursor) > 9:
@@ -138,7 +144,10 @@ def window_number(cursor: str | None) -> int:
 
 
 def groups(text: str) -> tuple[Group, ...]:
-    """A comma-separated list; `day` and `hour` may be in it, but it is `granularity` that decides."""
+    """Return the groups of a comma-separated list. `day` and `hour` in it are ignored: `granularity` decides.
+
+    Raises InvalidRequest for other names.
+    """
     names = {name.strip() for name in text.split(",")} - {"", "day", "hour"}
     if unknown := names - set(_COLUMNS):
         message = f"`group_by` may name day, hour, {', '.join(_COLUMNS)}; not {', '.join(sorted(unknown))}."
@@ -155,7 +164,7 @@ def check_organization(caller: Caller, organization_id: str | None) -> None:
 
 
 def _sums(caller: Caller, query: UsageQuery) -> Select[*tuple[Any, ...]]:
-    """The model is always among the groups, since it has the price."""
+    """Return the query for the sums. The model is always among the groups, since it has the price."""
     window = _floor(UsageRow.created_at / query.window_s).label("window")
     keys = [_COLUMNS[group] for group in _COLUMNS if group == "model" or group in query.groups]
     statement = select(
@@ -170,15 +179,20 @@ def _sums(caller: Caller, query: UsageQuery) -> Select[*tuple[Any, ...]]:
         func.sum(UsageRow.first_token_ms).label("first_token_ms"),
     )
     start = max(query.start, (query.after + 1) * query.window_s)
-    return statement.where(*_mine(caller, query, start)).group_by("window", *keys).order_by("window", *keys)
+    return (
+        statement.where(*_conditions(caller, query, start))
+        .group_by("window", *keys)
+        .order_by("window", *keys)
+    )
 
 
 def _extent(caller: Caller, query: UsageQuery) -> Select[*tuple[Any, ...]]:
+    """Return the query for the times of the first and the last request."""
     first, last = func.min(UsageRow.created_at), func.max(UsageRow.created_at)
-    return select(first, last).where(*_mine(caller, query, query.start))
+    return select(first, last).where(*_conditions(caller, query, query.start))
 
 
-def _mine(caller: Caller, query: UsageQuery, start: float) -> list[ColumnElement[bool]]:
+def _conditions(caller: Caller, query: UsageQuery, start: float) -> list[ColumnElement[bool]]:
     conditions = [
         UsageRow.project_id == caller.project_id,
         UsageRow.created_at >= start,
@@ -188,13 +202,13 @@ def _mine(caller: Caller, query: UsageQuery, start: float) -> list[ColumnElement
 
 
 def _floor(number: ColumnElement[float]) -> ColumnElement[int]:
-    """SQLite may lack floor(), and a cast cuts there but rounds in PostgreSQL."""
+    """Round a number down: SQLite may lack floor(), and a cast cuts there but rounds in PostgreSQL."""
     whole = cast(number, BigInteger)
     return whole - case((whole > number, 1), else_=0)
 
 
 def _total(number: Any) -> ColumnElement[int]:
-    """PostgreSQL's sum of integers is a decimal."""
+    """Return the sum as an integer: PostgreSQL's sum of integers is a decimal."""
     return cast(func.sum(number), BigInteger)
 
 
@@ -202,7 +216,7 @@ def _total(number: Any) -> ColumnElement[int]:
 
 
 async def _prices(catalog: Catalog, project_id: str, models: Iterable[str]) -> dict[str, Pricing]:
-    """Today's; a model that is no longer known costs nothing."""
+    """Return today's prices of the models; a model that is no longer known costs nothing."""
     found = {name: await catalog.find(name, project_id) for name in models}
     return {name: Pricing() if model is None else model.pricing for name, model in found.items()}
 
@@ -267,12 +281,12 @@ def _cost(row: Sums, price: Pricing) -> Decimal:
 
 
 def _per_token(price: Pricing) -> tuple[Decimal, Decimal]:
-    """Dollars for a prompt token and for a completion token."""
+    """Return the dollars for a prompt token and for a completion token."""
     return Decimal(str(price.input)) / _MILLION, Decimal(str(price.output)) / _MILLION
 
 
 def _dollars(amount: Decimal) -> str:
-    """Without an exponent or trailing zeros."""
+    """Write an amount of dollars without an exponent or trailing zeros."""
     return f"{amount.normalize():f}"
 
 

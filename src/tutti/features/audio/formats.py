@@ -1,13 +1,13 @@
-"""A transcript as the client wants it."""
+"""Writes a transcript in the format that the client wants."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, Literal
+from typing import Literal
 
 import msgspec
 
 from tutti.engines.audio import Segment, Transcript
+from tutti.engines.calls import Json
 
-Json = dict[str, Any]
 Format = Literal["json", "verbose_json", "text", "srt", "vtt"]
 TYPES: dict[Format, str] = {
     "json": "application/json",
@@ -19,6 +19,7 @@ TYPES: dict[Format, str] = {
 
 
 def written(transcript: Transcript, form: Format, task: str) -> bytes:
+    """Return the body of the answer. `task` is transcribe or translate."""
     match form:
         case "json":
             return msgspec.json.encode({"text": transcript.text} | _speakers(transcript))
@@ -33,12 +34,12 @@ def written(transcript: Transcript, form: Format, task: str) -> bytes:
 
 
 def events(transcript: Transcript) -> Iterator[bytes]:
-    """OpenAI's stream of a transcription."""
-    said = ""
+    """Yield OpenAI's events for a transcript."""
+    text = ""
     for piece in _pieces(transcript):
-        said += piece
-        yield _data({"type": "transcript.text.delta", "delta": piece})
-    yield _data({"type": "transcript.text.done", "text": said})
+        text += piece
+        yield _event({"type": "transcript.text.delta", "delta": piece})
+    yield _event({"type": "transcript.text.done", "text": text})
     yield b"data: [DONE]\n\n"
 
 
@@ -47,7 +48,7 @@ def _pieces(transcript: Transcript) -> Iterable[str]:
     return (" " * (index > 0) + text for index, text in enumerate(texts))
 
 
-def _data(event: Json) -> bytes:
+def _event(event: Json) -> bytes:
     return b"data: %b\n\n" % msgspec.json.encode(event)
 
 
@@ -65,7 +66,7 @@ def _verbose(transcript: Transcript, task: str) -> Json:
 
 
 def _speakers(transcript: Transcript) -> Json:
-    """Whoever asks who spoke gets it in every JSON."""
+    """Return the fields about speakers, which every JSON has if the client asks for them."""
     if transcript.speaker_segments is None:
         return {}
     return {"words": transcript.words or (), "speaker_segments": transcript.speaker_segments}

@@ -1,4 +1,4 @@
-"""Reading what a WebSocket is asked for in its query."""
+"""Reads the query of a WebSocket."""
 
 import re
 from collections.abc import Mapping
@@ -13,24 +13,25 @@ _FIELD = re.compile(r" - at `\$\.(\w+).*`$")
 
 
 def read_query(query: Mapping[str, str], kind: type[_T], **more: str) -> _T:
-    """Raises InvalidRequest, which names the field and says what it should be."""
+    """Return the query, and `more` fields, as a struct of a kind. Raise InvalidRequest, naming the field."""
     given = {name: value for name, value in query.items() if value}
     try:
         return msgspec.convert({**given, **more}, kind, strict=False)
     except msgspec.ValidationError as error:
-        raise _wrong(str(error), kind) from error
+        raise _invalid(str(error), kind) from error
 
 
-def _wrong(told: str, kind: type[msgspec.Struct]) -> InvalidRequest:
-    field = _FIELD.search(told)
+def _invalid(complaint: str, kind: type[msgspec.Struct]) -> InvalidRequest:
+    """Return the error for a complaint of msgspec: which field it is about, and what it should be."""
+    field = _FIELD.search(complaint)
     if field is None:
-        return InvalidRequest(f"The query is not valid: {told}.")
-    meant = _meant(kind, field[1])
-    wrong = f"should be {meant}" if meant else f"is not valid: {told[: field.start()]}"
+        return InvalidRequest(f"The query is not valid: {complaint}.")
+    description = _description(kind, field[1])
+    wrong = f"should be {description}" if description else f"is not valid: {complaint[: field.start()]}"
     return InvalidRequest(f"`{field[1]}` {wrong}.", param=field[1])
 
 
-def _meant(kind: type[msgspec.Struct], name: str) -> str | None:
+def _description(kind: type[msgspec.Struct], name: str) -> str | None:
     """Return the description of a field, if it has one."""
     hint = get_type_hints(kind, include_extras=True)[name]
-    return next((it.description for it in getattr(hint, "__metadata__", ())), None)
+    return next((meta.description for meta in getattr(hint, "__metadata__", ())), None)

@@ -1,5 +1,5 @@
-"""What clients of GET /realtime say: in the query, and in events. Sessions are changed in Together's words or
-in either of openai's."""
+"""The query and the events of clients of GET /realtime. Clients change their session in Together's shape, or
+in either of OpenAI's."""
 
 from types import MappingProxyType
 from typing import Annotated, Any
@@ -18,14 +18,14 @@ RATES_HZ = MappingProxyType(
         "pcm16": 24_000,
     }
 )
-"""By input_audio_format."""
+"""Samples a second, by input_audio_format."""
 _Prompt = Annotated[str, msgspec.Meta(max_length=4096)]
 _Padding = Annotated[int, msgspec.Meta(ge=0, le=5_000)]
 _Silence = Annotated[int, msgspec.Meta(ge=0, le=60_000)]
 
 
 class Detection(msgspec.Struct, kw_only=True):
-    """`silence_duration_ms` and `prefix_padding_ms` are openai's names."""
+    """The rules that find turns. `silence_duration_ms` and `prefix_padding_ms` are OpenAI's names."""
 
     type: Annotated[str, msgspec.Meta(pattern="^(server_vad|none)$")] = "server_vad"
     threshold: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.3
@@ -36,7 +36,8 @@ class Detection(msgspec.Struct, kw_only=True):
     silence_duration_ms: _Silence | None = None
     prefix_padding_ms: _Padding | None = None
 
-    def meant(self) -> TurnDetection | None:
+    def for_engine(self) -> TurnDetection | None:
+        """Return this as engines take it; None for no detection."""
         openais = {
             "min_silence_duration_ms": self.silence_duration_ms,
             "speech_pad_ms": self.prefix_padding_ms,
@@ -47,7 +48,7 @@ class Detection(msgspec.Struct, kw_only=True):
 
 
 class Query(msgspec.Struct, kw_only=True):
-    """Besides these, those of Detection, whose type is called turn_detection."""
+    """The parameters of the query. Those of Detection are there too, its type as `turn_detection`."""
 
     model: str
     input_audio_format: str
@@ -80,8 +81,10 @@ class Audio(msgspec.Struct, kw_only=True):
 
 
 class Change(msgspec.Struct, kw_only=True):
-    """`turn_detection` and `prompt` are Together's; `audio` is openai's, `input_audio_...` what it was called
-    in its beta. What is left out stays as it is."""
+    """A change of a session. Fields that are left out stay as they are.
+
+    `turn_detection` and `prompt` are Together's, `audio` is OpenAI's, `input_audio_...` are of OpenAI's beta.
+    """
 
     turn_detection: Detection | msgspec.UnsetType | None = msgspec.UNSET
     prompt: _Prompt | None = None

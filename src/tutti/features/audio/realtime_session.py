@@ -1,29 +1,27 @@
-"""What can be changed of a realtime session, in Together's words and in openai's; and how it is shown."""
+"""The state of a realtime session: how clients change it, and how events show it, in both APIs' shapes."""
 
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import msgspec
 
 from tutti.base.errors import InvalidRequest
 from tutti.base.ids import new_id
 from tutti.engines.audio import RealtimeCall, TurnDetection
+from tutti.engines.calls import Json
 from tutti.features.audio.realtime_events import RATES_HZ, Change, Detection, Format, Input, Transcription
 from tutti.features.audio.service import language_of
 
-Json = dict[str, Any]
-
 
 @dataclass(frozen=True)
-class Session:
-    """`asked` is how the client called the model."""
+class RealtimeSession:
+    """The options of a session. `requested_model` is the name by which the client called the model."""
 
-    asked: str
+    requested_model: str
     call: RealtimeCall
     id: str = field(default_factory=lambda: new_id("sess"))
 
-    def changed(self, change: Change) -> "Session":
-        """Raises InvalidRequest for what cannot change while it goes on."""
+    def changed(self, change: Change) -> "RealtimeSession":
+        """Return the changed session. Raise InvalidRequest for what cannot change while it goes on."""
         given = (change.audio and change.audio.input) or Input()
         wanted = given.transcription or change.input_audio_transcription or Transcription()
         _check_kind(change)
@@ -44,36 +42,41 @@ class Session:
             "object": "realtime.session",
             "modalities": ["audio"],
             "model": self.call.model.name,
-            **self.togethers(),
+            **self.in_together_shape(),
         }
 
-    def togethers(self) -> Json:
-        return {"turn_detection": _shown(self.call.turn_detection)}
+    def in_together_shape(self) -> Json:
+        return {"turn_detection": _in_together_words(self.call.turn_detection)}
 
-    def openais(self) -> Json:
-        """With Together's fields besides."""
+    def in_openai_shape(self) -> Json:
+        """Return the session in OpenAI's shape, with Together's fields besides."""
         call = self.call
         sound = {
             "format": {"type": "audio/pcm", "rate": call.sample_rate_hz},
-            "transcription": {"model": self.asked, "language": call.language, "prompt": call.prompt},
+            "transcription": {
+                "model": self.requested_model,
+                "language": call.language,
+                "prompt": call.prompt,
+            },
             "noise_reduction": None,
             "turn_detection": _in_openais_words(call.turn_detection),
         }
         return {**self.created(), "type": "transcription", "audio": {"input": sound}}
 
     def _check_model(self, wanted: str | None) -> None:
-        if wanted not in (None, self.asked, self.call.model.name):
+        if wanted not in (None, self.requested_model, self.call.model.name):
             raise InvalidRequest(
-                f"A session keeps its model, {self.asked}: open another one for {wanted[:100]}.",
+                f"A session keeps its model, {self.requested_model}: open another one for {wanted[:100]}.",
                 param="session.audio.input.transcription.model",
             )
 
 
 def _detection(call: RealtimeCall, *given: Detection | msgspec.UnsetType | None) -> TurnDetection | None:
-    found = next((it for it in given if not isinstance(it, msgspec.UnsetType)), msgspec.UNSET)
+    """Return the first detection that is given, or else that of the call. None turns it off."""
+    found = next((each for each in given if not isinstance(each, msgspec.UnsetType)), msgspec.UNSET)
     if isinstance(found, msgspec.UnsetType):
         return call.turn_detection
-    return found.meant() if found else None
+    return found.for_engine() if found else None
 
 
 def _check_kind(change: Change) -> None:
@@ -96,7 +99,7 @@ def _check_format(call: RealtimeCall, given: Format | None, name: str | None) ->
         )
 
 
-def _shown(detection: TurnDetection | None) -> Json | None:
+def _in_together_words(detection: TurnDetection | None) -> Json | None:
     return None if detection is None else {"type": "server_vad", **msgspec.structs.asdict(detection)}
 
 
@@ -104,4 +107,8 @@ def _in_openais_words(detection: TurnDetection | None) -> Json | None:
     if detection is None:
         return None
     padding, silence = detection.speech_pad_ms, detection.min_silence_duration_ms
-    return {**(_shown(detection) or {}), "prefix_padding_ms": padding, "silence_duration_ms": silence}
+    return {
+        **(_in_together_words(detection) or {}),
+        "prefix_padding_ms": padding,
+        "silence_duration_ms": silence,
+    }

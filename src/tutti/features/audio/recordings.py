@@ -13,12 +13,12 @@ from tutti.platform import Platform
 
 _FETCH_S = 300.0
 _STALE_S = 24 * 3600.0
-"""Older than any request: what a process left behind that was killed."""
+"""Files that are older than any request: a process that was killed left them behind."""
 
 
 @dataclass(frozen=True)
 class Recording:
-    """`filename` is the client's: only its ending means anything."""
+    """A recording in a file. `filename` is the client's name for it: only its ending means anything."""
 
     path: Path
     filename: str
@@ -28,9 +28,12 @@ class Recording:
 async def received(
     platform: Platform, data: AsyncIterator[bytes], filename: str
 ) -> AsyncGenerator[Recording]:
-    """The file is there until this is left. Raises TooLarge, and InvalidRequest for an empty one."""
+    """Write a recording to a file that is there until the context ends.
+
+    Raises TooLarge, and InvalidRequest for an empty one.
+    """
     folder = platform.settings.data_dir / "audio"
-    await asyncio.to_thread(_make, folder)
+    await asyncio.to_thread(_prepare, folder)
     with tempfile.NamedTemporaryFile(dir=folder, buffering=0) as file:
         size = 0
         async for block in data:
@@ -45,7 +48,10 @@ async def received(
 
 @asynccontextmanager
 async def fetched(platform: Platform, url: str) -> AsyncGenerator[Recording]:
-    """Raises InvalidRequest for whatever goes wrong with the URL."""
+    """Fetch a recording into a file that is there until the context ends.
+
+    Raises TooLarge, and InvalidRequest for whatever goes wrong with the URL.
+    """
     if not url.startswith(("http://", "https://")):
         raise InvalidRequest(
             "Send the recording as a part `file` with a file name, or its URL.", param="file"
@@ -62,7 +68,8 @@ def _too_large(platform: Platform) -> TooLarge:
     return TooLarge(f"A recording may have at most {most} bytes.", param="file")
 
 
-def _make(folder: Path) -> None:
+def _prepare(folder: Path) -> None:
+    """Make the folder, and remove files that were left behind in it."""
     folder.mkdir(exist_ok=True)
     for left in folder.iterdir():
         if left.stat().st_mtime < time.time() - _STALE_S:

@@ -1,16 +1,18 @@
 """Speech, transcription, translation, voices, and the two WebSockets."""
 
-from typing import Annotated, Any
+from collections.abc import AsyncGenerator
+from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
-from pydantic import BaseModel
 from starlette.websockets import WebSocket
 
 from tutti.base.errors import InvalidRequest
-from tutti.features.audio import realtime, speaking, transcription
+from tutti.engines.audio import SpeechCall, TranscriptionCall
+from tutti.features.audio import openapi, realtime, speaking, speech, transcription, transcription_bodies
+from tutti.features.audio.formats import TYPES, events, written
 from tutti.features.audio.schemas import AudioSpeechRequest, ListVoicesResponse
+from tutti.features.audio.service import speaker
 from tutti.features.audio.socket import Places
-from tutti.features.audio.speech import speech
 from tutti.features.audio.transcription_schemas import (
     AudioTranscriptionRequest,
     AudioTranscriptionResponse,
@@ -18,43 +20,10 @@ from tutti.features.audio.transcription_schemas import (
     AudioTranslationResponse,
 )
 from tutti.features.audio.voices import list_voices
-from tutti.http.context import caller
+from tutti.http.context import caller, family, log_model
 from tutti.http.route import BodyRoute
+from tutti.http.stream import ByteStream, event_stream, while_connected
 from tutti.platform import Platform
-
-_BINARY: dict[str, Any] = {"schema": {"type": "string", "format": "binary"}}
-_SPOKEN: dict[int | str, dict[str, Any]] = {
-    200: {"content": dict.fromkeys(("application/octet-stream", "audio/wav", "audio/mpeg"), _BINARY)}
-}
-_SWITCHING: dict[int | str, dict[str, Any]] = {101: {"description": "Switching Protocols"}}
-
-
-def _query(name: str, description: str, *, required: bool = False, **schema: Any) -> dict[str, Any]:
-    known = {"name": name, "in": "query", "required": required}
-    return {**known, "schema": {"type": "string", "description": description, **schema}}
-
-
-_SPEECH_QUERY = [
-    _query("model", "The TTS model to use for speech generation.", default=speaking.DEFAULT_MODEL),
-    _query("voice", "Default: the model's first."),
-    _query(
-        "max_partial_length",
-        "Characters without an end of a sentence that are spoken at the latest.",
-        type="integer",
-        default=speaking.MAX_PARTIAL,
-    ),
-    _query("language", "Language or locale of input text.", default="en"),
-]
-_REALTIME_QUERY = [
-    _query("model", "The model to use for transcription", required=True),
-    _query(
-        "input_audio_format",
-        "16-bit PCM. Also pcm_s16le_8000 and pcm_s16le_24000.",
-        required=True,
-        enum=["pcm_s16le_16000"],
-        default="pcm_s16le_16000",
-    ),
-]
 
 
 def router(platform: Platform) -> APIRouter:
@@ -80,6 +49,9 @@ def router(platform: Platform) -> APIRouter:
     return routes
 
 
+# --- speech -------------------------------------------------------------------------------------------------
+
+
 def _speech(platform: Platform) -> APIRouter:
     routes = APIRouter(route_class=BodyRoute)
 
@@ -88,13 +60,37 @@ def _speech(platform: Platform) -> APIRouter:
         operation_id="audio-speech",
         summary="Create audio generation request",
         response_class=Response,
-        responses=_SPOKEN,
+        responses=openapi.SPEECH_RESPONSES,
     )
     async def audio_speech(request: Request, body: AudioSpeechRequest) -> Response:
         """Generate audio from input text"""
-        return await speech(platform, request, body)
+        model = await speaker(platform, body.model, caller(request).project_id)
+        log_model(request, model.name)
+        call = speech.speech_call(platform.settings, family(request), model, body)
+        return await _speech_response(platform, request, body, call)
 
     return routes
+
+
+async def _speech_response(
+    platform: Platform, request: Request, body: AudioSpeechRequest, call: SpeechCall
+) -> Response:
+    audio = speech.audio(platform, caller(request), call)
+    if body.stream_format == "sse":
+        return _events(platform, speech.openai_events(audio, call))
+    if body.stream and body.stream_format is None:
+        return _events(platform, speech.together_events(audio, call, body.model))
+    content_type = speech.CONTENT_TYPES[call.response_format]
+    if call.response_format == "wav":  # comes whole: its length is known
+        return Response(await while_connected(request, speech.joined(audio)), media_type=content_type)
+    return ByteStream(audio, content_type)
+
+
+def _events(platform: Platform, frames: AsyncGenerator[bytes]) -> Response:
+    return event_stream(frames, early_headers_s=platform.settings.early_headers_s)
+
+
+# --- transcription and translation --------------------------------------------------------------------------
 
 
 def _transcriptions(routes: APIRouter, platform: Platform) -> None:
@@ -103,22 +99,45 @@ def _transcriptions(routes: APIRouter, platform: Platform) -> None:
         operation_id="audio-transcriptions",
         summary="Create audio transcription request",
         response_model=AudioTranscriptionResponse,
-        openapi_extra=_form(AudioTranscriptionRequest),
+        openapi_extra=openapi.form(AudioTranscriptionRequest),
     )
     async def audio_transcriptions(request: Request) -> Response:
         """Transcribes audio into text"""
-        return await transcription.transcribe(platform, request)
+        async with transcription_bodies.read(platform, request, AudioTranscriptionRequest) as (
+            body,
+            recording,
+        ):
+            who = caller(request)
+            call = await transcription.transcription_call(platform, who, family(request), body, recording)
+            return await _transcript_response(platform, request, body, call)
 
     @routes.post(
         "/audio/translations",
         operation_id="audio-translations",
         summary="Create audio translation request",
         response_model=AudioTranslationResponse,
-        openapi_extra=_form(AudioTranslationRequest),
+        openapi_extra=openapi.form(AudioTranslationRequest),
     )
     async def audio_translations(request: Request) -> Response:
         """Translates audio into English"""
-        return await transcription.translate(platform, request)
+        async with transcription_bodies.read(platform, request, AudioTranslationRequest) as (body, recording):
+            call = await transcription.translation_call(platform, caller(request), body, recording)
+            return await _transcript_response(platform, request, body, call)
+
+
+async def _transcript_response(
+    platform: Platform, request: Request, body: transcription.AnyRequest, call: TranscriptionCall
+) -> Response:
+    log_model(request, call.model.name)
+    work = transcription.transcribe(platform, caller(request), call)
+    transcript = await while_connected(request, work)
+    form = body.response_format or "json"
+    if body.stream and form in ("json", "text"):
+        return Response(b"".join(events(transcript)), media_type="text/event-stream")
+    return Response(written(transcript, form, call.task), media_type=TYPES[form])
+
+
+# --- WebSockets ---------------------------------------------------------------------------------------------
 
 
 def _sockets(routes: APIRouter, platform: Platform, places: Places) -> None:
@@ -128,11 +147,11 @@ def _sockets(routes: APIRouter, platform: Platform, places: Places) -> None:
         summary="Real-time text-to-speech via WebSocket",
         status_code=101,
         response_class=Response,
-        responses=_SWITCHING,
-        openapi_extra={"parameters": _SPEECH_QUERY},
+        responses=openapi.SOCKET_RESPONSES,
+        openapi_extra={"parameters": openapi.SPEECH_QUERY},
     )
     async def no_speech_socket() -> None:
-        """A WebSocket for bidirectional streaming: the guide to speech describes its events."""
+        """Open a WebSocket for bidirectional streaming: the guide to speech describes its events."""
         raise _not_a_socket()
 
     @routes.get(
@@ -141,11 +160,11 @@ def _sockets(routes: APIRouter, platform: Platform, places: Places) -> None:
         summary="Real-time audio transcription via WebSocket",
         status_code=101,
         response_class=Response,
-        responses=_SWITCHING,
-        openapi_extra={"parameters": _REALTIME_QUERY},
+        responses=openapi.SOCKET_RESPONSES,
+        openapi_extra={"parameters": openapi.REALTIME_QUERY},
     )
     async def no_realtime_socket() -> None:
-        """A WebSocket for bidirectional streaming: the guide to speech describes its events."""
+        """Open a WebSocket for bidirectional streaming: the guide to speech describes its events."""
         raise _not_a_socket()
 
     @routes.websocket("/audio/speech/websocket")
@@ -155,17 +174,6 @@ def _sockets(routes: APIRouter, platform: Platform, places: Places) -> None:
     @routes.websocket("/realtime")
     async def realtime_socket(websocket: WebSocket) -> None:
         await realtime.listen(platform, websocket, places)
-
-
-def _form(request: type[BaseModel]) -> dict[str, Any]:
-    """Forms are read as they come, so the framework does not know of them."""
-    schema = request.model_json_schema()
-    url = {"type": "string", "format": "uri", "description": "Public HTTP/HTTPS URL to audio file"}
-    binary = {"type": "string", "format": "binary", "description": "Audio file"}
-    schema["properties"]["file"] = {"anyOf": [binary, url]}
-    schema["required"] = ["file"]
-    content = {"multipart/form-data": {"schema": schema}, "application/json": {"schema": schema}}
-    return {"requestBody": {"required": True, "content": content}}
 
 
 def _not_a_socket() -> InvalidRequest:

@@ -6,7 +6,6 @@ from pydantic import (
     AfterValidator,
     BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     ValidationError,
     ValidatorFunctionWrapHandler,
@@ -17,10 +16,11 @@ from typing_extensions import TypeAliasType
 
 from tutti.base.languages import FORM, locale
 from tutti.engines.audio import SampleEncoding
+from tutti.features.fields import Body, Whole, as_whole
 
 
 def _expected(form: str) -> WrapValidator:
-    """Says this of a value that is not so, rather than the pattern."""
+    """Return a validator whose error names the expected form in words, in place of a pattern."""
 
     def check(value: Any, valid: ValidatorFunctionWrapHandler) -> Any:
         try:
@@ -38,21 +38,12 @@ def _locale(code: str) -> str:
 
 
 Language = Annotated[str, Field(max_length=35), AfterValidator(_locale), _expected(FORM)]
-"""As its shortest BCP 47 tag."""
+"""A language as its shortest BCP 47 tag."""
 Pronunciation = Annotated[
     str,
     Field(max_length=256, pattern="^[^/]+/.+$"),
     _expected("`source/replacement`, of at most 256 characters"),
 ]
-
-
-def _whole(value: Any) -> Any:
-    """JSON knows one kind of number: 24000.0 is an integer."""
-    return int(value) if isinstance(value, float) and value.is_integer() else value
-
-
-class Body(BaseModel):
-    model_config = ConfigDict(strict=True, extra="ignore", allow_inf_nan=False)
 
 
 class ExtraParams(Body):
@@ -87,11 +78,11 @@ class AudioSpeechRequest(Body):
         description="Audio encoding of response. Only applicable when response_format is raw or pcm. "
         "Default: the model's own, pcm_s16le.",
     )
-    sample_rate: Annotated[int, BeforeValidator(_whole), Field(ge=8000, le=48000)] | None = Field(
+    sample_rate: Annotated[Whole, Field(ge=8000, le=48000)] | None = Field(
         None, description="Sampling rate in Hz for the output audio. Default: the model's own, 24000."
     )
-    bit_rate: Annotated[Literal[32000, 64000, 96000, 128000, 192000], BeforeValidator(_whole)] | None = Field(
-        None, description="Bitrate of the MP3 audio output in bits per second. Default: 128000."
+    bit_rate: Annotated[Literal[32000, 64000, 96000, 128000, 192000], BeforeValidator(as_whole)] | None = (
+        Field(None, description="Bitrate of the MP3 audio output in bits per second. Default: 128000.")
     )
     stream: bool | None = Field(
         False,

@@ -12,7 +12,7 @@ _NUMBER = re.compile(r"\d\.$")
 
 
 def cut(text: str, most: int) -> tuple[list[str], str]:
-    """The sentences that seem to be whole, and what is left: never more than `most` characters of it."""
+    """Return the sentences that seem to be whole, and the rest of the text, at most `most` characters."""
     whole: list[str] = []
     while end := _end(text):
         whole.append(text[:end])
@@ -21,12 +21,15 @@ def cut(text: str, most: int) -> tuple[list[str], str]:
         at = _last_space(text, most)
         whole.append(text[:at])
         text = text[at:]
-    return [one.strip() for one in whole if one.strip()], text
+    return [sentence.strip() for sentence in whole if sentence.strip()], text
 
 
 def sayable(sentence: str, pronunciation: Sequence[str]) -> bool:
-    """Has a letter, a digit or a sign that has a name, unlike dots and dashes, or what a "source/replacement"
-    gives words to."""
+    """Return True if there is something to speak in a sentence.
+
+    That is a letter, a digit or a sign with a name (dots and dashes have none), or the source of a rule
+    "source/replacement" of `pronunciation`.
+    """
     sources = (rule.partition("/")[0].strip() for rule in pronunciation)
     return any(map(_has_name, sentence)) or any(source in sentence for source in sources)
 
@@ -36,7 +39,10 @@ def _has_name(c: str) -> bool:
 
 
 def _end(text: str) -> int:
-    """0 where no sentence ends. What could go on, after an abbreviation or a number, does not end one."""
+    """Return the position of the first end of a sentence; 0 if there is none.
+
+    A dot after an abbreviation, or after a number at the end of the text, does not end a sentence.
+    """
     for match in _END.finditer(text):
         before = text[: match.end()].rstrip("\"')]»”’")
         may_go_on = match.end() == len(text) and _NUMBER.search(before)
@@ -46,5 +52,5 @@ def _end(text: str) -> int:
 
 
 def _last_space(text: str, most: int) -> int:
-    """Behind the last space among the first `most` characters, or right behind these."""
+    """Return the position after the last space among the first `most` characters, or else `most`."""
     return text.rfind(" ", 0, most) + 1 or most

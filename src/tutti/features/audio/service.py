@@ -1,4 +1,4 @@
-"""What all of audio has in common: the model that is asked, and a place on an engine for it."""
+"""Shared by all of audio: finding the model, leasing a place on an engine, and speaking."""
 
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager
@@ -15,7 +15,7 @@ from tutti.process import metrics
 
 
 async def speaker(platform: Platform, name: str, project_id: str) -> Model:
-    """Raises NotFound, and InvalidRequest for a model that cannot speak."""
+    """Return the model called `name`. Raise NotFound, or InvalidRequest if it cannot speak."""
     model = await platform.dispatch.resolve(name, project_id)
     if model.type != "audio":
         raise InvalidRequest(f"Model {name} is of type {model.type} and cannot speak.", param="model")
@@ -23,7 +23,7 @@ async def speaker(platform: Platform, name: str, project_id: str) -> Model:
 
 
 async def listener(platform: Platform, name: str, project_id: str) -> Model:
-    """Likewise for a model that cannot transcribe."""
+    """Return the model called `name`. Raise NotFound, or InvalidRequest if it cannot transcribe."""
     model = await platform.dispatch.resolve(name, project_id)
     if model.type != "transcribe":
         raise InvalidRequest(f"Model {name} is of type {model.type} and cannot transcribe.", param="model")
@@ -31,7 +31,10 @@ async def listener(platform: Platform, name: str, project_id: str) -> Model:
 
 
 def language_of(code: str) -> str | None:
-    """What is spoken, in two letters where ISO 639 has two; None for `auto`. Raises InvalidRequest."""
+    """Return a language as engines take it: two letters if ISO 639 has two, None for `auto`.
+
+    Raises InvalidRequest for an unknown one.
+    """
     if code.lower() == "auto":
         return None
     if (known := language(code)) is None:
@@ -43,7 +46,7 @@ def language_of(code: str) -> str | None:
 async def leased(
     platform: Platform, model: Model, project_id: str, *, live: bool = False
 ) -> AsyncGenerator[Lease]:
-    """Whatever the engine refuses is an error of ours."""
+    """Lease a place for the context. Raise the API's error for whatever the engine refuses."""
     async with platform.dispatch.lease(model, project_id, live=live) as lease:
         metrics.observe_overhead(lease.queued_s)
         try:
@@ -53,7 +56,7 @@ async def leased(
 
 
 async def spoken(platform: Platform, call: SpeechCall, project_id: str) -> AsyncGenerator[bytes]:
-    """The audio as it is made. Closing this ends the work."""
+    """Yield the audio as it is made. Closing this ends the work."""
     async with leased(platform, call.model, project_id) as lease:
         if lease.engine.speech is None:
             raise InvalidRequest(f"The engine of {call.model.name} cannot speak.", param="model")
@@ -64,7 +67,10 @@ async def spoken(platform: Platform, call: SpeechCall, project_id: str) -> Async
 
 
 async def in_chunks(pieces: AsyncIterator[bytes], most: int, width: int) -> AsyncGenerator[bytes]:
-    """No longer than `most` bytes, and whole samples of `width` bytes each, but for what may be left over."""
+    """Yield the audio in chunks of at most `most` bytes, of whole samples of `width` bytes each.
+
+    Only the last chunk may have a part of a sample.
+    """
     rest = b""
     most -= most % width
     async for piece in pieces:

@@ -1,4 +1,4 @@
-"""One WebSocket of either kind: events of JSON in and out, errors as the API's own event."""
+"""A WebSocket of either API of audio: JSON events in and out, and errors as the API's own event."""
 
 import asyncio
 import contextlib
@@ -20,26 +20,26 @@ from tutti.http.errors import from_exception
 from tutti.http.sockets import close_code, failure
 
 _UNREAD_S = 30.0
-"""A client that takes nothing for so long is dropped."""
+"""A client that reads nothing for so long is disconnected."""
 _SILENT_S = 5.0
-"""A session in which nothing went on for so long may have to give way to another."""
+"""A session in which nothing happened for so long may be closed to make room for another."""
 _MOST_MISTAKES = 16
 _EARLY_CHARS = 1_000_000
-"""Some 20 seconds of sound: more waits until there is a model for it."""
+"""Text that is kept while there is no model yet, about 20 seconds of sound: the rest waits at the client."""
 _BINARY = 1003
 _LOST = 1006
 
 
 class Places:
-    """For the sockets of this process: its part of what there may be."""
+    """The places for WebSockets in this process: its share of the limits of the whole server."""
 
     def __init__(self, settings: Settings) -> None:
         most, of_project = (
-            -(-it // settings.workers) for it in (settings.max_sockets, settings.max_project_sockets)
+            -(-limit // settings.workers) for limit in (settings.max_sockets, settings.max_project_sockets)
         )
         self._shares = Shares.of(most, of_project)
         whole = Shares.of(settings.max_sockets, settings.max_project_sockets)
-        self._told = (
+        self._limits = (
             f"A project may have {whole.most_of_project} WebSockets at once (max_project_sockets), "
             f"all together {whole.most} (max_sockets)."
         )
@@ -47,7 +47,10 @@ class Places:
 
     @contextmanager
     def taken(self, socket: "Socket") -> Generator[None]:
-        """Where there is no room, a silent one is closed. Raises RateLimited where none is silent."""
+        """Take a place for a socket within the context. If there is none, close a silent socket for it.
+
+        Raises RateLimited if none is silent.
+        """
         try:
             gives_way = self._shares.giving_way(self._sockets, socket.project_id)
         except NoRoom as error:
@@ -62,12 +65,15 @@ class Places:
             self._sockets.discard(socket)
 
     def _too_many(self, message: str) -> RateLimited:
-        return RateLimited(f"{message} {self._told}", code="too_many_sessions", retry_after_s=_SILENT_S)
+        return RateLimited(f"{message} {self._limits}", code="too_many_sessions", retry_after_s=_SILENT_S)
 
 
 class Socket:
-    """Raises WebSocketDisconnect once the session is over, whichever side has ended it: a client that is to
-    know why has then been told."""
+    """The connection to one client.
+
+    All methods raise WebSocketDisconnect once the session is over, whichever side has ended it. If the client
+    is to know the reason, it has been sent before that.
+    """
 
     def __init__(self, websocket: WebSocket, idle_s: float) -> None:
         self.project_id = caller(websocket).project_id
@@ -77,62 +83,64 @@ class Socket:
         self._idle_s = idle_s
         self._unread_s = min(_UNREAD_S, idle_s)
         self._mistakes = 0
-        self._works = False
+        self._is_working = False
         self._waiting: asyncio.Timeout | None = None
         self._gives_way: TuttiError | None = None
         self._early = deque[Message]()
 
     @property
     def is_idle(self) -> bool:
-        """Whether it may have to give way."""
-        return not self._works and monotonic_s() - self.used_at > _SILENT_S
+        """True if this session may be closed to make room for another."""
+        return not self._is_working and monotonic_s() - self.used_at > _SILENT_S
 
-    def active(self) -> None:
-        """Something went on: the client is not idle."""
+    def note_activity(self) -> None:
+        """Note that something happened: the client is not idle."""
         self.used_at = monotonic_s()
 
     @contextmanager
     def working(self) -> Generator[None]:
-        """Until the end of this, the client waits for us."""
-        self._works = True
+        """Count the session as busy within the context: the client waits for us."""
+        self._is_working = True
         try:
             yield
         finally:
-            self._works = False
-            self.active()
+            self._is_working = False
+            self.note_activity()
 
     def give_way(self, why: TuttiError) -> None:
-        """Ends the session as soon as it waits for its client."""
+        """End the session, with this error, as soon as it waits for its client."""
         self._gives_way = why
         if self._waiting is not None and not self._waiting.expired():
             self._waiting.reschedule(0.0)
 
     async def receive(self, kind: Any) -> Any:
-        """The next event that is one: mistakes are answered. A client that is silent, or makes too many, is
-        disconnected."""
+        """Return the next event, decoded as `kind`. Events that cannot be decoded are answered with an error.
+
+        A client that is silent for too long, or makes too many mistakes, is disconnected.
+        """
         while True:
             text = await self._text()
             try:
                 return msgspec.json.decode(text, type=kind)
             except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
-                await self.mistake(InvalidRequest(f"The event cannot be read: {error}."))
+                await self.send_mistake(InvalidRequest(f"The event cannot be read: {error}."))
 
-    async def mistake(self, error: TuttiError) -> None:
-        """Of the client, which is told; the session goes on, but not for ever."""
+    async def send_mistake(self, error: TuttiError) -> None:
+        """Send the client an error for its own mistake. The session goes on, until there are too many."""
         self._mistakes += 1
         if self._mistakes > _MOST_MISTAKES:
             await self.fail(InvalidRequest("Too many events could not be read."))
-        await self.tell(error)
+        await self.send_error(error)
 
     async def fail(self, error: TuttiError, code: int | None = None) -> NoReturn:
-        """Tells the client, and ends the session."""
+        """Send the client an error, and end the session."""
         code = code or close_code(error)
-        await self.tell(error)
+        await self.send_error(error)
         await self._close(code)
         raise WebSocketDisconnect(code)
 
-    async def tell(self, error: TuttiError, **more: Any) -> None:
-        """The session goes on, however often."""
+    async def send_error(self, error: TuttiError, **more: Any) -> None:
+        """Send the client an error. The session goes on, however often that happens."""
         await self.send_raw(failure(self._path, error, **more))
 
     async def send(self, event: Mapping[str, Any]) -> None:
@@ -147,11 +155,13 @@ class Socket:
 
     @asynccontextmanager
     async def watched(self) -> AsyncGenerator[None]:
-        """Notices within the block that the client leaves, where nothing else listens to it. What it says
-        meanwhile is kept for `receive`."""
+        """Raise WebSocketDisconnect within the context as soon as the client leaves.
+
+        For times in which nothing else receives events: those that come are kept for `receive`.
+        """
         here = asyncio.current_task()
         assert here is not None
-        listening = asyncio.create_task(self._keep(here))
+        listening = asyncio.create_task(self._keep_early(here))
         try:
             with self.working():
                 yield
@@ -164,7 +174,7 @@ class Socket:
         finally:
             listening.cancel()
 
-    async def _keep(self, waiting: asyncio.Task[Any]) -> None:
+    async def _keep_early(self, waiting: asyncio.Task[Any]) -> None:
         kept = 0
         while kept < _EARLY_CHARS:
             message = await self._websocket.receive()
@@ -205,8 +215,8 @@ class Socket:
 
 
 @asynccontextmanager
-async def session(websocket: WebSocket, idle_s: float) -> AsyncGenerator[Socket]:
-    """Accepts, and closes at the end; what is raised in between is told to the client first."""
+async def accepted(websocket: WebSocket, idle_s: float) -> AsyncGenerator[Socket]:
+    """Accept a WebSocket, and close it at the end. Errors within the context are sent to the client first."""
     await websocket.accept()
     socket = Socket(websocket, idle_s)
     try:
@@ -218,8 +228,8 @@ async def session(websocket: WebSocket, idle_s: float) -> AsyncGenerator[Socket]
             await socket.fail(from_exception(exc))
 
 
-async def both(first: asyncio.Task[Any], second: asyncio.Task[Any]) -> None:
-    """Until one of them ends, and the other was cancelled; raises what it raised."""
+async def until_one_ends(first: asyncio.Task[Any], second: asyncio.Task[Any]) -> None:
+    """Wait until one of the tasks ends, cancel the other, and raise what they raised."""
     try:
         await asyncio.wait({first, second}, return_when=asyncio.FIRST_COMPLETED)
     finally:

@@ -1,7 +1,7 @@
 """GET /audio/speech/websocket: text in as it is written, speech out as it is made.
 
-An item is what is said up to a commit. Text is cut into sentences, which are spoken one after the other; a
-client that does not read has them wait. A clear drops what is not spoken yet and ends the item.
+The text up to a commit is an item. It is cut into sentences, which are spoken one after the other; they wait
+while the client does not read. A clear drops what is not spoken yet, and ends the item.
 """
 
 import asyncio
@@ -22,11 +22,11 @@ from tutti.engines.audio import SpeechCall
 from tutti.features.audio.queries import read_query
 from tutti.features.audio.sentences import cut, sayable
 from tutti.features.audio.service import in_chunks, speaker, spoken
-from tutti.features.audio.socket import Places, Socket, both, session
-from tutti.features.audio.speaking_events import Append, Clear, Commit, Event, Settings, Updated
+from tutti.features.audio.socket import Places, Socket, accepted, until_one_ends
+from tutti.features.audio.speaking_events import Append, Clear, Commit, Event, SpeechSettings, Updated
 from tutti.features.audio.voices import voice_of
 from tutti.features.metered import metered
-from tutti.http.context import caller
+from tutti.http.context import caller, log_model
 from tutti.platform import Platform
 
 DEFAULT_MODEL = "hexgrad/Kokoro-82M"
@@ -48,32 +48,38 @@ class _Done:
 
 
 async def converse(platform: Platform, websocket: WebSocket, places: Places) -> None:
-    async with session(websocket, platform.settings.socket_idle_s) as socket:
+    """Serve one session on a WebSocket, from its acceptance to its end."""
+    async with accepted(websocket, platform.settings.socket_idle_s) as socket:
         with places.taken(socket):
-            given = read_query(websocket.query_params, Settings)
+            given = read_query(websocket.query_params, SpeechSettings)
             who = caller(websocket)
-            talk = _Talk(platform, socket, who, await _named(platform, given.model or DEFAULT_MODEL, who))
-            talk.change(given)
-            websocket.scope["state"]["model"] = talk.model.name
-            await socket.send(talk.created())
-            await both(asyncio.create_task(talk.hear()), asyncio.create_task(talk.speak()))
+            model = await _speaking_model(platform, given.model or DEFAULT_MODEL, who)
+            session = _Session(platform, socket, who, model)
+            session.change(given)
+            log_model(websocket, model.name)
+            await socket.send(session.created())
+            await until_one_ends(
+                asyncio.create_task(session.take_events()), asyncio.create_task(session.speak())
+            )
 
 
 def _locale(code: str) -> str:
-    """Raises InvalidRequest."""
+    """Return a language as engines take it. Raise InvalidRequest for an unknown one."""
     if (tag := locale(code)) is None:
         raise InvalidRequest(f"`language` should be {FORM}.", param="language")
     return tag.lower()
 
 
-async def _named(platform: Platform, name: str, who: Caller) -> Model:
+async def _speaking_model(platform: Platform, name: str, who: Caller) -> Model:
     try:
         return await speaker(platform, name, who.project_id)
     except InvalidRequest as error:
         raise NotFound(error.message, param="model") from error
 
 
-class _Talk:
+class _Session:
+    """One client's session: its settings, its unfinished text, and the sentences that wait."""
+
     def __init__(self, platform: Platform, socket: Socket, who: Caller, model: Model) -> None:
         self.model = model
         self._platform = platform
@@ -88,10 +94,10 @@ class _Talk:
         self._items = 0
         self._item = ""
         self._waiting: deque[_Sentence | _Done] = deque()
-        self._some = asyncio.Event()
+        self._has_work = asyncio.Event()
         self._speaking: asyncio.Task[None] | None = None
 
-    def change(self, given: Settings) -> None:
+    def change(self, given: SpeechSettings) -> None:
         self._language = _locale(given.language) if given.language else self._language
         self._voice = given.voice or self._voice
         self._most = given.max_partial_length or self._most
@@ -99,26 +105,28 @@ class _Talk:
             self._pronunciation = tuple(given.extra_params.pronunciation_dict or ())
 
     def created(self) -> dict[str, Any]:
-        return {"event_id": new_id("evt"), "type": "session.created", "session": self._shown()}
+        return {"event_id": new_id("evt"), "type": "session.created", "session": self._description()}
 
-    async def hear(self) -> None:
+    async def take_events(self) -> None:
+        """Take the client's events, until it leaves."""
         while True:
             event: Event = await self._socket.receive(Event)
-            self._socket.active()
+            self._socket.note_activity()
             try:
                 await self._take(event)
             except TuttiError as error:
-                await self._socket.mistake(error)
+                await self._socket.send_mistake(error)
 
     async def speak(self) -> None:
+        """Speak what waits, one sentence after the other."""
         while True:
-            await self._some.wait()
-            self._some.clear()
+            await self._has_work.wait()
+            self._has_work.clear()
             while self._waiting:
                 work = self._waiting.popleft()
                 self._speaking = asyncio.create_task(self._say(work), name=work.item)
                 with self._socket.working():
-                    await _settled(self._speaking)
+                    await _wait_or_cancel(self._speaking)
                 if not self._speaking.cancelled():
                     self._speaking.result()
 
@@ -133,15 +141,15 @@ class _Talk:
             case Commit():
                 self._commit()
 
-    async def _update(self, given: Settings) -> None:
-        model = await _named(self._platform, given.model, self._who) if given.model else self.model
+    async def _update(self, given: SpeechSettings) -> None:
+        model = await _speaking_model(self._platform, given.model, self._who) if given.model else self.model
         self.change(given)
         self.model = model
-        await self._socket.send({"type": "tts_session.updated", "session": self._shown()})
+        await self._socket.send({"type": "tts_session.updated", "session": self._description()})
 
     async def _append(self, text: str) -> None:
         most = self._platform.settings.max_speech_chars
-        waiting = sum(len(it.call.text) for it in self._waiting if isinstance(it, _Sentence))
+        waiting = sum(len(work.call.text) for work in self._waiting if isinstance(work, _Sentence))
         if waiting + len(self._buffer) + len(text) > most:
             raise InvalidRequest(
                 f"More than {most} characters would wait to be spoken.", param="text", code="buffer_full"
@@ -152,25 +160,25 @@ class _Talk:
             self._enqueue(sentence)
 
     def _commit(self) -> None:
-        """Ends the item, even one of which nothing was said: the client waits for that."""
+        """End the item, even one of which nothing is to be spoken: the client waits for that."""
         if self._buffer.strip():
             self._enqueue(self._buffer.strip())
         self._buffer = ""
-        self._waiting.append(_Done(self._begun()))
+        self._waiting.append(_Done(self._current_item()))
         self._item = ""
-        self._some.set()
+        self._has_work.set()
 
     async def _clear(self) -> None:
-        """The items that were begun end here."""
+        """Drop what is not spoken yet, and end the items that were begun."""
         self._buffer = ""
-        waiting, self._item = [*(it.item for it in self._waiting), self._item], ""
+        waiting, self._item = [*(work.item for work in self._waiting), self._item], ""
         self._waiting.clear()
-        items = [*await self._hush(), *waiting]
+        items = [*await self._interrupt(), *waiting]
         for item in filter(None, dict.fromkeys(items)):
             await self._socket.send(_done(item))
 
-    async def _hush(self) -> list[str]:
-        """The item that was being spoken."""
+    async def _interrupt(self) -> list[str]:
+        """Stop speaking, and return the item that was being spoken, if there was one."""
         if self._speaking is None or self._speaking.done():
             return []
         self._speaking.cancel()
@@ -189,10 +197,11 @@ class _Talk:
             sample_rate_hz=_RATE_HZ,
             pronunciation=self._pronunciation,
         )
-        self._waiting.append(_Sentence(self._begun(), call))
-        self._some.set()
+        self._waiting.append(_Sentence(self._current_item(), call))
+        self._has_work.set()
 
-    def _begun(self) -> str:
+    def _current_item(self) -> str:
+        """Return the id of the current item, and begin one if there is none."""
         if not self._item:
             self._items += 1
             self._item = f"tts_{self._items}"
@@ -210,12 +219,12 @@ class _Talk:
                 async with aclosing(spoken(self._platform, work.call, self._who.project_id)) as pieces:
                     async for chunk in in_chunks(pieces, _DELTA_BYTES, 2):
                         tally.piece()
-                        self._socket.active()
+                        self._socket.note_activity()
                         await self._socket.send(_delta(work.item, chunk))
         except TuttiError as error:
-            await self._socket.tell(error, item_id=work.item)
+            await self._socket.send_error(error, item_id=work.item)
 
-    def _shown(self) -> dict[str, Any]:
+    def _description(self) -> dict[str, Any]:
         return {
             "id": self._id,
             "object": "realtime.tts.session",
@@ -237,8 +246,8 @@ def _done(item: str) -> dict[str, Any]:
     return {"type": "conversation.item.audio_output.done", "item_id": item}
 
 
-async def _settled(task: asyncio.Task[None]) -> None:
-    """Waits for its end, and brings it about if this is cancelled."""
+async def _wait_or_cancel(task: asyncio.Task[None]) -> None:
+    """Wait until a task ends. If this is cancelled, cancel the task and wait for its end."""
     try:
         await asyncio.wait({task})
     finally:

@@ -1,4 +1,4 @@
-"""What clients of GET /audio/speech/websocket say: in the query, and in events."""
+"""The query and the events of clients of GET /audio/speech/websocket."""
 
 from typing import Annotated
 
@@ -9,8 +9,8 @@ class Extra(msgspec.Struct):
     pronunciation_dict: list[Annotated[str, msgspec.Meta(max_length=256, pattern="^[^/]+/.+$")]] | None = None
 
 
-class Settings(msgspec.Struct, kw_only=True):
-    """Of a session; None: as it was."""
+class SpeechSettings(msgspec.Struct, kw_only=True):
+    """The settings of a session. None leaves one as it was."""
 
     model: Annotated[str, msgspec.Meta(max_length=255)] | None = None
     voice: Annotated[str, msgspec.Meta(max_length=1024)] | None = None
@@ -20,7 +20,7 @@ class Settings(msgspec.Struct, kw_only=True):
 
 
 class Updated(msgspec.Struct, tag_field="type", tag="tts_session.updated"):
-    session: Settings
+    session: SpeechSettings
 
 
 class Append(msgspec.Struct, tag_field="type", tag="input_text_buffer.append"):

@@ -13,12 +13,12 @@ _MAX_SPEAKERS = 64
 
 
 def _listed(value: Any) -> Any:
-    """Forms have `word`, or `segment,word` where a field was repeated."""
+    """Split a field of a form into a list: it is `word`, or `segment,word` if it was repeated."""
     return value.split(",") if isinstance(value, str) else value
 
 
 class _Request(BaseModel):
-    """`file` is the URL, where the form has no part with a file."""
+    """The fields that both have. `file` is the URL, if the form has no part with a file."""
 
     model_config = ConfigDict(extra="ignore", allow_inf_nan=False)
 

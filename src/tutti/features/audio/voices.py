@@ -1,4 +1,4 @@
-"""Names of voices: which a request means, and GET /voices, what the catalogue knows of each model's."""
+"""Voices: which one a request means, and GET /voices, which lists those that the catalogue knows."""
 
 from collections.abc import Iterable, Mapping
 
@@ -15,8 +15,12 @@ _OPENAIS = (
 
 
 def voice_of(model: Model, wanted: str | None, aliases: Mapping[str, str]) -> str:
-    """An alias first, then a voice of the model, then what one of openai's names stands for, always the same.
-    Whether there is such a voice is for the engine to say: some mix them, some make them up."""
+    """Return the voice that a request means; without a name, the model's first.
+
+    A name is an alias, or else a voice of the model, or else one of OpenAI's, which always stands for the
+    same voice of the model. Other names are returned as they are: only the engine knows if there is such a
+    voice, as some mix voices and some make them up. Raises InvalidRequest if a name is needed.
+    """
     if wanted:
         return aliases.get(wanted) or _known(model, wanted)
     if not model.voices:
@@ -32,7 +36,10 @@ def _known(model: Model, wanted: str) -> str:
 
 
 async def list_voices(platform: Platform, project_id: str, name: str | None) -> ListVoicesResponse:
-    """Raises NotFound, and InvalidRequest for a model that cannot speak."""
+    """Return the voices of the model called `name`, or of all models that speak.
+
+    Raises NotFound, and InvalidRequest for a model that cannot speak.
+    """
     if name:
         return _listed([await speaker(platform, name, project_id)])
     models = await platform.catalog.models(project_id)

@@ -4,7 +4,9 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, RootModel, WithJsonSchema
+from pydantic import BaseModel, Field, JsonValue, RootModel, WithJsonSchema
+
+from tutti.features.fields import Body
 
 OpenAIStatus = Literal[
     "validating", "failed", "in_progress", "finalizing", "completed", "expired", "cancelling", "cancelled"
@@ -23,9 +25,7 @@ class BatchJobStatus(StrEnum):
     CANCELLED = "CANCELLED"
 
 
-class CreateBatchRequest(BaseModel):
-    model_config = ConfigDict(strict=True, extra="ignore")
-
+class CreateBatchRequest(Body):
     endpoint: str = Field(description="The endpoint to use for batch processing")
     input_file_id: str = Field(
         max_length=64, description="ID of the uploaded input file containing batch requests"

@@ -5,8 +5,6 @@ from typing import Annotated, Any, Literal, cast
 
 from pydantic import (
     BaseModel,
-    BeforeValidator,
-    ConfigDict,
     Discriminator,
     Field,
     JsonValue,
@@ -17,20 +15,16 @@ from pydantic import (
 )
 from typing_extensions import TypeAliasType
 
+from tutti.features.fields import Body, Count, Whole
+
 EvaluationType = Literal["classify", "score", "compare"]
 EvaluationStatus = Literal["pending", "queued", "running", "completed", "error", "user_error"]
 ModelSource = Literal["serverless", "dedicated", "external"]
 
 DEFAULT_JUDGE_MAX_TOKENS = 32768
 DEFAULT_JUDGE_TEMPERATURE = 0.05
-_INT32_MAX = 2**31 - 1
 _TAG = "\0type"
 Json = dict[str, Any]
-
-
-def _whole(value: Any) -> Any:
-    """JSON knows one kind of number: 10.0 is an integer."""
-    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _object_or_string(value: Any) -> str:
@@ -43,16 +37,10 @@ def _tag(value: Any) -> str | None:
     return cast(Json, value).get(_TAG) if isinstance(value, dict) else "compare"
 
 
-Whole = Annotated[int, BeforeValidator(_whole)]
 Workers = Annotated[Whole, Field(ge=1, le=256)]
-MaxTokens = Annotated[Whole, Field(ge=1, le=_INT32_MAX)]
 Temperature = Annotated[float, Field(ge=0, le=2)]
 Name = Annotated[str, Field(min_length=1, max_length=1024)]
 Label = Annotated[str, Field(min_length=1, max_length=256)]
-
-
-class Body(BaseModel):
-    model_config = ConfigDict(strict=True, extra="ignore", allow_inf_nan=False)
 
 
 # --- what is asked for ------------------------------------------------------------------------------------
@@ -76,12 +64,12 @@ class Called(Body):
 
 
 class EvaluationJudgeModelConfig(Called):
-    max_tokens: MaxTokens | None = Field(None, description=f"Default: {DEFAULT_JUDGE_MAX_TOKENS}.")
+    max_tokens: Count | None = Field(None, description=f"Default: {DEFAULT_JUDGE_MAX_TOKENS}.")
     temperature: Temperature | None = Field(None, description=f"Default: {DEFAULT_JUDGE_TEMPERATURE}.")
 
 
 class EvaluationModelRequest(Called):
-    max_tokens: MaxTokens
+    max_tokens: Count
     temperature: Temperature
     input_template: str = Field(description="User message: a Jinja template of the row's fields.")
 

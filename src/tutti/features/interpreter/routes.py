@@ -1,4 +1,4 @@
-"""Execute code, list sessions and end them. What a sandbox host answers is passed on as it comes."""
+"""Executes code, lists sessions and ends them. The answers of a sandbox host are passed on as they are."""
 
 from fastapi import APIRouter, Request, Response
 

@@ -5,8 +5,10 @@ import binascii
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, Field
 from typing_extensions import TypeAliasType
+
+from tutti.features.fields import Body
 
 _MOST_FILES = 1000
 _MOST_NAME_CHARS = 1024
@@ -14,17 +16,13 @@ _MOST_PART_BYTES = 255
 
 
 def _safe(name: str) -> str:
-    """Files go into the session's home directory or below it. Raises ValueError."""
+    """Return a file's name. Raise ValueError if it is not within the session's home directory."""
     parts = name.split("/")
     if any(part in ("", ".", "..") or "\0" in part for part in parts):
         raise ValueError("should be a file's name, or a relative path without '..'")
     if any(len(part.encode()) > _MOST_PART_BYTES for part in parts):
         raise ValueError(f"has a part that is longer than {_MOST_PART_BYTES} bytes")
     return name
-
-
-class Body(BaseModel):
-    model_config = ConfigDict(strict=True, extra="ignore")
 
 
 class InterpreterFile(Body):
@@ -38,7 +36,7 @@ class InterpreterFile(Body):
     content: str
 
     def decoded(self) -> bytes:
-        """Raises ValueError."""
+        """Return the bytes of the file. Raise ValueError if they are not in the encoding it names."""
         if self.encoding == "string":
             return self.content.encode()
         try:

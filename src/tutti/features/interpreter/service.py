@@ -1,4 +1,4 @@
-"""From the API's request to a call of a sandbox host, which is counted."""
+"""Turns the API's request into a call of a sandbox host, and records it."""
 
 from collections.abc import Iterator, Sequence
 
@@ -10,16 +10,17 @@ from tutti.meeting.sandbox_calls import Call, InputFile
 from tutti.platform import Platform
 
 NAME = "code-interpreter"
-"""Where usage reports have a model's name."""
+"""The name of executions in usage reports, in place of a model's."""
 _OPERATION = "tci/execute"
 
 
 def call(body: ExecuteRequest, project_id: str) -> Call:
-    """Raises InvalidRequest for a file that is not in the encoding that it says."""
+    """Return the call for a request. Raise InvalidRequest for a file that is not in the encoding it names."""
     return Call(project_id, body.code, body.session_id, tuple(_decoded(body.files or ())))
 
 
 async def execute(platform: Platform, who: Caller, wanted: Call) -> bytes:
+    """Return the host's answer, JSON in the API's shape, and record the request."""
     with metered_as(platform.meter, who, NAME, _OPERATION):
         return await platform.interpreter.execute(wanted)
 

@@ -10,7 +10,7 @@ from tutti.features.inputs import texts_or_tokens
 
 
 def _objects_or_strings(value: Any) -> str:
-    """As which documents are judged: all as the first one."""
+    """Return the tag of the union's member that documents are validated as: all like the first one."""
     return "objects" if isinstance(value, list) and value[:1] and isinstance(value[0], dict) else "strings"
 
 

@@ -1,1 +1,1 @@
-"""Chat, completions, embeddings, rerank."""
+"""Chat and completions."""

@@ -1,4 +1,4 @@
-"""Whole answers: deltas collected into choices, and written at once."""
+"""Writes answers that are sent as a whole: deltas are collected into choices, and written at once."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -8,11 +8,11 @@ from msgspec import UNSET, Struct, UnsetType
 from tutti.engines.answers import Delta, FinishReason, Token, ToolCall
 from tutti.features.text import shapes
 from tutti.features.text.chunks import Ending
-from tutti.features.text.shapes import Form, InferenceWarning, PromptPiece, UsageData
+from tutti.features.text.shapes import AnswerForm, InferenceWarning, PromptPiece, UsageData
 
 
 class Collected:
-    """One choice so far."""
+    """One choice, put together from its deltas."""
 
     def __init__(self) -> None:
         self._text: list[str] = []
@@ -47,6 +47,7 @@ class Collected:
 
 
 def _joined(call: ToolCall | None, piece: ToolCall) -> ToolCall:
+    """Return a tool call with the piece of it that came next."""
     if call is None:
         return piece
     return ToolCall(
@@ -58,8 +59,8 @@ class Message(Struct):
     role: str
     content: str | None
     reasoning: str | UnsetType = UNSET
-    tool_calls: list[shapes.Call] | UnsetType = UNSET
-    function_call: shapes.Function | UnsetType = UNSET
+    tool_calls: list[shapes.ToolCallPart] | UnsetType = UNSET
+    function_call: shapes.FunctionPart | UnsetType = UNSET
 
 
 class ChatChoice(Struct):
@@ -89,20 +90,21 @@ class Answer(Struct):
     warnings: list[InferenceWarning] | UnsetType = UNSET
 
 
-def chat(form: Form, choices: Sequence[Collected], ending: Ending) -> bytes:
+def chat(form: AnswerForm, choices: Sequence[Collected], ending: Ending) -> bytes:
+    """Write the body of a chat completion."""
     written = [_chat_choice(form, index, choice) for index, choice in enumerate(choices)]
     return shapes.encode(_answer(form, "chat.completion", written, choices[:1], ending))
 
 
-def completion(form: Form, choices: Sequence[Collected], ending: Ending) -> bytes:
-    """Choices of the same prompt follow each other; each prompt is echoed once."""
+def completion(form: AnswerForm, choices: Sequence[Collected], ending: Ending) -> bytes:
+    """Write the body of a completion. Choices of one prompt follow each other; each prompt is echoed once."""
     written = [_completion_choice(form, index, choice) for index, choice in enumerate(choices)]
     kind = "text_completion" if form.openai else "text.completion"
     return shapes.encode(_answer(form, kind, written, choices[:: form.choices_per_prompt], ending))
 
 
 def _answer(
-    form: Form,
+    form: AnswerForm,
     kind: str,
     written: Sequence[ChatChoice | CompletionChoice],
     echoed: Sequence[Collected],
@@ -120,7 +122,7 @@ def _answer(
     return answer
 
 
-def _chat_choice(form: Form, index: int, choice: Collected) -> ChatChoice:
+def _chat_choice(form: AnswerForm, index: int, choice: Collected) -> ChatChoice:
     logprobs = None
     if form.logprobs == "content":
         logprobs = shapes.content(choice.tokens)
@@ -130,18 +132,18 @@ def _chat_choice(form: Form, index: int, choice: Collected) -> ChatChoice:
     return ChatChoice(index, _message(form, choice), reason, logprobs, form.seed(index))
 
 
-def _message(form: Form, choice: Collected) -> Message:
+def _message(form: AnswerForm, choice: Collected) -> Message:
     message = Message("assistant", choice.text or (None if choice.calls else ""))
     if choice.reasoning:
         message.reasoning = choice.reasoning
     if choice.calls and form.legacy_functions:
-        message.function_call = shapes.Function(choice.calls[0].name, choice.calls[0].arguments)
+        message.function_call = shapes.FunctionPart(choice.calls[0].name, choice.calls[0].arguments)
     elif choice.calls or not form.openai:
-        message.tool_calls = [shapes.call(piece, openai=False) for piece in choice.calls]
+        message.tool_calls = [shapes.tool_call(piece, openai=False) for piece in choice.calls]
     return message
 
 
-def _completion_choice(form: Form, index: int, choice: Collected) -> CompletionChoice:
+def _completion_choice(form: AnswerForm, index: int, choice: Collected) -> CompletionChoice:
     reason = form.reason(choice.finish_reason)
     if not form.openai:
         logprobs = shapes.lists(choice.tokens) if form.logprobs else UNSET

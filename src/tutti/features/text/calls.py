@@ -1,4 +1,4 @@
-"""From a request to the calls of its choices, one an engine call."""
+"""Turns a request into calls of an engine, one for each choice."""
 
 from collections.abc import Sequence
 from typing import Any, TypeVar, cast
@@ -22,16 +22,18 @@ from tutti.features.text.schemas import (
 
 _INT64_MAX = 2**63 - 1
 _MOST_CHOICES = 1024
-_OF_THE_TEMPLATE = ("messages", "tools", "add_generation_prompt", "bos_token", "eos_token")
-"""What prompt templates get of the request and of the model."""
+_TEMPLATE_VARIABLES = ("messages", "tools", "add_generation_prompt", "bos_token", "eos_token")
+"""The variables of prompt templates that the request and the model set."""
 
 _EFFORTS = {"minimal": "low", "xhigh": "high", "max": "high"}
-"""The nearest that models know."""
+"""For efforts that models don't know, the nearest one that they know."""
 
+TextCall = ChatCall | CompletionCall
 _Call = TypeVar("_Call", ChatCall, CompletionCall)
 
 
 def chat_calls(body: ChatCompletionRequest, model: Model, messages: Sequence[Json]) -> list[ChatCall]:
+    """Return the calls of `n` choices. Raise InvalidRequest for what cannot be done, or can never fit."""
     tools = offered_tools(body)
     choice = tool_choice(body, [tool["function"]["name"] for tool in tools])
     kwargs = _template_kwargs(body)
@@ -56,7 +58,10 @@ def chat_calls(body: ChatCompletionRequest, model: Model, messages: Sequence[Jso
 
 
 def completion_calls(body: CompletionRequest, model: Model) -> list[CompletionCall]:
-    """The choices of the first prompt, then those of the next."""
+    """Return the calls: the choices of the first prompt, then those of the next.
+
+    Raises InvalidRequest for too many choices, ContextTooLong for prompts that can never fit.
+    """
     if len(prompts(body)) * (body.n or 1) > _MOST_CHOICES:
         raise InvalidRequest(f"`n` choices of each prompt are more than {_MOST_CHOICES}.", param="n")
     require_room_for_prompts(prompts(body), model)
@@ -79,7 +84,7 @@ def completion_calls(body: CompletionRequest, model: Model) -> list[CompletionCa
 
 
 def prompts(body: CompletionRequest) -> Sequence[str | Sequence[int]]:
-    """Texts, or token ids of each text."""
+    """Return the prompts: texts, or for each text the ids of its tokens."""
     given = body.prompt
     if isinstance(given, str):
         return [given]
@@ -87,6 +92,7 @@ def prompts(body: CompletionRequest) -> Sequence[str | Sequence[int]]:
 
 
 def offered_tools(body: ChatCompletionRequest) -> list[Json]:
+    """Return `tools` and the older `functions` as tools."""
     functions = [tool.function for tool in body.tools or ()] + (body.functions or [])
     return [{"type": "function", "function": _function(function)} for function in functions]
 
@@ -100,7 +106,10 @@ def _function(function: FunctionPart) -> Json:
 
 
 def tool_choice(body: ChatCompletionRequest, names: Sequence[str]) -> str | dict[str, str]:
-    """auto, none, required, or the forced function as `{"name": ...}`."""
+    """Return auto, none, required, or the forced function as `{"name": ...}`.
+
+    Raises InvalidRequest if a call is forced that no tool allows.
+    """
     param, choice = "tool_choice", _wanted_choice(body)
     if body.tool_choice is None and body.function_call is not None:
         param = "function_call"
@@ -125,6 +134,7 @@ def _wanted_choice(body: ChatCompletionRequest) -> str:
 
 
 def _nth(call: _Call, index: int) -> _Call:
+    """Return the call of the choice number `index`: its seed is `seed` + `index`, within 64 bits."""
     seed = call.sampling.seed
     if seed is None or index == 0:
         return call
@@ -156,7 +166,10 @@ def _token_id(key: str) -> int:
 
 
 def _max_tokens(limit: int | None, body: Generation, model: Model) -> int | None:
-    """What cannot fit whatever the prompt is refused (or cut) here; the engine knows about the rest."""
+    """Return the limit, cut to the model's context if the request allows that.
+
+    Raises ContextTooLong if it cannot fit, whatever the prompt; the engine knows about the rest.
+    """
     if limit is None or not model.context_length or limit <= model.context_length:
         return limit
     if isinstance(body, ChatCompletionRequest) and body.context_length_exceeded_behavior == "truncate":
@@ -191,13 +204,16 @@ def _json_constraint(schema: dict[str, Any] | None) -> Constraint:
 
 
 def _template_kwargs(body: ChatCompletionRequest) -> Json:
-    """Templates know the switch as `enable_thinking` (Qwen, GLM) or `thinking` (DeepSeek, Kimi)."""
+    """Return the variables for the prompt template, with the switch for reasoning.
+
+    Templates call it `enable_thinking` (Qwen, GLM) or `thinking` (DeepSeek, Kimi).
+    """
     enabled = body.reasoning.enabled if body.reasoning else None
     if body.reasoning_effort == "none":
         enabled = False
     switch: Json = {} if enabled is None else {"enable_thinking": enabled, "thinking": enabled}
     given = body.chat_template_kwargs or {}
-    for name in _OF_THE_TEMPLATE:
+    for name in _TEMPLATE_VARIABLES:
         if name in given:
             raise InvalidRequest(
                 f"`chat_template_kwargs` cannot set `{name}`, which the prompt template gets anyway.",

@@ -1,4 +1,11 @@
-"""One choice as it is being written: thoughts and tool calls are taken out of the text of the engine."""
+"""Reads one choice as an engine writes it: takes thoughts and tool calls out of the text.
+
+What goes in are the engine's deltas, whose text may have `<think>` tags and tool calls in it. What comes out
+are deltas whose fields `text`, `reasoning` and `tool_calls` each have their own part. Tokens stay with the
+text they belong to: where text is held back, because it may become a tag or a call, its tokens are held back
+too and come with what the text turns into. This runs for every token: plain text passes untouched as soon as
+nothing can be found in it any more.
+"""
 
 from collections.abc import Sequence
 
@@ -9,10 +16,11 @@ from tutti.features.text.thinking import Thinking
 from tutti.features.text.toolparse import ToolParser, new_call_id
 
 
-class Choice:
-    """`legacy`: the client knows functions, not tools. `parallel`: more than one call is welcome.
+class ChoiceReader:
+    """Reads the deltas of one choice.
 
-    Tokens stay with the text they belong to; where text is held back, they come with what it turns into.
+    `thinking` and `tools` find thoughts and tool calls in the text; None looks for none. With `legacy`, the
+    client knows functions, not tools, and gets one call. Without `parallel`, it also gets only one.
     """
 
     def __init__(
@@ -33,6 +41,7 @@ class Choice:
         self._tokens: list[Token] = []
 
     def read(self, delta: Delta) -> Sequence[Delta]:
+        """Return what can be passed on after this delta: none, one or several."""
         if self._thinking and self._thinking.idle:
             self._thinking = None
         if delta.finish_reason is None and not (delta.tool_calls or self._thinking or self._tools):
@@ -45,15 +54,15 @@ class Choice:
         pieces = self._pieces(delta)
         if delta.finish_reason is not None:
             pieces += self._rest(cut_off=delta.finish_reason == "length")
-        return self._dressed(delta, pieces)
+        return self._completed(delta, pieces)
 
     def _pieces(self, delta: Delta) -> list[Delta]:
         pieces = [Delta(reasoning=delta.reasoning)] if delta.reasoning else []
         pieces += self._split(delta.text) if delta.text else []
-        return pieces + self._calls(self._of_engine(delta.tool_calls))
+        return pieces + self._calls(self._renumbered(delta.tool_calls))
 
-    def _of_engine(self, calls: Sequence[ToolCall]) -> Sequence[ToolCall]:
-        """Behind those found in the text."""
+    def _renumbered(self, calls: Sequence[ToolCall]) -> Sequence[ToolCall]:
+        """Number the calls that the engine found after those that were found in the text."""
         if not calls:
             return calls
         before = self._tools.count if self._tools else 0
@@ -72,12 +81,14 @@ class Choice:
         return self._parsed(self._tools.feed(text)) if self._tools else [Delta(text=text)]
 
     def _rest(self, *, cut_off: bool) -> list[Delta]:
+        """Return what was held back when the text ends."""
         pieces: list[Delta] = []
         for kind, passage in self._thinking.finish() if self._thinking else ():
             pieces += [Delta(reasoning=passage)] if kind == "reasoning" else self._content(passage)
         return pieces + (self._parsed(self._tools.finish(cut_off=cut_off)) if self._tools else [])
 
     def _parsed(self, found: Sequence[str | ToolCall]) -> list[Delta]:
+        """Turn texts and calls that the tool parser found into deltas."""
         pieces: list[Delta] = []
         for piece in found:
             pieces += (
@@ -88,13 +99,19 @@ class Choice:
         return pieces
 
     def _calls(self, calls: Sequence[ToolCall]) -> list[Delta]:
+        """Turn tool calls into a delta, without those that the client does not want."""
         calls = [call for call in calls if call.index == 0 or (self._parallel and not self._legacy)]
         self._called = self._called or bool(calls)
         calls = [_with_id(call) for call in calls]
         return [Delta(tool_calls=tuple(calls))] if calls else []
 
-    def _dressed(self, delta: Delta, pieces: list[Delta]) -> Sequence[Delta]:
-        """The pieces with everything of `delta` that is not text: on the first or on the last of them."""
+    def _completed(self, delta: Delta, pieces: list[Delta]) -> Sequence[Delta]:
+        """Add to the pieces all of `delta` that is not text.
+
+        The echoed prompt goes on the first piece; tokens, usage and the finish reason go on the last one. If
+        there is no piece, the tokens wait for the next one, unless the delta ends the choice or has the
+        prompt.
+        """
         self._tokens += delta.tokens
         ends = delta.finish_reason is not None
         if ends and pieces and pieces[-1].tool_calls:
@@ -123,9 +140,10 @@ class Choice:
 
 
 def _moved(call: ToolCall, by: int) -> ToolCall:
+    """Return a call with an index that is higher by `by`."""
     return msgspec.structs.replace(call, index=call.index + by) if by else call
 
 
 def _with_id(call: ToolCall) -> ToolCall:
-    """The first piece of a call has its name, and must have an id."""
+    """Give the first piece of a call, which has its name, an id if the engine gave none."""
     return msgspec.structs.replace(call, id=new_call_id()) if call.name and not call.id else call

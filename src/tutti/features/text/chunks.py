@@ -1,4 +1,18 @@
-"""The chunks of streamed answers, a server-sent event each. This runs once a token: keep it lean."""
+"""Writes the chunks of streamed answers, each of them a server-sent event.
+
+There are four writers: chat and completions, in Together's shape and in OpenAI's. What goes in is a delta
+with the index of its choice; what comes out are the bytes of one or more events, `data: {...}` and an empty
+line each.
+The rules by which the two APIs differ:
+
+- Together's clients get one token a chunk, with its id and log probability beside it, the role in every
+  chunk, and the usage in the chunk of the last `finish_reason`;
+- OpenAI's clients join strings that are repeated, so the role comes once a choice, and the id and the name
+  once a tool call. Usage comes only if the request has `stream_options.include_usage`, in a last chunk
+  without choices.
+
+The bytes `[DONE]` that end a stream are sent by `delivery`. This runs for every token, so keep it lean.
+"""
 
 from collections.abc import Iterable, Sequence
 from typing import Any, Protocol
@@ -7,22 +21,35 @@ from msgspec import UNSET, Struct, UnsetType
 
 from tutti.engines.answers import Delta, FinishReason, Token, ToolCall, Usage
 from tutti.features.text import shapes
-from tutti.features.text.shapes import Form, InferenceWarning, PromptPiece, UsageData
+from tutti.features.text.shapes import AnswerForm, InferenceWarning, PromptPiece, UsageData
 
 DONE = b"data: [DONE]\n\n"
 
 
 class Ending(Struct, frozen=True):
-    """What the last chunk of all says of the whole answer."""
+    """The facts about the whole answer that go into its last chunk, or into its body."""
 
     usage: Usage
     warnings: Sequence[str] = ()
 
 
 class Frames(Protocol):
-    """`ending` comes with the delta that finishes the last choice."""
+    """Writes the events of one stream."""
 
-    def frame(self, index: int, delta: Delta, ending: Ending | None = None) -> bytes: ...
+    def frame(self, index: int, delta: Delta, ending: Ending | None = None) -> bytes:
+        """Return the events for a delta of the choice number `index`.
+
+        `ending` comes with the delta that finishes the last choice.
+        """
+        ...
+
+
+def chat_frames(form: AnswerForm) -> Frames:
+    return OpenAIChatFrames(form) if form.openai else ChatFrames(form)
+
+
+def completion_frames(form: AnswerForm) -> Frames:
+    return OpenAICompletionFrames(form) if form.openai else CompletionFrames(form)
 
 
 # --- chat -------------------------------------------------------------------------------------------------
@@ -33,8 +60,8 @@ class ChatDelta(Struct, omit_defaults=True, gc=False):
     content: str | UnsetType | None = UNSET
     reasoning: str | UnsetType = UNSET
     token_id: int | UnsetType = UNSET
-    tool_calls: list[shapes.Call] | UnsetType = UNSET
-    function_call: shapes.Function | UnsetType = UNSET
+    tool_calls: list[shapes.ToolCallPart] | UnsetType = UNSET
+    function_call: shapes.FunctionPart | UnsetType = UNSET
 
 
 class ChatChoice(Struct, gc=False):
@@ -66,9 +93,10 @@ class ChatChunk(Struct, gc=False):
 
 
 class ChatFrames:
-    """Together's chunks: the role in every delta, one token a chunk, usage with the last finish_reason."""
+    """Writes Together's chunks: the role in every delta, one token a chunk, usage with the last
+    finish_reason."""
 
-    def __init__(self, form: Form) -> None:
+    def __init__(self, form: AnswerForm) -> None:
         self._form = form
 
     def frame(self, index: int, delta: Delta, ending: Ending | None = None) -> bytes:
@@ -107,9 +135,9 @@ class ChatFrames:
 
 
 class OpenAIChatFrames:
-    """openai's: its clients join repeated strings, so the role comes once. Usage has a chunk of its own."""
+    """Writes OpenAI's chunks: the role comes once for each choice, and usage has a chunk of its own."""
 
-    def __init__(self, form: Form) -> None:
+    def __init__(self, form: AnswerForm) -> None:
         self._form = form
         self._begun: set[int] = set()
 
@@ -151,14 +179,14 @@ class OpenAIChatFrames:
         return body
 
 
-def _add_calls(body: ChatDelta, calls: Sequence[ToolCall], form: Form) -> None:
+def _add_calls(body: ChatDelta, calls: Sequence[ToolCall], form: AnswerForm) -> None:
     body.content = None if not form.openai else body.content
     if form.legacy_functions:
         piece = calls[0]
         absent: Any = UNSET if form.openai else ""
-        body.function_call = shapes.Function(piece.name or absent, piece.arguments)
+        body.function_call = shapes.FunctionPart(piece.name or absent, piece.arguments)
     else:
-        body.tool_calls = [shapes.call(piece, form.openai) for piece in calls]
+        body.tool_calls = [shapes.tool_call(piece, form.openai) for piece in calls]
 
 
 # --- completions ------------------------------------------------------------------------------------------
@@ -193,9 +221,9 @@ class CompletionChunk(Struct, gc=False):
 
 
 class CompletionFrames:
-    """Together's. A chunk must have a token; where the engine names none, its id is 0."""
+    """Writes Together's chunks. Each must have a token; where the engine names none, its id is 0."""
 
-    def __init__(self, form: Form) -> None:
+    def __init__(self, form: AnswerForm) -> None:
         self._form = form
 
     def frame(self, index: int, delta: Delta, ending: Ending | None = None) -> bytes:
@@ -224,9 +252,9 @@ class CompletionFrames:
 
 
 class OpenAICompletionFrames:
-    """openai's: an echoed prompt is part of the text."""
+    """Writes OpenAI's chunks: an echoed prompt is part of the text."""
 
-    def __init__(self, form: Form) -> None:
+    def __init__(self, form: AnswerForm) -> None:
         self._form = form
         self._lengths: dict[int, int] = {}
 
@@ -265,7 +293,7 @@ def _events(chunks: Iterable[Struct]) -> bytes:
     return b"".join(map(_event, chunks))
 
 
-def _usage(ending: Ending, form: Form) -> UsageData:
+def _usage(ending: Ending, form: AnswerForm) -> UsageData:
     return shapes.usage_data(ending.usage, form.openai)
 
 
@@ -273,5 +301,5 @@ def _warnings(ending: Ending) -> list[InferenceWarning] | UnsetType:
     return [InferenceWarning(message) for message in ending.warnings] or UNSET
 
 
-def _prompt_piece(delta: Delta, form: Form) -> PromptPiece:
+def _prompt_piece(delta: Delta, form: AnswerForm) -> PromptPiece:
     return shapes.prompt_piece(delta.prompt or "", delta.prompt_tokens, form.logprobs is not None)

@@ -1,4 +1,4 @@
-"""JSON that is still being written: where it ends, and a copy of it as it comes."""
+"""Reads JSON that is still being written: finds its end, and copies it as it comes."""
 
 import re
 
@@ -7,7 +7,7 @@ _MARKS = re.compile(r'["\\{}\[\]\x00-\x1f]')
 
 
 class JsonEnd:
-    """Finds the end of a JSON object or list that is still being written, looking at every character once."""
+    """Finds the end of a JSON object or list that is still being written. Reads every character once."""
 
     def __init__(self) -> None:
         self._start = self._position = -1
@@ -15,7 +15,10 @@ class JsonEnd:
         self._in_string = False
 
     def find(self, text: str, start: int) -> int | None:
-        """`text` is what it was at the last call, and more; another `start` begins anew."""
+        """Return the position after the end of the value that begins at `start`; None if it has no end yet.
+
+        `text` must be the text of the last call, and perhaps more; another `start` begins a new search.
+        """
         if start != self._start:
             self._start = self._position = start
             self._depth, self._in_string = 0, False
@@ -40,9 +43,10 @@ class JsonEnd:
 
 
 class JsonCopy:
-    """Copies an object up to its end. `depth`: how many braces are open already.
+    """Copies an object up to its end. `depth` is the number of braces that are open already.
 
-    What models write raw in a string, though JSON wants it escaped (line breaks above all), is escaped.
+    Characters that models write raw in a string, though JSON wants them escaped (line breaks above all), are
+    escaped.
     """
 
     def __init__(self, depth: int = 0) -> None:
@@ -52,7 +56,7 @@ class JsonCopy:
         self.ended = False
 
     def copy(self, text: str) -> tuple[str, int]:
-        """Return what is copied of `text`, and how far that reaches: to the end of the object at most."""
+        """Return the copy of `text`, up to the end of the object at most, and the position where it ends."""
         position = 0
         copied: list[str] = []
         if self._escaped and text:
@@ -70,6 +74,7 @@ class JsonCopy:
         return "".join(copied), position
 
     def _written(self, char: str) -> str:
+        """Return a character as the copy has it, and follow the structure of the JSON."""
         if char == '"':
             self._in_string = not self._in_string
         elif self._in_string:

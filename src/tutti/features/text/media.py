@@ -1,4 +1,4 @@
-"""Images, video and audio within a conversation: fetched, checked, and handed to the engine as data: URLs."""
+"""Fetches and checks the images, video and audio of a conversation: engines get them as data: URLs."""
 
 import base64
 import binascii
@@ -18,7 +18,7 @@ _DATA_URL = re.compile(r"data:(?P<type>[\w.+-]+/[\w.+-]+)(?:;[\w.+-]+=[\w.+-]*)*
 
 
 class _Kind(NamedTuple):
-    """`type` is how the content type of such data begins."""
+    """One kind of media. `type` is the beginning of its content type."""
 
     capability: Capability
     noun: str
@@ -35,7 +35,7 @@ _KINDS = {
 
 
 def require_support(messages: Sequence[Json], model: Model) -> None:
-    """Raises InvalidRequest naming the first part that the model cannot take."""
+    """Raise InvalidRequest if there is a part that the model cannot take, or too many; name the first one."""
     count = 0
     for param, part in _media(messages):
         count += 1
@@ -54,13 +54,14 @@ def has_any(messages: Sequence[Json]) -> bool:
 
 
 async def embed(messages: Sequence[Json], fetcher: Fetcher) -> list[Json]:
-    """The messages with all media as data. Raises InvalidRequest naming the part."""
+    """Return the messages with all media as data. Raise InvalidRequest, naming the part, for a bad one."""
     return [
         await _embed_message(message, f"messages.{index}", fetcher) for index, message in enumerate(messages)
     ]
 
 
 def _media(messages: Sequence[Json]) -> Iterator[tuple[str, Json]]:
+    """Yield each part that is media, with the name of its field in the request."""
     for index, message in enumerate(messages):
         for place, part in enumerate(_parts(message)):
             if part["type"] in _KINDS:

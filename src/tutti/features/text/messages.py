@@ -1,4 +1,4 @@
-"""A conversation in the one shape that engines take: OpenAI's, with tools in place of the older functions."""
+"""Turns a conversation into the shape that engines take: OpenAI's, with tools in place of functions."""
 
 from collections.abc import Sequence
 
@@ -18,7 +18,7 @@ from tutti.features.text.schemas import (
 
 
 def plain(messages: Sequence[ChatCompletionMessageParam]) -> list[Json]:
-    """Media parts keep their URLs; `media.embed` turns these into data."""
+    """Return the messages as engines take them. Media keep their URLs, for `media.embed` to replace."""
     return [_message(message) for message in messages]
 
 
@@ -37,7 +37,7 @@ def _message(message: ChatCompletionMessageParam) -> Json:
 
 
 def _content(content: str | Sequence[Part] | None) -> str | list[Json]:
-    """Parts that are all text become one string, which every template understands."""
+    """Return the content; parts that are all text become one string, which every template understands."""
     if content is None or isinstance(content, str):
         return content or ""
     if all(isinstance(part, TextPart) for part in content):
@@ -75,5 +75,5 @@ def _tool_call(call_id: str, function: FunctionCall) -> Json:
 
 
 def _call_id(name: str) -> str:
-    """The older shape has no ids: the function's name ties a result to its call."""
+    """Return the id of a call of a function: functions have no ids, so the name ties a result to its call."""
     return f"call_{name}"

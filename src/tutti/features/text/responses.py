@@ -1,6 +1,6 @@
-"""What the text operations answer, for the OpenAPI document. Component names are the contract's.
+"""The answers of the text operations, for the OpenAPI document. Component names are the contract's.
 
-The bodies themselves are written by `bodies` and `chunks`, which are faster; tests hold them against these.
+The bodies themselves are written by `bodies` and `chunks`, which are faster; tests compare them with these.
 """
 
 from typing import Literal

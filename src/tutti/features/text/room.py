@@ -1,5 +1,8 @@
-"""What can never fit a model's context is refused before anybody works on it: to count the tokens of a text
-takes time and memory, the more the longer it is."""
+"""Refuses prompts that can never fit the context of their model, before anything works on them.
+
+To count the tokens of a text takes time and memory, the more the longer it is. So this counts only messages
+and bytes: a message has at least one token, and a token has at most `MOST_BYTES_A_TOKEN` bytes.
+"""
 
 from collections.abc import Iterator, Sequence
 from typing import Any, cast
@@ -15,7 +18,7 @@ from tutti.features.inputs import MOST_BYTES_A_TOKEN
 def require_room(
     messages: Sequence[Json], tools: Sequence[Json], template_kwargs: Json, model: Model
 ) -> None:
-    """Raises ContextTooLong. A message takes a token at least, and a token has so many bytes at most."""
+    """Raise ContextTooLong if a chat can never fit the context of `model`."""
     context = model.context_length
     if not context:
         return
@@ -33,6 +36,7 @@ def require_room(
 
 
 def require_room_for_prompts(prompts: Sequence[str | Sequence[int]], model: Model) -> None:
+    """Raise ContextTooLong if one of the prompts can never fit the context of `model`."""
     for prompt in prompts:
         size = len(prompt.encode() if isinstance(prompt, str) else prompt)
         _require_few(size, "the prompt has", "prompt", model.context_length)
@@ -44,11 +48,12 @@ def _require_few(size: int, what_has: str, param: str, context: int) -> None:
 
 
 def _size(message: Json) -> int:
-    """Of all that is text in it."""
-    return sum(map(len, map(msgspec.json.encode, _texts(message))))
+    """Return the bytes that all text of a message has as JSON."""
+    return sum(map(len, map(msgspec.json.encode, _values_of_text(message))))
 
 
-def _texts(message: Json) -> Iterator[Any]:
+def _values_of_text(message: Json) -> Iterator[Any]:
+    """Yield the values of a message's fields, without media."""
     for name, value in message.items():
         if name == "content" and isinstance(value, list):
             yield from (part["text"] for part in cast(list[Json], value) if part["type"] == "text")

@@ -1,4 +1,4 @@
-"""safety_model: a moderation model that judges what goes in and what comes out, before the client sees it."""
+"""safety_model: a moderation model judges the input and the output before the client sees any of it."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -7,23 +7,24 @@ from tutti.base.errors import InternalError, InvalidRequest, NotFound
 from tutti.base.model import Model
 from tutti.dispatch.dispatch import Dispatch
 from tutti.engines.calls import ChatCall, Json, Sampling
-from tutti.features.text.choice import Choice
-from tutti.features.text.service import Call, answer
-from tutti.features.text.tally import Tally
+from tutti.features.text.calls import TextCall
+from tutti.features.text.choice import ChoiceReader
+from tutti.features.text.generate import generate
+from tutti.features.text.tally import TokenTally
 
 _VERDICT = re.compile(r"\b(?P<verdict>safe|unsafe)\b(?P<rest>.*)", re.I | re.S)
 _CATEGORY = re.compile(r"[A-Za-z][\w-]*")
 _MOST_TOKENS = 64
 
 
-class Guard:
+class SafetyGuard:
     """Judges the texts of one request. `param` names the field that the input came in; each judgement is a
     request of its own, with a tally of its own."""
 
     def __init__(
         self,
         dispatch: Dispatch,
-        tally: Callable[[Sequence[Call], int], Tally],
+        tally: Callable[[Sequence[TextCall], int], TokenTally],
         model: Model,
         conversation: Sequence[Json],
         param: str,
@@ -39,8 +40,8 @@ class Guard:
 
     async def check_output(self, text: str) -> None:
         if text:
-            said = {"role": "assistant", "content": text}
-            await self._check([*self._conversation, said], "output", None)
+            answer = {"role": "assistant", "content": text}
+            await self._check([*self._conversation, answer], "output", None)
 
     async def _check(self, messages: Sequence[Json], what: str, param: str | None) -> None:
         call = ChatCall(
@@ -51,20 +52,21 @@ class Guard:
             max_tokens=_MOST_TOKENS,
         )
         with self._tally([call], 1) as tally:
-            batches = answer(self._dispatch, [call], Choice, tally)
+            batches = generate(self._dispatch, [call], ChoiceReader, tally)
             pieces = [delta.text async for batch in batches for _, delta in batch]
-        found = categories("".join(pieces))
-        if found is None:
+        violated = categories("".join(pieces))
+        if violated is None:
             raise InternalError(f"{self._model.name} gave no verdict on the {what}.", code="no_verdict")
-        if found:
+        if violated:
             raise InvalidRequest(
-                f"The {what} is unsafe according to {self._model.name}: {', '.join(found)}.",
+                f"The {what} is unsafe according to {self._model.name}: {', '.join(violated)}.",
                 param=param,
                 code="content_policy_violation",
             )
 
 
 async def find_model(dispatch: Dispatch, name: str, project_id: str) -> Model:
+    """Return the moderation model called `name`. Raise InvalidRequest if there is none."""
     try:
         model = await dispatch.resolve(name, project_id)
     except NotFound as exc:
@@ -75,8 +77,11 @@ async def find_model(dispatch: Dispatch, name: str, project_id: str) -> Model:
 
 
 def categories(text: str) -> list[str] | None:
-    """What a text violates, from the answer of a guard: Llama Guard's `safe`, or `unsafe` and a line of
-    categories, or Qwen3Guard's `Safety: ...` and `Categories: ...`. None where the answer is neither."""
+    """Return the categories that a text violates according to `text`, the answer of a safety model.
+
+    An empty list means safe, None that the answer is no verdict. Known forms are Llama Guard's `safe`, or
+    `unsafe` and a line of categories, and Qwen3Guard's `Safety: ...` and `Categories: ...`.
+    """
     found = _VERDICT.search(text)
     if not found:
         return None
@@ -87,7 +92,7 @@ def categories(text: str) -> list[str] | None:
 
 
 def _as_text(message: Json) -> Json:
-    """Guards read text; calls of tools and media are left out."""
+    """Return a message as safety models read it: its text, without tool calls and media."""
     content = message["content"]
     if not isinstance(content, str):
         parts: Sequence[Json] = content

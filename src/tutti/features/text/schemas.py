@@ -1,7 +1,7 @@
-"""What clients may send to the text operations. Component names are the contract's.
+"""The requests of the text operations. Component names are the contract's.
 
-Where clients send more than the contract has (openai's spellings, older Together ones), it is accepted too;
-fields that nobody knows are ignored; a wrong type is an error that names the field.
+Fields that clients send but the contract lacks (OpenAI's, older ones of Together's) are accepted too; unknown
+fields are ignored; a wrong type is an error that names the field.
 """
 
 from typing import Annotated, Any, Literal
@@ -36,7 +36,7 @@ from tutti.http.body import MAX_DEPTH, is_deeper
 
 
 def _list_or_string(value: Any) -> str:
-    """Which member of a union a value is meant for, so that it is judged by that one only."""
+    """Return the tag of the union's member that a value is validated as: errors then name only that one."""
     return "list" if isinstance(value, list) else "string"
 
 
@@ -45,8 +45,11 @@ def _object_or_string(value: Any) -> str:
 
 
 def _arguments(text: str) -> str:
-    """A call without arguments is often sent back with an empty text. What is no object (an answer cut by
-    max_tokens) no template can render: engines fail on it, each in its own way."""
+    """Return the arguments of a call that a client sends back; empty text, which is common, means `{}`.
+
+    Raises ValueError for anything but a JSON object, such as arguments that max_tokens cut off: no template
+    can render that, and each engine fails on it in its own way.
+    """
     if not text.strip():
         return "{}"
     try:
@@ -255,7 +258,7 @@ class StreamOptions(Body):
 
 
 class Generation(Body):
-    """What both operations have in common."""
+    """The fields that both operations have in common."""
 
     model: ShortText = Field(description="The name of the model to query, or an alias of it.")
     max_tokens: Annotated[Whole, Field(ge=0, le=INT32_MAX)] | None = Field(

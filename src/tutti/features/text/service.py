@@ -1,30 +1,78 @@
-"""Runs a request's choices on engines. A choice is one call with a lease of its own."""
+"""Plans answers: from a validated request to all that is decided before an engine is asked.
 
-import asyncio
-from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import aclosing
-from typing import cast
+A plan goes to `delivery`, which asks the engine and writes the answer as a stream or as a whole. Nothing here
+needs a web framework: another API for text makes the same plans and writes them in shapes of its own.
+"""
 
-from tutti.base.errors import InvalidRequest, Unavailable
+from collections.abc import Sequence
+from functools import partial
+
+from tutti.access.caller import Caller
+from tutti.base.clock import now_s
+from tutti.base.errors import InvalidRequest
+from tutti.base.ids import new_id
 from tutti.base.model import ANSWERING_TYPES, Model
-from tutti.dispatch.dispatch import Dispatch, Lease
-from tutti.engines.answers import Delta
-from tutti.engines.base import Engine
-from tutti.engines.calls import ChatCall, CompletionCall
-from tutti.engines.dialects import TextDialect
-from tutti.engines.upstream import Refusal
-from tutti.features.text.choice import Choice
-from tutti.features.text.tally import Tally
-from tutti.process import metrics
+from tutti.engines.calls import ChatCall, Json
+from tutti.features.text import media
+from tutti.features.text.calls import TextCall, chat_calls, completion_calls, prompts
+from tutti.features.text.choice import ChoiceReader
+from tutti.features.text.delivery import AnswerPlan
+from tutti.features.text.enforce import enforced
+from tutti.features.text.messages import plain
+from tutti.features.text.openai_only import require_known_effort
+from tutti.features.text.safety import SafetyGuard, find_model
+from tutti.features.text.schemas import ChatCompletionRequest, CompletionRequest, Generation
+from tutti.features.text.shapes import AnswerForm, LogprobsShape
+from tutti.features.text.tally import TokenTally
+from tutti.features.text.thinking import Thinking
+from tutti.features.text.toolparse import ToolParser
+from tutti.features.text.unheeded import warnings_of
+from tutti.http.context import Family
+from tutti.platform import Platform
 
-Call = ChatCall | CompletionCall
-Batch = Sequence[tuple[int, Delta]]
-"""What was written at once: deltas with the index of their choice."""
 
-_QUEUED = 64
+async def plan_chat(
+    platform: Platform, who: Caller, family: Family, model: Model, body: ChatCompletionRequest
+) -> AnswerPlan:
+    """Return the plan of a chat completion by `model`. Raise InvalidRequest for what cannot be done."""
+    _require_text(model)
+    require_known_effort(family, body.reasoning_effort)
+    messages = plain(body.messages)
+    media.require_support(messages, model)
+    calls, check = await enforced(platform.grammars, body, chat_calls(body, model, messages), who.project_id)
+    legacy = body.functions is not None or (body.function_call is not None and body.tool_choice is None)
+    return AnswerPlan(
+        dispatch=platform.dispatch,
+        calls=calls,
+        reader=partial(_chat_reader, calls[0], legacy, body.parallel_tool_calls is not False),
+        form=_form(family, body, calls, new_id("chatcmpl"), legacy),
+        tally=TokenTally(platform.meter, who, "chat-completions", calls, len(calls)),
+        check=check,
+        warnings=warnings_of(body, model),
+        guard=await _guard(platform, who, body, messages, "messages"),
+        embed=partial(media.embed, fetcher=platform.fetcher) if media.has_any(messages) else None,
+    )
 
 
-def require_text(model: Model) -> None:
+async def plan_completion(
+    platform: Platform, who: Caller, family: Family, model: Model, body: CompletionRequest
+) -> AnswerPlan:
+    """Return the plan of a text completion by `model`. Raise InvalidRequest for what cannot be done."""
+    _require_text(model)
+    calls, check = await enforced(platform.grammars, body, completion_calls(body, model), who.project_id)
+    conversation = [{"role": "user", "content": prompt} for prompt in prompts(body)]
+    return AnswerPlan(
+        dispatch=platform.dispatch,
+        calls=calls,
+        reader=ChoiceReader,
+        form=_form(family, body, calls, new_id("cmpl")),
+        tally=TokenTally(platform.meter, who, "completions", calls, body.n or 1),
+        check=check,
+        guard=await _guard(platform, who, body, conversation, "prompt"),
+    )
+
+
+def _require_text(model: Model) -> None:
     if model.type not in ANSWERING_TYPES:
         raise InvalidRequest(
             f"{model.name} is a model for {model.type}, which cannot write text: use a chat model.",
@@ -32,102 +80,44 @@ def require_text(model: Model) -> None:
         )
 
 
-def answer(
-    dispatch: Dispatch, calls: Sequence[Call], choice: Callable[[], Choice], tally: Tally
-) -> AsyncGenerator[Batch, None]:
-    """All choices as they are written, and counted. One that fails ends them all, and so does closing this
-    generator."""
-    if len(calls) == 1:
-        return _one(dispatch, 0, calls[0], choice(), tally)
-    return _all(dispatch, calls, choice, tally)
+async def _guard(
+    platform: Platform, who: Caller, body: Generation, conversation: Sequence[Json], param: str
+) -> SafetyGuard | None:
+    if body.safety_model is None:
+        return None
+    model = await find_model(platform.dispatch, body.safety_model, who.project_id)
+    tally = partial(TokenTally, platform.meter, who, "safety")
+    return SafetyGuard(platform.dispatch, tally, model, conversation, param)
 
 
-def _ignore(_lease: Lease) -> None:
-    pass
+def _chat_reader(call: ChatCall, legacy: bool, parallel: bool) -> ChoiceReader:
+    thinking = Thinking(anywhere="reasoning" in call.model.capabilities)
+    names = [tool["function"]["name"] for tool in call.tools]
+    tools = ToolParser(names, forced=call.tool_choice not in ("auto", "none")) if names else None
+    return ChoiceReader(thinking, tools, legacy=legacy, parallel=parallel)
 
 
-async def _one(
-    dispatch: Dispatch,
-    index: int,
-    call: Call,
-    choice: Choice,
-    tally: Tally,
-    leased: Callable[[Lease], None] = _ignore,
-) -> AsyncGenerator[Batch, None]:
-    """Counts what the engine writes, whether or not it gets as far as the client."""
-    complete = False
-    async with dispatch.lease(call.model, tally.project_id) as lease:
-        leased(lease)
-        tally.begin(index)
-        metrics.observe_overhead(lease.queued_s)
-        try:
-            async with aclosing(_spoken(lease, call)) as batches:
-                async for deltas in batches:
-                    batch: list[tuple[int, Delta]] = []
-                    for delta in deltas:
-                        tally.add(index, delta)
-                        complete = complete or delta.finish_reason is not None
-                        batch += [(index, piece) for piece in choice.read(delta)]
-                    if batch:
-                        yield batch
-        except Refusal as refusal:
-            raise lease.engine.error(refusal) from refusal
-    if not complete:
-        raise Unavailable("The engine stopped before its answer was complete; try again.", retry_after_s=1)
+def _form(
+    family: Family,
+    body: Generation,
+    calls: Sequence[TextCall],
+    answer_id: str,
+    legacy_functions: bool = False,
+) -> AnswerForm:
+    return AnswerForm(
+        id=answer_id,
+        created=now_s(),
+        model=body.model,
+        openai=family == "openai",
+        logprobs=_logprobs_shape(body, calls[0]),
+        seeds=[call.sampling.seed for call in calls],
+        legacy_functions=legacy_functions,
+        include_usage=bool(body.stream_options and body.stream_options.include_usage),
+        choices_per_prompt=body.n or 1,
+    )
 
 
-async def _all(
-    dispatch: Dispatch, calls: Sequence[Call], choice: Callable[[], Choice], tally: Tally
-) -> AsyncGenerator[Batch, None]:
-    """As many at once as a replica has slots, which the first lease tells; the rest wait here, out of the way
-    of other requests."""
-    written: asyncio.Queue[Batch | Exception | None] = asyncio.Queue(_QUEUED)
-    turns = asyncio.Semaphore(1)
-    first = asyncio.Event()
-
-    def leased(lease: Lease) -> None:
-        if not first.is_set():
-            first.set()
-            for _ in range(1, min(len(calls), lease.engine.slots(calls[0].model))):
-                turns.release()
-
-    async def write(index: int, call: Call) -> None:
-        try:
-            async with turns, aclosing(_one(dispatch, index, call, choice(), tally, leased)) as batches:
-                async for batch in batches:
-                    await written.put(batch)
-            await written.put(None)
-        except Exception as exc:  # raised anew where the choices are read
-            await written.put(exc)
-
-    tasks = [asyncio.create_task(write(index, call)) for index, call in enumerate(calls)]
-    try:
-        unfinished = len(tasks)
-        while unfinished:
-            item = await written.get()
-            if isinstance(item, Exception):
-                raise item
-            if item is None:
-                unfinished -= 1
-            else:
-                yield item
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-
-
-def _spoken(lease: Lease, call: Call) -> AsyncGenerator[Sequence[Delta], None]:
-    """Dialects are written as generators, so that the upstream is closed with them."""
-    dialect = _dialect(lease.engine, call.model)
-    if isinstance(call, ChatCall):
-        batches = dialect.chat(lease.upstream, call)
-    else:
-        batches = dialect.complete(lease.upstream, call)
-    return cast(AsyncGenerator[Sequence[Delta], None], batches)
-
-
-def _dialect(engine: Engine, model: Model) -> TextDialect:
-    if engine.text is None:
-        raise InvalidRequest(f"{model.name} runs on {engine.name}, which cannot write text.", param="model")
-    return engine.text
+def _logprobs_shape(body: Generation, call: TextCall) -> LogprobsShape | None:
+    if call.logprobs is None:
+        return None
+    return "content" if body.logprobs is True else "lists"

@@ -1,4 +1,4 @@
-"""The pieces that streamed and whole answers have in common, in Together's spelling and in openai's."""
+"""The parts that streamed and whole answers have in common, in Together's shape and in OpenAI's."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,22 +11,24 @@ from tutti.engines.answers import Delta, FinishReason, Token, ToolCall, Usage
 
 _OPENAI_REASONS: dict[FinishReason, FinishReason] = {"eos": "stop"}
 
+LogprobsShape = Literal["lists", "content"]
+"""Parallel lists (the request has a number in `logprobs`), or OpenAI's `content` (it has `true`)."""
+
 _encoder = msgspec.json.Encoder()
 
 
 @dataclass(frozen=True)
-class Form:
-    """How a request wants to be answered.
+class AnswerForm:
+    """The form of an answer: its constant fields, and the options of the request that change its shape.
 
-    `logprobs`: parallel lists (asked for by a number), or openai's `content` (asked for by `true`).
-    `model` is the name that was asked for. `seeds`: of each choice.
+    `model` is the name by which the client called the model. `seeds` has one seed for each choice.
     """
 
     id: str
     created: int
     model: str
     openai: bool
-    logprobs: Literal["lists", "content"] | None
+    logprobs: LogprobsShape | None
     seeds: Sequence[int | None]
     legacy_functions: bool = False
     include_usage: bool = False
@@ -55,16 +57,16 @@ class UsageData(Struct):
     prompt_tokens_details: Details | UnsetType = UNSET
 
 
-class Function(Struct):
+class FunctionPart(Struct):
     name: str | UnsetType
     arguments: str
 
 
-class Call(Struct):
+class ToolCallPart(Struct):
     index: int
     id: str | UnsetType
     type: str | UnsetType
-    function: Function
+    function: FunctionPart
 
 
 class LogprobsPart(Struct):
@@ -90,25 +92,29 @@ def usage_data(usage: Usage, openai: bool) -> UsageData:
     return UsageData(usage.prompt_tokens, usage.completion_tokens, total, details)
 
 
-def call(piece: ToolCall, openai: bool) -> Call:
-    """In Together's spelling every field is there, empty on all but the first piece of a call; openai's
-    clients join what is repeated, so there it is left out."""
+def tool_call(piece: ToolCall, openai: bool) -> ToolCallPart:
+    """Return a piece of a tool call as an answer has it.
+
+    In Together's shape every field is there, empty on all but the first piece of a call. OpenAI's clients
+    join what is repeated, so there it is left out.
+    """
     first = bool(piece.name)
     absent: Any = UNSET if openai else ""
-    return Call(
+    return ToolCallPart(
         index=piece.index,
         id=piece.id if first else absent,
         type="function" if first or not openai else UNSET,
-        function=Function(piece.name if first else absent, piece.arguments),
+        function=FunctionPart(piece.name if first else absent, piece.arguments),
     )
 
 
 def top(token: Token) -> dict[str, float]:
-    return {it.text: it.logprob for it in token.top}
+    """Return the log probability of each of the most likely tokens at this place, by their text."""
+    return {likely.text: likely.logprob for likely in token.top}
 
 
 def lists(tokens: Sequence[Token]) -> LogprobsPart:
-    """Together's: one object of alternatives for all positions, as the contract has it."""
+    """Return Together's log probabilities: as in the contract, one object of alternatives for all places."""
     best: dict[str, float] = {}
     for token in tokens:
         for text, logprob in top(token).items():
@@ -123,7 +129,8 @@ def lists(tokens: Sequence[Token]) -> LogprobsPart:
 
 
 def offset_lists(tokens: Sequence[Token], start: int) -> LogprobsPart:
-    """openai's: alternatives for each position, and where the tokens begin in the text."""
+    """Return OpenAI's log probabilities of a completion: alternatives for each position, and the offset in
+    the text at which each token begins. `start` is the offset of the first one."""
     offsets: list[int] = []
     for token in tokens:
         offsets.append(start)
@@ -137,17 +144,17 @@ def offset_lists(tokens: Sequence[Token], start: int) -> LogprobsPart:
 
 
 def content(tokens: Sequence[Token]) -> dict[str, Any]:
-    """openai's chat log probs."""
+    """Return OpenAI's log probabilities of a chat completion."""
     return {"content": [_content_item(token) for token in tokens], "refusal": None}
 
 
 def _content_item(token: Token) -> dict[str, Any]:
-    alternatives = [_scored(it.text, it.logprob, it.raw) for it in token.top]
+    alternatives = [_scored(likely.text, likely.logprob, likely.raw) for likely in token.top]
     return {**_scored(token.text, token.logprob, token.raw), "top_logprobs": alternatives}
 
 
 def _scored(text: str, logprob: float | None, raw: bytes | None) -> dict[str, Any]:
-    least = -9999.0  # openai's value for what is too unlikely to be known
+    least = -9999.0  # OpenAI's value for a token that is too unlikely to have one
     return {
         "token": text,
         "logprob": least if logprob is None else logprob,
@@ -161,7 +168,10 @@ def prompt_piece(text: str, tokens: Sequence[Token], logprobs: bool) -> PromptPi
 
 
 def one_token_each(delta: Delta) -> Sequence[Delta]:
-    """Together's chunks have room for one token. Where the text cannot be told apart, the last one has it."""
+    """Split a delta into deltas of one token each, as many as a chunk of Together's has room for.
+
+    If the texts of the tokens don't add up to the text of the delta, the last one has all of it.
+    """
     if len(delta.tokens) < 2:
         return (delta,)
     texts = [token.text for token in delta.tokens]

@@ -1,6 +1,9 @@
-"""Takes `<think>...</think>` out of streamed text. How the text was cut into pieces makes no difference.
+"""Takes thoughts, `<think>...</think>`, out of streamed text.
 
-A tag in quotes or backticks is only mentioned. One that ends a thought which never began is left out.
+What goes in are pieces of the text as an engine writes them; how it was cut into pieces makes no difference.
+What comes out are passages, each either content or reasoning. The end of the text is held back for as long as
+it may be the beginning of a tag. A tag in quotes or backticks is text, not a tag. A closing tag without an
+opening one is left out.
 """
 
 import re
@@ -18,10 +21,10 @@ class Passage(NamedTuple):
 
 
 class Thinking:
-    """White space at either end of a thought is not part of it; nor does what follows begin with any.
+    """Splits one text into passages.
 
-    `anywhere`: a thought may begin at any place of the text; otherwise only at its start, so that a model
-    that does not think may write the tag in its answer.
+    With `anywhere`, a thought may begin at any place of the text; otherwise only at its start, so that a
+    model that does not reason may write the tag in its answer. White space around a thought is left out.
     """
 
     def __init__(self, anywhere: bool) -> None:
@@ -34,12 +37,15 @@ class Thinking:
 
     @property
     def idle(self) -> bool:
-        """Whether all that follows is content, unchanged."""
+        """True if all text that follows is content and passes unchanged."""
         return self._started and not (self._anywhere or self._within or self._trim or self._held)
 
     def mended(self, text: str, *, cut_off: bool) -> str:
-        """Return an answer that came whole, with the beginning of a thought that lacks it. Of a model that
-        does not think, a beginning without an end is only a mention. In a stream it is too late for both."""
+        """Return an answer that came whole, with an opening tag in front if only the closing one is there.
+
+        If the model does not reason, an opening tag without a closing one is text. In a stream it is too late
+        for both.
+        """
         first = _TAG.search(text)
         if self._anywhere and first and first[0] == _CLOSE:
             return _OPEN + text
@@ -54,7 +60,7 @@ class Thinking:
         return passages
 
     def finish(self) -> list[Passage]:
-        """What was held back because a tag, or white space that ends a thought, might have been coming."""
+        """Return the text that was held back because it could have become a tag or the end of a thought."""
         text, self._held = self._held, ""
         if self._within:
             text = text.rstrip()
@@ -63,7 +69,7 @@ class Thinking:
         return [Passage("reasoning" if self._within else "content", text)] if text else []
 
     def _step(self, passages: list[Passage]) -> bool:
-        """Whether anything more can be done before more text comes."""
+        """Take the next passage out of the held text. Return False if that takes more text."""
         if self._trim:
             self._held = self._held.lstrip()
             self._trim = not self._held
@@ -91,7 +97,8 @@ class Thinking:
         return bool(tag)
 
     def _next_tag(self) -> re.Match[str] | None:
-        """The next that is no mention. Of one at the very beginning the text before tells."""
+        """Return the next tag that is not in quotes. If it is at the very beginning of the held text, the
+        character before that decides."""
         tag = _TAG.search(self._held)
         return _TAG.search(self._held, 1) if tag and not tag.start() and self._last in _QUOTES else tag
 
@@ -107,7 +114,10 @@ class Thinking:
         return closes
 
     def _next_closer(self) -> tuple[int, bool]:
-        """Where the thought ends; or how much of it is certain, where it takes more text to tell."""
+        """Return the position where the thought ends, and True.
+
+        If it takes more text to know that: how many characters surely belong to the thought, and False.
+        """
         place = self._held.find(_CLOSE)
         while place >= 0:
             before = self._held[place - 1] if place else self._last
@@ -131,6 +141,6 @@ class Thinking:
 
 
 def _overlap(text: str, tag: str) -> int:
-    """How many characters at the end of `text` may be the beginning of `tag`."""
+    """Return how many characters at the end of `text` may be the beginning of `tag`."""
     start = text.rfind("<", max(0, len(text) - len(tag) + 1))
     return len(text) - start if start >= 0 and tag.startswith(text[start:]) else 0

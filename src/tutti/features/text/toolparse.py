@@ -1,11 +1,28 @@
 """Finds tool calls in streamed text, for models whose engine does not parse them.
 
-Models write a call as a JSON object with a name and its arguments, or as a list of these: bare at the
-beginning of the text or of a line, in a ```json fence, between tags (Hermes, Qwen), or after a marker (Llama,
-Mistral); or they tag the name and the arguments each (Qwen2.5 Coder). Only calls of functions that were
-offered count; everything else passes through unchanged, held back only for as long as it may become a call.
-The arguments of a call are passed on as they are written; of one in a form that tells too late that it is
-one, at its end. How the text was cut into pieces makes no difference.
+What goes in are pieces of the text as the model writes them; how it was cut into pieces makes no difference.
+What comes out are pieces of text, and tool calls: first a `ToolCall` with index, id and name, then more of
+the same index with pieces of the arguments, as they are written.
+
+A call is a JSON object with the name of a function and its arguments, or a list of such objects. It stands
+
+- bare, at the beginning of the text or of a line;
+- in a ```json fence;
+- between tags, `<tool_call>` (Hermes, Qwen) or `<tools>`;
+- after a marker, `<|python_tag|>` (Llama) or `[TOOL_CALLS]` (Mistral, whose later models write the name
+  before the object of the arguments);
+- or name and arguments have a tag each: `<name>add</name><arguments>{...}</arguments>` (Qwen2.5 Coder).
+
+The rules:
+
+- only calls of functions that the request offers count: everything else is text and passes unchanged;
+- text is held back only while it may still become a call. The parser then waits for more (`_Undecided`),
+  finds that it is text (`_NoCall`), or reads the call;
+- arguments stream once the name and the place where they begin are known (`_HEAD`). In forms that show too
+  late that they are a call, the whole object has to be there first, and its call comes in one piece;
+- white space before, between and after calls is no text, if there is nothing else beside them;
+- if max_tokens cuts the text off within a call, the unfinished call is no text: its name is passed on if it
+  is complete (`_CutOff`).
 """
 
 import json
@@ -25,45 +42,55 @@ _CLOSERS = {
     "[TOOL_CALLS]": "",
     "```": "```",
 }
-"""What a call may be announced with, and what then ends it. Bare JSON needs neither."""
+"""By the opener, which announces a call: the closer, which ends it. Bare JSON needs neither."""
 
 _KEYS = ("name", "function", "type", "arguments", "parameters", "id", "tool_calls")
-"""What an object with a call in it may have as its first key."""
+"""The keys that an object with a call in it may begin with."""
 
 _OPENER = re.compile("|".join(map(re.escape, _CLOSERS)))
 _FIRST = re.compile("[<[`]")
+"""The characters that openers begin with."""
 _LONGEST = max(map(len, _CLOSERS))
 _BEGINNING = re.compile(r'\s*(?:\[\s*)?(?:\{\s*(?:"(?P<key>\w*)(?P<closed>"?))?)?')
+"""The beginning of an object, or of a list of objects, as far as its first key."""
 _FIRST_NAME = re.compile(r'\s*(?:\[\s*)?\{\s*"name"\s*:\s*"(?P<name>[^"\\]*)"')
 _NAMED = re.compile(r"\s*(?P<name>[\w.-]+)(?:\[CALL_ID\]\w*)?(?:\[ARGS\])?\s*(?=\{)")
+"""A name before the arguments, after `[TOOL_CALLS]`."""
 _NAMED_BEGINNING = re.compile(r"\s*[\w.-]*(?:\[[\w\]\[]*)?\s*")
+"""A text that may become such a name."""
 _JSON_BEGINS = re.compile(r"\{|\[(?!T)")  # but no [TOOL_CALLS]
 _LINE_OF_JSON = re.compile(rf"\n(?={_JSON_BEGINS.pattern})")
 _NAME_END = "</name><arguments>"
 _NOT_SCHEMA = r'\{\s*(?:\}|"(?!(?:type|properties|description|\$schema)")[^"\\]*")'
+"""Arguments that don't begin as a JSON schema does."""
 _HEAD = re.compile(
     r'\s*(?P<list>\[\s*)?\{\s*(?P<nested>"type"\s*:\s*"function"\s*,\s*"function"\s*:\s*\{\s*)?'
     rf'"name"\s*:\s*"(?P<name>[^"\\]*)"\s*,\s*(?:"arguments"\s*:\s*(?=\{{)|"parameters"\s*:\s*(?={_NOT_SCHEMA}))'
 )
-"""A call whose arguments begin. What has a schema for parameters is a function as it was offered."""
+"""A call up to the beginning of its arguments. An object whose `parameters` are a schema is no call: the
+model repeats a function as it was offered."""
 _NAME_BEGINS = re.compile(r'\s*(?:\[\s*)?\{\s*"name"\s*:')
 _LEAST_CUT_OPENER = 4
+"""So many characters of an opener at the end of a text that was cut off are taken for one."""
 
 
 class _Undecided(Exception):
-    """It takes more text to tell."""
+    """It takes more text to decide whether this is a call."""
 
 
 class _NoCall(Exception):
-    """What was held back is text."""
+    """The text that was held back is no call."""
 
 
-class _Cut(Exception):
-    """It was becoming a call when max_tokens ended it."""
+class _CutOff(Exception):
+    """The text was becoming a call when max_tokens ended it."""
 
 
 class ToolParser:
-    """`forced`: the text is a call and nothing else."""
+    """Parses one text, which may call the functions called `names`.
+
+    With `forced`, the request demands a call, so the text is a call and nothing else.
+    """
 
     def __init__(self, names: Collection[str], *, forced: bool = False) -> None:
         self._names = frozenset(names)
@@ -72,28 +99,32 @@ class ToolParser:
         self._final = False
         self._cut_off = False
         self._arguments: JsonCopy | None = None
-        """Of the call that is being passed on."""
+        """The copy of the arguments that are being passed on."""
         self._tail: JsonCopy | None = None
-        """What follows these in the call's object, which is left out."""
+        """The rest of the call's object after its arguments, which is left out."""
         self._in_list = False
         self._json_end = JsonEnd()
         self._closer: str | None = None
-        """What ends the block of calls that we are in; None outside of one."""
+        """The end of the block of calls that is being read; None outside of a block."""
         self._bare = True
-        """Nothing but calls and white space so far: white space before a call is no text."""
+        """True while there was nothing but calls and white space: white space before a call is no text."""
         self._line_begins = True
         self.count = 0
-        """Calls found so far."""
+        """The number of calls found so far."""
 
     def feed(self, text: str) -> list[str | ToolCall]:
+        """Read the next piece of the text, and return what is decided by now."""
         self._held += text
         return list(self._read())
 
     def finish(self, *, cut_off: bool = False) -> list[str | ToolCall]:
-        """`cut_off`: max_tokens ended the text. What has become of a call by then is no text."""
+        """Return all that was held back, now that the text has ended.
+
+        With `cut_off`, max_tokens ended it: the beginning of a call is then no text.
+        """
         self._final, self._cut_off = True, cut_off
-        if cut_off and (begun := _unfinished_opener(self._held)) >= _LEAST_CUT_OPENER:
-            self._held = self._held[:-begun]
+        if cut_off and (size := _unfinished_opener(self._held)) >= _LEAST_CUT_OPENER:
+            self._held = self._held[:-size]
         return list(self._read())
 
     def _read(self) -> Iterator[str | ToolCall]:
@@ -105,10 +136,11 @@ class ToolParser:
                     yield from self._read_text() if self._closer is None else self._read_block(self._closer)
         except _Undecided:
             return
-        except _Cut:
+        except _CutOff:
             yield from self._cut_call()
 
     def _read_call(self) -> Iterator[ToolCall]:
+        """Pass on more of the arguments of a call, or leave out more of what follows them."""
         if self._arguments:
             copied, end = self._arguments.copy(self._held)
             yield ToolCall(index=self.count - 1, arguments=copied)
@@ -119,16 +151,17 @@ class ToolParser:
             _, end = self._tail.copy(self._held)
             if self._tail.ended:
                 self._tail = None
-        self._cut(end)
+        self._drop(end)
 
     def _cut_call(self) -> Iterator[ToolCall]:
-        """The name is told if it was written wholly. Arguments had not begun."""
-        begun = _FIRST_NAME.search(self._held)
-        if begun and begun["name"] in self._names:
-            yield self._call(begun["name"], "")
-        self._cut(len(self._held))
+        """Return the call that was cut off, if its name is complete. Its arguments had not begun."""
+        beginning = _FIRST_NAME.search(self._held)
+        if beginning and beginning["name"] in self._names:
+            yield self._new_call(beginning["name"], "")
+        self._drop(len(self._held))
 
     def _read_text(self) -> Iterator[str | ToolCall]:
+        """Pass on text up to the next call, and begin with that call."""
         start, opener = self._next_opener()
         blank = self._bare and not self._held[:start].strip()
         if not blank or (self._final and opener is None and not self.count):
@@ -146,28 +179,32 @@ class ToolParser:
         yield from calls
 
     def _read_block(self, closer: str) -> Iterator[str | ToolCall]:
+        """Read the next call of a block, or the end of the block."""
         rest = self._held.lstrip()
         if not self._final and (not rest or (closer.startswith(rest) and rest != closer)):
             raise _Undecided
         if closer and rest.startswith(closer):
-            self._cut(len(self._held) - len(rest) + len(closer))
+            self._drop(len(self._held) - len(rest) + len(closer))
             self._closer = None
             return
         rest = self._held.lstrip(" \t\r\n,;")
         if self._in_list and rest.startswith("]"):
             self._in_list = False
-            self._cut(len(self._held) - len(rest) + 1)
+            self._drop(len(self._held) - len(rest) + 1)
             return
         try:
             if rest[:1] not in ("{", "["):
                 raise _Undecided if not (rest or self._final) else _NoCall
             yield from self._calls_at(len(self._held) - len(rest), "")
         except _NoCall:
-            self._cut(len(self._held) - len(self._held.lstrip()))
+            self._drop(len(self._held) - len(self._held.lstrip()))
             self._closer = None
 
     def _next_opener(self) -> tuple[int, str | None]:
-        """Where a call may begin, and what announces it; or where an opener may begin, and None."""
+        """Return the position where a call may begin, and its opener, which is empty for bare JSON.
+
+        If there is none: the position up to which the text is surely no opener, and None.
+        """
         found, json_start = _OPENER.search(self._held), self._next_json()
         if json_start is not None and (found is None or json_start < found.start()):
             return json_start, ""
@@ -176,7 +213,7 @@ class ToolParser:
         return len(self._held) - (0 if self._final else _unfinished_opener(self._held)), None
 
     def _next_json(self) -> int | None:
-        """Where a call may begin without being announced."""
+        """Return the position where bare JSON begins that may be a call; None if there is none."""
         lead = len(self._held) - len(self._held.lstrip()) if self._bare else 0
         if (self._bare or self._line_begins) and _JSON_BEGINS.match(self._held, lead):
             return lead
@@ -184,19 +221,24 @@ class ToolParser:
         return line.end() if line else None
 
     def _pass(self, size: int) -> Iterator[str]:
+        """Pass on the first `size` characters as text."""
         text = self._held[:size]
-        self._cut(size)
+        self._drop(size)
         self._bare = self._bare and not text.strip()
         if text:
             self._line_begins = text.endswith("\n")
             yield text
 
-    def _cut(self, size: int) -> None:
+    def _drop(self, size: int) -> None:
+        """Drop the first `size` characters of the held text."""
         self._held = self._held[size:]
         self._json_end = JsonEnd()
 
     def _calls_at(self, start: int, opener: str) -> list[ToolCall]:
-        """The calls of the JSON value at `start`, which is then cut off."""
+        """Return the calls of the JSON value at `start`, and drop the held text up to its end.
+
+        Of a call whose arguments stream, only the beginning is read.
+        """
         name = None
         if opener == "```":
             start = self._after_json_tag(start)
@@ -207,49 +249,58 @@ class ToolParser:
         if name is None:
             self._judge_beginning(start)
             if head := _HEAD.match(self._held, start):
-                return [self._begun(head["name"], head.end(), closers=2 if head["nested"] else 1, head=head)]
+                return [
+                    self._begin_call(head["name"], head.end(), closers=2 if head["nested"] else 1, head=head)
+                ]
         elif self._held[start : start + 1] == "{":
-            return [self._begun(name, start, closers=0)]
+            return [self._begin_call(name, start, closers=0)]
         end = self._json_end.find(self._held, start)
         if end is None:
             raise self._unfinished(start, opener)
         found = list(_calls(_parse(self._held[start:end]), name))
         if not found or any(function not in self._names for function, _ in found):
             raise _NoCall
-        self._cut(end)
-        return [self._call(function, arguments) for function, arguments in found]
+        self._drop(end)
+        return [self._new_call(function, arguments) for function, arguments in found]
 
-    def _call(self, name: str, arguments: str) -> ToolCall:
+    def _new_call(self, name: str, arguments: str) -> ToolCall:
         self.count += 1
         return ToolCall(index=self.count - 1, id=new_call_id(), name=name, arguments=arguments)
 
-    def _begun(
+    def _begin_call(
         self, name: str, arguments: int, *, closers: int, head: re.Match[str] | None = None
     ) -> ToolCall:
-        """`arguments`: where they begin. `closers`: braces that end the call's object after them."""
+        """Begin to pass on a call whose arguments begin at the position `arguments`.
+
+        `closers` is the number of braces that end the call's object after them.
+        """
         if name not in self._names:
             raise _NoCall
         self._in_list = self._in_list or bool(head and head["list"])
-        self._cut(arguments)
+        self._drop(arguments)
         self._arguments = JsonCopy()
         self._tail = JsonCopy(closers) if closers else None
-        return self._call(name, "")
+        return self._new_call(name, "")
 
     def _unfinished(self, start: int, opener: str) -> Exception:
+        """Return the exception to raise because the held text may be an unfinished call."""
         if not self._final:
             return _Undecided()
         is_call = self._forced or opener not in ("", "```") or _NAME_BEGINS.match(self._held, start)
-        return _Cut() if self._cut_off and is_call else _NoCall()
+        return _CutOff() if self._cut_off and is_call else _NoCall()
 
     def _after_json_tag(self, start: int) -> int:
-        """Past the `json` of a fence, if it is there."""
+        """Return the position after the `json` of a fence, if it is there."""
         tag = self._held[start : start + 4]
         if "json".startswith(tag) and tag != "json" and not self._final:
             raise _Undecided
         return start + 4 if tag == "json" else start
 
     def _called_name(self, start: int) -> tuple[str | None, int]:
-        """Mistral's later models write the name first: `[TOOL_CALLS]name[ARGS]{...}`."""
+        """Read a name before the arguments: Mistral's later models write `[TOOL_CALLS]name[ARGS]{...}`.
+
+        Returns the name, or None, and the position after it.
+        """
         if named := _NAMED.match(self._held, start):
             if named["name"] not in self._names:
                 raise _NoCall
@@ -260,7 +311,10 @@ class ToolParser:
         return None, start
 
     def _tagged_name(self, start: int) -> tuple[str, int]:
-        """`<name>name</name><arguments>{...}</arguments>`, with white space between the tags."""
+        """Read the tags of `<name>name</name><arguments>{...}</arguments>`, with white space between them.
+
+        Returns the name, and the position where the arguments begin.
+        """
         before, brace, _ = self._held[start:].partition("{")
         written = "".join(before.split())
         names = [name for name in self._names if f"{name}{_NAME_END}".startswith(written)]
@@ -273,7 +327,7 @@ class ToolParser:
         return names[0], start + len(before)
 
     def _judge_beginning(self, start: int) -> None:
-        """Raises _NoCall as soon as the text at `start` cannot become a call of one of our functions."""
+        """Raise _NoCall as soon as the text at `start` cannot become a call of one of the functions."""
         beginning = _BEGINNING.match(self._held, start)
         key, closed = (beginning["key"] or "", beginning["closed"]) if beginning else ("", None)
         if closed:
@@ -291,7 +345,7 @@ def new_call_id() -> str:
 
 
 def _unfinished_opener(text: str) -> int:
-    """How many characters at the end of `text` may be the beginning of an opener."""
+    """Return how many characters at the end of `text` may be the beginning of an opener."""
     first = max(0, len(text) - _LONGEST + 1)
     while mark := _FIRST.search(text, first):
         if any(opener.startswith(text[mark.start() :]) for opener in _CLOSERS):
@@ -308,7 +362,10 @@ def _parse(text: str) -> Any:
 
 
 def _calls(value: Any, name: str | None) -> Iterator[tuple[str, str]]:
-    """Names and arguments (JSON) in any of the shapes that models write."""
+    """Yield the name and the arguments (JSON) of each call, in any of the shapes that models write.
+
+    `name` is given where it stands before the value, which then is the arguments.
+    """
     if name is not None:
         yield name, _arguments(value)
     elif isinstance(value, list):
@@ -321,7 +378,10 @@ def _calls(value: Any, name: str | None) -> Iterator[tuple[str, str]]:
 
 
 def _calls_of(value: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    """What has a description is a function as it was offered: small models repeat these."""
+    """Yield the calls in an object.
+
+    Raises _NoCall if it has a description: it is then a function as offered, which small models repeat.
+    """
     function = value.get("function", value)
     if isinstance(value.get("tool_calls"), list):
         yield from _calls(value["tool_calls"], None)

@@ -23,8 +23,8 @@ class Project(Record):
 
 
 class ApiKey(Record):
-    """`digest` is the hex HMAC-SHA-256 of the key; `prefix` (its first characters) is all that is ever shown
-    again. A limit of 0 means the server's default."""
+    """An API key. `digest` is the hex HMAC-SHA-256 of the key; `prefix` (its first characters) is the only
+    part that can be shown again. A limit of 0 means the server's default."""
 
     __tablename__ = "api_keys"
     id: Mapped[str] = mapped_column(String(64), primary_key=True)

@@ -9,8 +9,8 @@ from tutti.store.records.base import Record
 
 
 class JobRow(Record):
-    """A piece of durable work. Only whoever holds `lock_token` may write it, until `leased_until`; see
-    jobs/queue. `args` is the kind's versioned struct, `state` what a later attempt goes on from."""
+    """A job. Only the worker that holds `lock_token` may write it, until `leased_until`; see jobs/claim.
+    `args` is the kind's versioned struct, `state` what a later attempt goes on from."""
 
     __tablename__ = "jobs"
     id: Mapped[str] = mapped_column(String(64), primary_key=True)
