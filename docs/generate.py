@@ -48,9 +48,10 @@ def pages() -> dict[str, str]:
 def _settings() -> str:
     return page(
         "Settings",
-        "Each is a flag of `tutti serve` and an environment variable; the flag wins. Credentials are "
-        "environment variables only. Lists and tables are JSON in the environment "
-        "(`TUTTI_MODELS='[\"owner/repo\"]'`), sizes there are bytes; flags are repeated, and take `8G`.",
+        "Each setting is a flag of `tutti serve` and an environment variable. The flag wins. Credentials are "
+        "environment variables only. Times are in seconds. Lists are flags that can be repeated, and JSON in "
+        "the environment (`TUTTI_MODELS='[\"owner/repo\"]'`), as are tables. Sizes are in bytes; the flag "
+        "`--memory-budget` also takes `8G`.",
         table(("flag", "environment", "default", "what it does"), map(_setting, Settings.model_fields)),
     )
 
@@ -222,8 +223,8 @@ def _commands() -> str:
     return page(
         "Commands",
         "`tutti` talks HTTP to any server that speaks the Together API, except for `serve`, `pull`, `rm`, "
-        "`local` and `keys`, which work on this machine's data directory. Exit status: 0 done, 1 refused or "
-        "failed, 2 wrong usage, 130 interrupted.",
+        "`local`, `env` and `keys`, which work on this machine's data directory. Exit status: 0 done, "
+        "1 refused or failed, 2 wrong usage, 130 interrupted.",
         _command("tutti", group),
         *(
             text

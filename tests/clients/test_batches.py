@@ -128,6 +128,6 @@ def interrupted(server: Server, argv: Sequence[str | Path]) -> str:
         assert process.stderr.readline() in ("tutti: VALIDATING\n", "tutti: IN_PROGRESS\n")
         process.send_signal(signal.SIGINT)
         said = process.communicate(timeout=limit(200))[1]
-        assert f"it goes on without you: `tutti batches retrieve {id}`" in said
+        assert f"the job goes on: `tutti batches retrieve {id}`" in said
         assert process.returncode == 130
     return id

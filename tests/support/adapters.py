@@ -26,7 +26,8 @@ def adapter(
     size: float = 0.06,
     **config: object,
 ) -> dict[str, bytes]:
-    """Its files by name. Weights are noise of this size: enough to change what the model says."""
+    """Make an adapter, and return its files by name. `size` is that of the noise in its weights: enough to
+    change the model's answers."""
     noise = np.random.default_rng(seed)
     tensors: dict[str, np.ndarray] = {}
     for layer in range(layers):

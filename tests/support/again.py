@@ -12,7 +12,7 @@ import pytest
 from tests.support.alone import Alone, Writer, run_alone
 
 ENOUGH = 5
-"""When so many have failed twice the run has failed, whatever the others do: they are not run again."""
+"""Number of tests that may fail twice. After more, the run has failed, and no further tests are run again."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -1,4 +1,4 @@
-"""One test in a pytest process of its own, and how that process tells what happened."""
+"""One test in a pytest process of its own, and the reports of that process."""
 
 import json
 import subprocess
@@ -65,7 +65,7 @@ def _run(arguments: Sequence[str], folder: Path, output: Path) -> int:
 
 
 def _options(config: pytest.Config) -> list[str]:
-    """Those of this run, without the tests that it was asked for and without workers."""
+    """Return the options of this run, without the selected tests and without workers."""
     given = [str(it) for it in config.invocation_params.args if str(it) not in config.args]
     return [*given, "-n0"] if config.pluginmanager.hasplugin("xdist") else given
 

@@ -1,4 +1,4 @@
-"""What `make test` may spend, and `make test-long` more."""
+"""The number of examples that `make test` may draw, and the larger one of `make test-long`."""
 
 import os
 

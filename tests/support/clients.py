@@ -30,7 +30,7 @@ ROOT = REPOSITORY / ".clients"
 
 
 def python_client(name: str) -> Path:
-    """The interpreter that has this client; its commands lie beside it."""
+    """Return the Python of the environment that has this client. The client's commands are beside it."""
     folder = ROOT / name
     with _once(folder, [LOCKS / f"{name}.txt"]) as fresh:
         if fresh:
@@ -39,7 +39,7 @@ def python_client(name: str) -> Path:
 
 
 def node_client() -> Path | None:
-    """A folder whose scripts can import `together-ai`; None where there is no Node."""
+    """Return a folder whose scripts can import `together-ai`, or None if there is no Node."""
     if shutil.which("node") is None or shutil.which("npm") is None:
         return None
     folder = ROOT / "node"
@@ -57,8 +57,7 @@ def available(client: str) -> bool:
 
 
 def program(client: str, script: str) -> list[str]:
-    """The command that runs a script of tests/clients/scripts; without the Node that it needs the test is
-    skipped."""
+    """Return the command that runs a script of tests/clients/scripts. Skip the test if there is no Node."""
     if client in PYTHON_CLIENTS:
         return [str(python_client(client)), str(SCRIPTS / script)]
     folder = node_client()
@@ -68,8 +67,8 @@ def program(client: str, script: str) -> list[str]:
 
 
 def environment(url: str, client: str = "", key: str = "any") -> dict[str, str]:
-    """What a user of this client sets to reach the server at `url`, which has no /v1. No client: our own
-    command line."""
+    """Return the environment variables for a client of the server at `url`, which has no /v1. Without a
+    client: for our own command line."""
     base = url if client == "together-3" else f"{url}/v1"
     return {
         "TOGETHER_BASE_URL": base,
@@ -93,7 +92,7 @@ def run(
     timeout_s: float = 280.0,
     **variables: str,
 ) -> str:
-    """What it printed; after a failure that is asked for with `status`, also what it complained of."""
+    """Run a command and return its stdout; if a failure is expected (`status`), also its stderr."""
     env = {**os.environ, **environment(server.url, client, key), **variables}
     done = subprocess.run(argv, env=env, cwd=cwd, capture_output=True, text=True, timeout=timeout_s)
     assert done.returncode == status, done.stdout + done.stderr + server.output[-3000:]
@@ -101,14 +100,14 @@ def run(
 
 
 def check_errors(printed: str) -> dict[str, str]:
-    """By check of `scripts/checks.py`; empty where it passed."""
+    """Return the error of each check of `scripts/checks.py`, empty if it passed."""
     lines = [json.loads(line) for line in printed.splitlines() if line.startswith("{")]
     return {line["check"]: line["error"] for line in lines}
 
 
 class _once:
-    """Lets one process at a time in; the value says whether there is anything to do. The stamp is the hash of
-    the locks, written when the body ends well."""
+    """Let one process in at a time. The value is True if there is something to do. The stamp is the hash of
+    the locks; it is written if the body succeeds."""
 
     def __init__(self, folder: Path, locks: Sequence[Path]) -> None:
         text = b"".join(lock.read_bytes() for lock in locks) + sys.version.encode()
@@ -132,7 +131,8 @@ class _once:
 
 
 def _install(folder: Path, lock: Path) -> None:
-    """With uv, which takes seconds; with pip where uv cannot (it does not read pip's configuration)."""
+    """Install with uv, which takes seconds, or with pip if uv fails (it does not read pip's
+    configuration)."""
     environment = {**os.environ, "VIRTUAL_ENV": str(folder)}
     uv, requirements = _uv(), ["--require-hashes", "-r", str(lock)]
     _run([sys.executable, "-m", "venv", "--clear", str(folder)])

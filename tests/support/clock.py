@@ -1,11 +1,12 @@
-"""A clock for what is tested."""
+"""A clock that tests set."""
 
 from dataclasses import dataclass
 
 
 @dataclass
 class Clock:
-    """Stands still unless told otherwise: nothing grows old while the machine is busy, and no minute ends."""
+    """A clock that stands still unless it is moved: nothing ages while the machine is busy, and no minute
+    ends."""
 
     seconds: float = 29_000_000 * 60 + 20
 

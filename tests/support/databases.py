@@ -1,4 +1,4 @@
-"""Fixtures for what must work on SQLite and on PostgreSQL alike; a conftest.py imports what it wants."""
+"""Fixtures for tests on SQLite and on PostgreSQL. A conftest.py imports those it needs."""
 
 import asyncio
 import shutil
@@ -30,7 +30,7 @@ def migrated() -> "Migrated":
 
 @pytest.fixture
 async def empty_url(kind: Kind, tmp_path: Path) -> AsyncIterator[str]:
-    """Of a database without tables."""
+    """Yield the URL of a database without tables."""
     if kind == "sqlite":
         yield f"sqlite:///{tmp_path}/data/tutti.db"
         return
@@ -41,7 +41,7 @@ async def empty_url(kind: Kind, tmp_path: Path) -> AsyncIterator[str]:
 
 @pytest.fixture
 async def database(kind: Kind, tmp_path: Path, migrated: "Migrated") -> AsyncIterator[Database]:
-    """With the newest schema."""
+    """Yield a database with the newest schema."""
     async with migrated.copy(kind, tmp_path / "data" / "tutti.db") as url:
         database = await Database.open(url)
         yield database
@@ -54,14 +54,14 @@ def settings(tmp_path: Path, database: Database) -> Settings:
 
 
 class Migrated:
-    """A migrated database of each kind, made when first asked for: a migration takes most of a second."""
+    """Migrated databases, one of each kind, made when first used: a migration takes most of a second."""
 
     def __init__(self) -> None:
         self._postgres = ""
 
     @asynccontextmanager
     async def copy(self, kind: Kind, path: Path) -> AsyncIterator[str]:
-        """The URL of a copy: in the file `path`, or somewhere in the PostgreSQL server."""
+        """Yield the URL of a copy: in the file `path`, or in the PostgreSQL server."""
         if kind == "sqlite":
             path.parent.mkdir(parents=True)
             shutil.copy(await asyncio.to_thread(migrated_file), path)

@@ -27,8 +27,8 @@ from tutti.engines.upstream import Refusal
 
 @dataclass
 class Canned:
-    """An Upstream that answers with the given bytes, or with `streamed` (where that is given) what asks for a
-    stream, and keeps what it was asked."""
+    """An Upstream that answers with the given bytes, or with `streamed` (if given) to requests for a stream.
+    It keeps the requests."""
 
     pieces: Sequence[bytes] = ()
     refusals: list[Refusal] = field(default_factory=list)
@@ -97,8 +97,8 @@ class Running:
 
 
 async def until_telling(engine: Running, **told: int) -> None:
-    """Returns when the echo engine says so of itself: `busy`, `sessions`. Work that takes a minute does not
-    end by itself meanwhile."""
+    """Wait until the echo engine reports a value, `busy` or `sessions`. Work that takes a minute does not end
+    meanwhile."""
     async with asyncio.timeout(limit(60)), aiohttp.ClientSession(engine.address) as session:
         while not told.items() <= (await _progress(session)).items():
             await asyncio.sleep(0.01)
@@ -113,7 +113,7 @@ async def _progress(session: aiohttp.ClientSession) -> Mapping[str, Any]:
 async def running(
     engine: Engine, which: Model, *, place: Place | None = None, within_s: float = 60.0
 ) -> AsyncIterator[Running]:
-    """The engine's own program, started as it says and ended afterwards."""
+    """Start the engine's own program, and end it afterwards."""
     place = replace(place or Place(folder=Path(), port=0, threads=1), port=free_port())
     program = engine.program(which, place)
     assert program is not None

@@ -12,7 +12,7 @@ from tutti.sandboxes.environment import environments_folder, make
 
 
 def made() -> Path:
-    """Its folder. Safe when several tests ask at once."""
+    """Make the environment if needed, and return its folder. Several tests may call it at once."""
     return asyncio.run(make(cache_dir()))
 
 

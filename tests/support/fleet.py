@@ -20,7 +20,8 @@ from tutti.compute.local import Local
 from tutti.dispatch.dispatch import Dispatch, Lease
 from tutti.engines.echo import Echo
 from tutti.meeting.router import ReplicaView
-from tutti.node.fleet import Fleet
+from tutti.node.fleet import Fleet, Workloads
+from tutti.parts.workloads import WORKLOADS
 from tutti.process.supervisor import Pace
 from tutti.store.db import Database, database_url
 from tutti.store.migrate import migrate
@@ -37,10 +38,10 @@ class Stack:
     dispatch: Dispatch
 
     async def replica(self, model: Model) -> ReplicaView | None:
-        return next((it for it in await self.dispatch.replicas() if it.model == model.name), None)
+        return next((it for it in await self.dispatch.replicas() if it.name == model.name), None)
 
     def pids(self, model: Model) -> set[int]:
-        """Of the engine programs that run for it."""
+        """Return the process ids of the engine programs that run for the model."""
         return engine_pids(psutil.Process(), model.name)
 
 
@@ -61,7 +62,9 @@ def echo(name: str = "echo", **fields: Any) -> Model:
 
 
 @asynccontextmanager
-async def stack(folder: Path, *models: Model, **settings: Any) -> AsyncIterator[Stack]:
+async def stack(
+    folder: Path, *models: Model, workloads: Workloads = WORKLOADS, **settings: Any
+) -> AsyncIterator[Stack]:
     chosen = Settings(**{"data_dir": folder, "models": [], "max_queue": 8, **settings})
     folder.mkdir(parents=True, exist_ok=True)
     if not chosen.database_url:
@@ -74,7 +77,7 @@ async def stack(folder: Path, *models: Model, **settings: Any) -> AsyncIterator[
         for model in models:
             await catalog.add(model)
         engines = {"echo": Echo()}
-        fleet = await Fleet.open(chosen, database, catalog, engines, Local(), QUICK)
+        fleet = await Fleet.open(chosen, database, catalog, engines, workloads, Local(), QUICK)
         parts.push_async_callback(fleet.stop)
         dispatch = Dispatch(chosen, database, catalog, engines)
         await dispatch.start()

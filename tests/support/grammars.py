@@ -19,7 +19,7 @@ _CLOSING = [b'"', b"}", b"]", b'"}', b'"]', b"}]", b"]}", b'"}]']
 
 
 def written(grammar: str, seed: int) -> str | None:
-    """Some text that the grammar allows; None where it found no end."""
+    """Return some text that the grammar allows, or None if no end was found."""
     matcher = LLMatcher(
         vocabulary(), LLMatcher.grammar_from_lark(grammar.removeprefix("%llguidance {}")), log_level=0
     )
@@ -114,7 +114,7 @@ def _some(**fields: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[str, Any]]
 
 
 def _with_type(kind: Any, fields: st.SearchStrategy[dict[str, Any]]) -> st.SearchStrategy[dict[str, Any]]:
-    """With the type written down, or not."""
+    """Return a strategy for schemas with the type written down or not."""
     return st.tuples(fields, st.booleans()).map(
         lambda it: it[0] if it[1] and it[0] else {"type": kind, **it[0]}
     )
@@ -195,7 +195,7 @@ schemas: st.SearchStrategy[dict[str, Any]] = st.recursive(
 
 
 def keeps(schema: dict[str, Any], text: str) -> str:
-    """Why the text breaks the schema, by another library than the one that enforces it."""
+    """Return why the text breaks the schema, according to another library than the one that enforces it."""
     value = json.loads(text, parse_float=lambda it: max(-1e308, min(1e308, float(it))))
     found = next(jsonschema_rs.validator_for(schema).iter_errors(value), None)
     return "" if found is None else found.message

@@ -19,7 +19,7 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 @asynccontextmanager
 async def answered_by(handle: Handler) -> AsyncIterator[str]:
-    """The base URL of a server that has every request answered by `handle`."""
+    """Yield the base URL of a server where `handle` answers all requests."""
     app = web.Application()
     app.router.add_route("*", "/{path:.*}", handle)
     async with TestServer(app, host="127.0.0.1") as running:
@@ -27,14 +27,14 @@ async def answered_by(handle: Handler) -> AsyncIterator[str]:
 
 
 def asking(url: str, key: str = "any", **options: Any) -> httpx.AsyncClient:
-    """A client with a key; `verify` only saves the time in which certificates would be read."""
+    """Return a client with a key. `verify=False` only saves the time of reading certificates."""
     headers = {"authorization": f"Bearer {key}", **options.pop("headers", {})}
     return httpx.AsyncClient(base_url=url, headers=headers, verify=False, timeout=limit(60), **options)
 
 
 @asynccontextmanager
 async def serve(app: Any) -> AsyncIterator[str]:
-    """The base URL of an ASGI application, without a trailing slash."""
+    """Serve an ASGI application, and yield its base URL without a trailing slash."""
     listener = socket.socket()
     listener.bind(("127.0.0.1", 0))
     config = uvicorn.Config(

@@ -21,7 +21,7 @@ _CHUNK = 64 * 1024
 
 @dataclass
 class Fault:
-    """What goes wrong with a file; `times` requests have it, then all is well."""
+    """A fault of a file. The first `times` requests have it; later ones succeed."""
 
     times: int = 1_000_000
     status: int = 0

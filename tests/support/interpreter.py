@@ -10,7 +10,7 @@ Json = dict[str, Any]
 
 
 def execute(client: httpx.Client, code: str, session_id: str | None = None, **fields: Any) -> Json:
-    """The whole body of an answer with status 200."""
+    """Execute code and return the whole body of the answer, which must have status 200."""
     body = {"language": "python", "code": code, **fields}
     if session_id is not None:
         body["session_id"] = session_id
@@ -20,7 +20,7 @@ def execute(client: httpx.Client, code: str, session_id: str | None = None, **fi
 
 
 def done(client: httpx.Client, code: str, session_id: str | None = None, **fields: Any) -> Json:
-    """The data of a SuccessfulExecution."""
+    """Execute code and return the data of its SuccessfulExecution."""
     answer = execute(client, code, session_id, **fields)
     assert answer["errors"] is None, answer
     assert answer["data"]["status"] == "success"
@@ -28,7 +28,7 @@ def done(client: httpx.Client, code: str, session_id: str | None = None, **field
 
 
 def failure(client: httpx.Client, code: str, session_id: str | None = None) -> str:
-    """The error of a FailedExecution."""
+    """Execute code and return the error of its FailedExecution."""
     answer = execute(client, code, session_id)
     assert answer["data"] is None, answer
     (error,) = answer["errors"]
@@ -47,6 +47,6 @@ def sessions(client: httpx.Client) -> list[Json]:
 
 
 def host(server: Server) -> psutil.Process | None:
-    """The process that keeps the sessions."""
+    """Return the process of the sandbox host, which keeps the sessions, or None."""
     name = "tutti.app.sandboxhost"
     return next((it for it in server.tree() if argv_of(it)[1:3] == ["-m", name]), None)

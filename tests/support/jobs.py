@@ -47,7 +47,7 @@ class Work(Args, frozen=True, kw_only=True):
 
 
 async def run(job: Job[Work]) -> None:
-    """Each step is done once: told and saved in one transaction."""
+    """Run a job's steps. Each is done once: it is recorded and saved in one transaction."""
     await job.tell(what="start", attempt=job.attempt, pid=os.getpid())
     await job.save(pid=os.getpid())
     _maybe_die(job, "run")
@@ -109,7 +109,8 @@ def _maybe_raise(job: Job[Work]) -> None:
 
 
 async def put(database: Database, kind: str = "work", project_id: str = PROJECT, **work: Any) -> str:
-    """Its id. `priority`, `run_at` and `id` are the queue's, all else are the job's arguments."""
+    """Enqueue a job and return its id. `priority`, `run_at` and `id` are for the queue, all else are the
+    job's arguments."""
     where = {name: work.pop(name) for name in ("priority", "run_at", "id") if name in work}
     async with database.begin() as session:
         return await enqueue(session, kind, Work(**work), project_id=project_id, **where)
@@ -134,7 +135,7 @@ async def events(database: Database, id: str, what: str = "") -> Sequence[dict[s
 
 
 async def finished(database: Database, *ids: str, within_s: float = 60.0) -> list[str]:
-    """Their statuses, once all have ended; each has ended exactly once."""
+    """Wait until all jobs have ended, each exactly once, and return their statuses."""
     async with asyncio.timeout(limit(within_s)):
         for id in ids:
             while (await row(database, id)).status not in FINISHED:
@@ -145,18 +146,18 @@ async def finished(database: Database, *ids: str, within_s: float = 60.0) -> lis
 
 
 async def until(database: Database, id: str, what: str, count: int = 1, within_s: float = 60.0) -> None:
-    """Returns when the job has told so."""
+    """Wait until the job has recorded `what` as often as `count`."""
     async with asyncio.timeout(limit(within_s)):
         while len(await events(database, id, what)) < count:
             await asyncio.sleep(0.05)
 
 
 async def most_at_once(database: Database, ids: Sequence[str]) -> int:
-    """How many of these ran at the same time."""
+    """Return how many of these jobs ran at the same time."""
     query = select(JobEvent).where(JobEvent.job_id.in_(ids))
     async with database.read() as session:
-        told = (await session.scalars(query)).all()
-    steps = [(it.at, {"start": 1, "end": -1}.get(it.data["what"], 0)) for it in told]
+        recorded = (await session.scalars(query)).all()
+    steps = [(it.at, {"start": 1, "end": -1}.get(it.data["what"], 0)) for it in recorded]
     running = most = 0
     for _, step in sorted(steps):
         running += step
@@ -225,7 +226,7 @@ def worker_processes(database: Database, count: int, lease_s: float = 2.0) -> It
 
 
 def _forked(url: str, lease_s: float) -> int:
-    """Its pid. A new interpreter would take most of a second for what it imports."""
+    """Fork a worker and return its pid. A new interpreter would take most of a second for its imports."""
     nursery = _nursery()
     assert nursery.stdin is not None and nursery.stdout is not None
     nursery.stdin.write(f"{url} {lease_s}\n")
@@ -235,7 +236,8 @@ def _forked(url: str, lease_s: float) -> int:
 
 @cache
 def _nursery() -> "subprocess.Popen[str]":
-    """One a test run; it ends, with all it has started, when its stdin is closed: at the latest with us."""
+    """Start the process that forks workers, one for each test run. It ends with all its children when its
+    stdin closes, at the latest with this process."""
     argv = [sys.executable, "-m", "tests.support.jobs"]
     pipe = subprocess.PIPE
     nursery = subprocess.Popen(

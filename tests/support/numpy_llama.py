@@ -29,7 +29,7 @@ class Tiny:
     weights: Mapping[str, Array]
 
     def files(self) -> dict[str, bytes]:
-        """As a repository has them."""
+        """Return the model's files as a repository has them."""
         return {
             "config.json": json.dumps(self.config).encode(),
             "model.safetensors": save({name: it.astype(np.float32) for name, it in self.weights.items()}),
@@ -40,7 +40,7 @@ class Tiny:
         }
 
     def logprobs(self, ids: list[int], lora: Mapping[str, Array] | None = None) -> Array:
-        """Of the token after `ids`. `lora`: what is added to weights, by module."""
+        """Return the log probabilities of the token after `ids`. `lora` is added to weights, by module."""
         w = {name: it.astype(np.float64) for name, it in self.weights.items()}
         for module, delta in (lora or {}).items():
             w[f"{module}.weight"] = w[f"{module}.weight"] + delta

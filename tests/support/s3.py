@@ -26,8 +26,8 @@ class S3Server:
 
 @contextmanager
 def s3_server(folder: Path, port: int = 0) -> Iterator[S3Server]:
-    """With one bucket. `credentials` are the environment variables a client needs. With the same folder and
-    port it is the same server, started again."""
+    """Run an S3 server with one bucket. `credentials` are the environment variables that a client needs. With
+    the same folder and port it is the same server, started again."""
     (folder / "tutti").mkdir(parents=True, exist_ok=True)
     port = port or free_port()
     command = [sys.executable, "-m", "nanio", "serve", "--host", "127.0.0.1", "--port", str(port)]

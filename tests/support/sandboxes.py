@@ -21,7 +21,7 @@ _uids = itertools.count(1_000_000_000 + os.getpid() * 200)
 
 
 def environment() -> Path:
-    """Also from inside of an event loop."""
+    """Make the environment if needed, and return its folder. It works inside an event loop, too."""
     folder = environment_folder(cache_dir())
     if is_made(folder):
         return folder
@@ -47,7 +47,7 @@ def text(outputs: Sequence[Output], kind: str = "stdout") -> str:
 
 
 async def printed(session: Session, code: str) -> str:
-    """What it prints, and that it does nothing else."""
+    """Execute code and return what it prints; it must have no other outputs."""
     outputs = await session.execute(code)
     assert {it.type for it in outputs} <= {"stdout"}, outputs
     return text(outputs)

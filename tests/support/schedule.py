@@ -34,7 +34,7 @@ def group(nodeid: str) -> str:
 
 
 def rank(nodeid: str) -> tuple[int, int]:
-    """The smaller, the earlier."""
+    """Return the rank of a test. Lower ranks run earlier."""
     file = nodeid.partition("::")[0]
     if file in LONGEST:
         return 0, LONGEST.index(file)

@@ -44,11 +44,11 @@ class Server:
 
     @property
     def output(self) -> str:
-        """What it has printed and logged so far."""
+        """Everything that the server has printed and logged so far."""
         return (self.data_dir / "output").read_text(errors="replace")
 
     def tree(self) -> list[psutil.Process]:
-        """All that it has started, shepherds included."""
+        """Return all processes that the server has started, shepherds included."""
         return psutil.Process(self.pid).children(recursive=True)
 
     def workers(self) -> list[int]:
@@ -69,7 +69,7 @@ class Server:
         ]
 
     def stop(self, number: signal.Signals = signal.SIGTERM, within_s: float = _END_S) -> int:
-        """The exit status."""
+        """Send a signal, wait for the end, and return the exit status."""
         self.process.send_signal(number)
         return self.process.wait(limit(within_s))
 
@@ -84,10 +84,11 @@ def running_server(
     interpreter: bool = False,
     **settings: Any,
 ) -> Iterator[Server]:
-    """`models` are loaded at start: names of the catalogue, paths, or entries, which are put into a catalogue
-    file; `catalog` may hold more entries that are not loaded. Waits for /readyz unless `ready` is False.
-    Weights are kept in $TUTTI_TEST_CACHE between runs; with `lent`, only those are there and what the server
-    adds is not kept. `interpreter`: with the environment that the code interpreter needs."""
+    """Run a server. `models` are loaded at start: names of the catalogue, paths, or entries, which are put
+    into a catalogue file. `catalog` may hold more entries that are not loaded. Wait for /readyz unless
+    `ready` is False. Weights are kept in $TUTTI_TEST_CACHE between runs; with `lent`, only those are there,
+    and what the server adds is not kept. `interpreter`: with the environment that the code interpreter
+    needs."""
     with tempfile.TemporaryDirectory(prefix="tutti-", ignore_cleanup_errors=True) as folder:
         data_dir = Path(folder)
         if "database_url" not in settings and "--database-url" not in settings.get("arguments", ()):
@@ -135,7 +136,7 @@ def started(
 
 @contextlib.contextmanager
 def killed_and_restarted(server: Server, models: Sequence[str | Model], **settings: Any) -> Iterator[Server]:
-    """Its controller is killed, with everything that hangs on it, and started again on the same data."""
+    """Kill the controller with all that depends on it, and start it again on the same data."""
     children = server.tree()
     server.process.kill()
     server.process.wait()
@@ -159,23 +160,23 @@ def wait_ready(server: Server, within_s: float = _READY_S) -> None:
 
 
 def _client(url: str, key: str) -> httpx.Client:
-    """`verify` only saves the time in which certificates would be read."""
+    """Return a client. `verify=False` only saves the time of reading certificates."""
     headers = {"authorization": f"Bearer {key}"}
     return httpx.Client(base_url=url, headers=headers, verify=False, timeout=limit(60))
 
 
 def _url(process: subprocess.Popen[bytes], data_dir: Path) -> str:
-    """The controller says its port in a file, as soon as it has one."""
+    """Wait for the file in which the controller writes its URL, and return the URL."""
     give_up_at = time.monotonic() + limit(_READY_S)
-    while not (said := _read(data_dir / "url")):
+    while not (url := _read(data_dir / "url")):
         assert process.poll() is None, f"it ended:\n{(data_dir / 'output').read_text()}"
         assert time.monotonic() < give_up_at
         time.sleep(0.02)
-    return said
+    return url
 
 
 def _read(path: Path) -> str:
-    """Empty also while it is being written."""
+    """Return the file's text. It is empty while the file is being written."""
     return path.read_text().strip() if path.exists() else ""
 
 
@@ -223,7 +224,7 @@ def _toml(value: Any) -> str:
 
 
 def argv_of(process: psutil.Process) -> list[str]:
-    """Empty once it has ended: between a look at the tree and one at a process, it may."""
+    """Return the command line, empty if the process has ended since it was found."""
     try:
         return process.cmdline()
     except psutil.Error:

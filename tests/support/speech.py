@@ -67,7 +67,7 @@ def words(text: str) -> list[str]:
 
 
 def wrong_words(said: str, heard: str) -> int:
-    """How many words have to be changed, added or left out."""
+    """Return how many words have to be changed, added or left out."""
     left, right = words(said), words(heard)
     row = list(range(len(right) + 1))
     for i, word in enumerate(left, 1):

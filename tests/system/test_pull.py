@@ -594,7 +594,7 @@ async def served_by_somebody(data_dir: Path, name: str, seen_at: float) -> None:
         await session.merge(
             Node(id="n", address="127.0.0.1", state="ready", memory_budget_bytes=0, seen_at=seen_at)
         )
-        await session.merge(Replica(id="r", node_id="n", model=name, entry={}, state="ready", **times))
+        await session.merge(Replica(id="r", node_id="n", name=name, entry={}, state="ready", **times))
     await database.close()
 
 

@@ -15,7 +15,7 @@ from tutti.meeting.sandbox_calls import Call
 from tutti.sandboxes.base import MIB, Limits
 from tutti.sandboxes.bubblewrap import Bubblewrap
 from tutti.sandboxes.pool import Pool
-from tutti.sandboxes.sessions import Gone, Sessions
+from tutti.sandboxes.sessions import SessionGone, Sessions
 from tutti.sandboxes.weight import niceness
 
 LOOP = "while True: pass"
@@ -58,7 +58,7 @@ async def test_who_takes_the_most_memory_loses_the_largest_session(sessions: Ses
     small, _ = await sessions.execute(Call("a", HOLD.format(mib=100)))
     assert sessions.listed("a") == [small]
     large, _ = await sessions.execute(Call("a", "1"))
-    with contextlib.suppress(Gone):  # it may be ended while it executes this, or after that
+    with contextlib.suppress(SessionGone):  # it may be ended while it executes this, or after that
         await sessions.execute(Call("a", HOLD.format(mib=180), large.id))
     await until(lambda: large.ended is not None)
     assert "400 MiB" in str(large.ended) and "interpreter_total_memory_bytes" in str(large.ended)

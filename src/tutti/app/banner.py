@@ -9,6 +9,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColum
 from tutti.base.address import local_url
 from tutti.base.settings import Settings
 from tutti.node.fleet import Fleet
+from tutti.node.replica import Replica
 from tutti.node.runner import Runner
 from tutti.process.probe import get
 
@@ -70,13 +71,14 @@ class _Bars:
 
     def show(self, runners: Iterable[Runner]) -> None:
         for runner in runners:
-            if runner.state == "pulling" and runner.pulled is not None:
-                done, total = runner.pulled.done_bytes, runner.pulled.total_bytes
+            pulled = runner.workload.pulled if isinstance(runner.workload, Replica) else None
+            if runner.state == "pulling" and pulled is not None:
+                done, total = pulled.done_bytes, pulled.total_bytes
                 self._progress.update(self._bar(runner), completed=done, total=total or None)
             elif runner.id in self._bars:
                 self._progress.remove_task(self._bars.pop(runner.id))
 
     def _bar(self, runner: Runner) -> TaskID:
         if runner.id not in self._bars:
-            self._bars[runner.id] = self._progress.add_task(runner.model.name, total=None)
+            self._bars[runner.id] = self._progress.add_task(runner.key.name, total=None)
         return self._bars[runner.id]

@@ -22,6 +22,7 @@ from tutti.node.jobworkers import JobWorkers
 from tutti.node.sandboxhosts import SandboxHosts
 from tutti.parts.engines import ENGINES
 from tutti.parts.schedule import SCHEDULE
+from tutti.parts.workloads import WORKLOADS
 from tutti.process import logs
 from tutti.process.supervisor import Supervisor
 from tutti.store.db import Database, database_url
@@ -46,7 +47,7 @@ async def run(settings: Settings, workers: Supervisor, asked: asyncio.Event, ins
     async with _database(settings) as database:
         catalog = Catalog(settings, database)
         catalog.check(ENGINES)
-        fleet = await Fleet.open(settings, database, catalog, ENGINES, Local())
+        fleet = await Fleet.open(settings, database, catalog, ENGINES, WORKLOADS, Local())
         jobs = _job_workers(settings, database)
         sandboxes = _sandbox_hosts(settings, database)
         try:

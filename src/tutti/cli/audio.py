@@ -13,37 +13,46 @@ from tutti.cli.http import Api, Json, connect, parts
 from tutti.cli.output import write, write_json, write_table
 from tutti.cli.server import ApiError
 
-app = typer.Typer(no_args_is_help=True, help="Speak, transcribe and translate.")
+app = typer.Typer(no_args_is_help=True, add_completion=False, help="Speak, transcribe and translate.")
 
-_Recording = Annotated[str, typer.Argument(help="A file, or the URL of one.")]
-_Prompt = Annotated[str | None, typer.Option(help="Names and words to expect.")]
-_Format = Annotated[str, typer.Option("--format", help="text, json, verbose_json, srt or vtt.")]
+_Recording = Annotated[str, typer.Argument(help="An audio file, or its URL.")]
+_Prompt = Annotated[str | None, typer.Option(help="Names and words that the recording may contain.")]
+_Format = Annotated[
+    str, typer.Option("--format", help="Output format: text, json, verbose_json, srt or vtt.")
+]
 _SUFFIXES = ("mp3", "wav", "raw", "pcm", "opus", "flac", "aac")
 
 
 @app.command()
 def speech(
     context: typer.Context,
-    text: Annotated[str, typer.Argument(help="What to say; - reads it from standard input.")],
+    text: Annotated[str, typer.Argument(help="Text to speak, or - for standard input.")],
     model: options.Model = None,
-    voice: Annotated[str | None, typer.Option(help="A voice of `tutti audio voices`.")] = None,
+    voice: Annotated[str | None, typer.Option(help="Voice; `tutti audio voices` lists them.")] = None,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="The file.", show_default="standard output")
+        Path | None, typer.Option("--output", "-o", help="File to write.", show_default="standard output")
     ] = None,
     format: Annotated[
         str | None,
-        typer.Option(help=f"{', '.join(_SUFFIXES)}.", show_default="that of the file's name, or wav"),
+        typer.Option(
+            help=f"Audio format: {', '.join(_SUFFIXES)}.", show_default="by the file's name, or wav"
+        ),
     ] = None,
-    language: Annotated[str | None, typer.Option(help="Such as en, eng, en-US.")] = None,
-    sample_rate: Annotated[int | None, typer.Option(help="In Hz.", show_default="the model's own")] = None,
-    speed: Annotated[float | None, typer.Option(help="0.25 to 4.")] = None,
+    language: Annotated[
+        str | None, typer.Option(help="Language of the text, such as en, eng or en-US.")
+    ] = None,
+    sample_rate: Annotated[
+        int | None, typer.Option(help="Sample rate in Hz.", show_default="the model's")
+    ] = None,
+    speed: Annotated[float | None, typer.Option(help="Speed, from 0.25 to 4.")] = None,
     pronounce: Annotated[
-        list[str] | None, typer.Option(help="`omg/oh my god`; may be given several times.")
+        list[str] | None,
+        typer.Option(help="Pronunciation of a word, such as 'omg/oh my god'. Can be repeated."),
     ] = None,
 ) -> None:
-    """Say a text."""
+    """Speak a text."""
     if output is None and sys.stdout.isatty():
-        raise typer.BadParameter("name a file: a terminal cannot play it", param_hint="--output")
+        raise typer.BadParameter("a file is needed: a terminal cannot play audio", param_hint="--output")
     body = options.given(
         voice=voice,
         response_format=format or _format_of(output),
@@ -64,17 +73,19 @@ def transcribe(
     context: typer.Context,
     recording: _Recording,
     model: options.Model = None,
-    language: Annotated[str, typer.Option(help="What is spoken: en, de, ...; auto finds out.")] = "auto",
+    language: Annotated[
+        str, typer.Option(help="Language of the recording, such as en or de; auto detects it.")
+    ] = "auto",
     prompt: _Prompt = None,
     format: _Format = "text",
     words: Annotated[
-        bool, typer.Option("--words", help="With --format verbose_json: when each word.")
+        bool, typer.Option("--words", help="With --format verbose_json: the time of each word.")
     ] = False,
-    diarize: Annotated[bool, typer.Option("--diarize", help="Tell speakers apart.")] = False,
-    min_speakers: Annotated[int | None, typer.Option(help="At least so many.")] = None,
-    max_speakers: Annotated[int | None, typer.Option(help="At most so many.")] = None,
+    diarize: Annotated[bool, typer.Option("--diarize", help="Label the speakers.")] = False,
+    min_speakers: Annotated[int | None, typer.Option(help="Minimum number of speakers.")] = None,
+    max_speakers: Annotated[int | None, typer.Option(help="Maximum number of speakers.")] = None,
 ) -> None:
-    """Write down what is said in a recording."""
+    """Transcribe a recording."""
     by_speaker = diarize and format == "text"
     fields = options.given(
         language=language,
@@ -86,7 +97,7 @@ def transcribe(
         max_speakers=max_speakers,
     )
     with connect(context) as api:
-        answer = _heard(api, "audio/transcriptions", recording, model, fields)
+        answer = _transcribed(api, "audio/transcriptions", recording, model, fields)
     if by_speaker:
         _write_speakers(answer.json())
     else:
@@ -101,17 +112,17 @@ def translate(
     prompt: _Prompt = None,
     format: _Format = "text",
 ) -> None:
-    """Write down in English what is said in a recording, whatever the language."""
+    """Transcribe a recording in any language into English."""
     fields = options.given(prompt=prompt, response_format=format)
     with connect(context) as api:
-        answer = _heard(api, "audio/translations", recording, model, fields)
+        answer = _transcribed(api, "audio/translations", recording, model, fields)
     _write(answer, format)
 
 
 @app.command()
 def voices(
     context: typer.Context,
-    model: Annotated[str | None, typer.Option(help="Only those of this model.")] = None,
+    model: Annotated[str | None, typer.Option(help="Only voices of this model.")] = None,
     as_json: options.AsJson = False,
 ) -> None:
     """List the voices of each model."""
@@ -124,7 +135,7 @@ def voices(
     write_table(("model", "voice"), rows)
 
 
-# --- both ways ----------------------------------------------------------------------------------------------
+# --- helpers ------------------------------------------------------------------------------------------------
 
 
 def _format_of(output: Path | None) -> str | None:
@@ -132,7 +143,7 @@ def _format_of(output: Path | None) -> str | None:
     return suffix if suffix in _SUFFIXES else None
 
 
-def _heard(api: Api, path: str, recording: str, model: str | None, fields: Json) -> httpx.Response:
+def _transcribed(api: Api, path: str, recording: str, model: str | None, fields: Json) -> httpx.Response:
     named = {**fields, "model": options.chosen(api, model, "transcribe")}
     texts = {name: str(value) for name, value in named.items()}
     if recording.startswith(("http://", "https://")):

@@ -1,4 +1,4 @@
-"""`tutti batches`: many requests at once, as the 3.x client's command line has them."""
+"""`tutti batches`: many requests in one job. The commands are those of the 3.x client."""
 
 from pathlib import Path
 from typing import Annotated
@@ -7,7 +7,7 @@ from urllib.parse import quote
 import typer
 
 from tutti.cli import options
-from tutti.cli.files_transfer import Known, receive, send
+from tutti.cli.files_transfer import AlreadyUploaded, receive, send
 from tutti.cli.http import Api, Json, connect, part, parts
 from tutti.cli.output import note, write, write_json, write_table
 from tutti.cli.server import ApiError
@@ -33,15 +33,17 @@ _COLUMNS = ("ID", "API", "Model", "Status", "Progress", "Created")
 @app.command("create", hidden=True)
 def submit(
     context: typer.Context,
-    file: Annotated[str, typer.Argument(help="A .jsonl file with a request a line, or the id of one.")],
-    api: Annotated[str, typer.Argument(help=f"One of {', '.join(_APIS)}.")],
-    model: Annotated[str | None, typer.Option(help="For requests that name none.")] = None,
+    file: Annotated[
+        str, typer.Argument(help="A .jsonl file with one request per line, or the id of an uploaded one.")
+    ],
+    api: Annotated[str, typer.Argument(help=f"The API to call: {', '.join(_APIS)}.")],
+    model: Annotated[str | None, typer.Option(help="Model for requests that name none.")] = None,
     completion_window: Annotated[
-        str | None, typer.Option(help="30m, 24h, 3d, ...", show_default="24h")
+        str | None, typer.Option(help="Time limit, such as 30m, 24h or 3d.", show_default="24h")
     ] = None,
-    priority: Annotated[int | None, typer.Option(help="The higher, the sooner.")] = None,
+    priority: Annotated[int | None, typer.Option(help="Batches with a higher number run first.")] = None,
     wait: Annotated[
-        bool, typer.Option("--wait", help="Until it has ended. Exit status 1 if not every request was tried.")
+        bool, typer.Option("--wait", help="Wait until it has ended. Exit status 1 unless it is COMPLETED.")
     ] = False,
     as_json: options.AsJson = False,
 ) -> None:
@@ -70,7 +72,7 @@ def submit(
 @app.command("list")
 @app.command("ls", hidden=True)
 def list_(context: typer.Context, as_json: options.AsJson = False) -> None:
-    """List the batches, the newest first."""
+    """List batches, newest first."""
     with connect(context) as server:
         answer = server.get("batches")
     batches = answer if isinstance(answer, list) else parts(answer, "data")
@@ -91,7 +93,7 @@ def retrieve(context: typer.Context, id: Id, as_json: options.AsJson = False) ->
 
 @app.command()
 def cancel(context: typer.Context, id: Id, as_json: options.AsJson = False) -> None:
-    """Cancel a batch; what is done is kept."""
+    """Cancel a batch. Results so far are kept."""
     with connect(context) as server:
         batch = server.post(f"{_path(id)}/cancel", {})
     _show(batch, as_json)
@@ -106,8 +108,8 @@ def download(
         typer.Option(
             "--output",
             "-o",
-            help="File for the results; those that failed go to NAME.errors.jsonl beside it.",
-            show_default="standard output, without those that failed",
+            help="File for the results. Errors go to NAME.errors.jsonl beside it.",
+            show_default="standard output, without errors",
         ),
     ] = None,
 ) -> None:
@@ -115,14 +117,14 @@ def download(
     with connect(context) as server:
         batch = server.get_one(_path(id))
         if batch["status"] not in _ENDED:
-            raise ApiError(f"the batch is {batch['status']} still")
+            raise ApiError(f"the batch has not ended yet: it is {batch['status']}")
         results, errors = batch.get("output_file_id"), batch.get("error_file_id")
         if not results and not errors:
             raise ApiError(f"the batch is {batch['status']} and has no results")
         if results:
             receive(server, f"files/{results}/content", output)
         if errors and output is None:
-            note("there are requests that failed: name a file with --output to get them too")
+            note("some requests failed: use --output FILE to get their errors, too")
         elif errors and output is not None:
             receive(server, f"files/{errors}/content", output.with_name(f"{output.stem}.errors.jsonl"))
 
@@ -132,7 +134,7 @@ def _uploaded(server: Api, file: str) -> str:
         return file
     try:
         return str(send(server, Path(file), "batch-api")["id"])
-    except Known as known:
+    except AlreadyUploaded as known:
         return known.file_id
 
 
@@ -152,7 +154,7 @@ def _show(batch: Json, as_json: bool) -> None:
     else:
         write_table(("field", "value"), batch.items())
         if batch["status"] in _ENDED and (batch.get("output_file_id") or batch.get("error_file_id")):
-            write(f"\nIts results: tutti batches download {batch['id']} --output results.jsonl\n")
+            write(f"\nTo get the results: tutti batches download {batch['id']} --output results.jsonl\n")
 
 
 def _row(batch: Json) -> tuple[object, ...]:

@@ -1,4 +1,5 @@
-"""`tutti chat`: a conversation at a prompt, streamed. Only what is typed is kept between sessions."""
+"""`tutti chat`: a conversation at a prompt, with streamed answers. Only the lines typed are kept between
+sessions."""
 
 import contextlib
 import sys
@@ -19,11 +20,11 @@ from tutti.cli.server import ApiError
 
 HELP = """\
 /system TEXT   set the system message (without TEXT: remove it)
-/model NAME    go on with another model (without NAME: show which)
+/model NAME    switch to another model (without NAME: show the current one)
 /clear         forget the conversation
-/save FILE     write the conversation as JSON
-/help          show this
-Ctrl-C stops an answer, Ctrl-D leaves.
+/save FILE     save the conversation as JSON
+/help          show this help
+Ctrl-C stops an answer, Ctrl-D quits.
 """
 _DIM, _PLAIN = "\x1b[2m", "\x1b[0m"
 
@@ -55,7 +56,7 @@ def chat(
     seed: options.Seed = None,
     reasoning_effort: Annotated[str | None, typer.Option(help="low, medium or high.")] = None,
 ) -> None:
-    """Talk to a model at a prompt; /help there shows what else it understands."""
+    """Talk to a model at a prompt. Type /help there for its commands."""
     sampling = options.given(
         max_tokens=max_tokens,
         temperature=temperature,
@@ -69,13 +70,13 @@ def chat(
     with connect(context) as api:
         conversation = Conversation(api, options.chosen(api, model, "chat"), sampling, system)
         if sys.stdin.isatty():
-            write(f"{conversation.model}. /help for help, Ctrl-D to leave.\n")
+            write(f"{conversation.model}. /help for help, Ctrl-D to quit.\n")
         for line in _lines():
             _take(conversation, line)
 
 
 def _lines() -> Iterator[str]:
-    """What the user says: typed at a prompt, or the lines of a pipe."""
+    """Yield the user's lines, typed at a prompt or read from a pipe."""
     if not sys.stdin.isatty():
         yield from (line.strip() for line in sys.stdin if line.strip())
         return
@@ -106,15 +107,17 @@ def _take(conversation: Conversation, line: str) -> None:
     elif name in COMMANDS:
         COMMANDS[name](conversation, argument.strip())
     else:
-        note(f"there is no /{name}; /help shows what there is")
+        note(f"there is no command /{name}: /help lists the commands")
 
 
 # --- answers ------------------------------------------------------------------------------------------------
 
 
 def _say(conversation: Conversation, text: str) -> None:
-    """An answer that was stopped stays in the conversation as far as it came; one that failed, or never
-    began, is left out together with what asked for it."""
+    """Send a message and print the answer, then add both to the conversation.
+
+    An answer that the user stops is kept as far as it came. If an answer fails or never begins, neither it
+    nor the message is kept."""
     conversation.turns.append({"role": "user", "content": text})
     pieces: list[str] = []
     try:
@@ -141,7 +144,8 @@ def _stream(conversation: Conversation, pieces: list[str]) -> None:
 
 
 def _show(delta: Json, pieces: list[str], thinking: bool) -> bool:
-    """Writes a delta, reasoning dimmed on a terminal and not at all elsewhere; True while it reasons."""
+    """Print a delta. Reasoning is dimmed on a terminal, and left out elsewhere. Return True while it
+    reasons."""
     reasoning, content = delta.get("reasoning"), delta.get("content")
     if reasoning and sys.stdout.isatty():
         write(reasoning if thinking else _DIM + reasoning)

@@ -1,4 +1,4 @@
-"""`tutti env`: the Python environments that users' code runs in. No server is needed."""
+"""`tutti env`: the Python environments of the code interpreter. No server is needed."""
 
 import asyncio
 from pathlib import Path
@@ -23,13 +23,13 @@ from tutti.sandboxes.environment import (
 )
 
 app = typer.Typer(
-    help="The Python environments that users' code runs in.", no_args_is_help=True, add_completion=False
+    help="Manage the code interpreter's Python environments.", no_args_is_help=True, add_completion=False
 )
 
 
 @app.command("make")
 def make_(data_dir: DataDir = None) -> None:
-    """Make the interpreter's environment now, so that its first user does not wait for it."""
+    """Make the code interpreter's environment now, so that its first user does not have to wait."""
     with Console(stderr=True).status("waiting") as status:
 
         def show(progress: Progress) -> None:
@@ -45,7 +45,8 @@ def make_(data_dir: DataDir = None) -> None:
 
 @app.command("list")
 def list_(data_dir: DataDir = None) -> None:
-    """List the environments on this machine. Those of earlier versions are `old`: remove them."""
+    """List the environments on this machine. Those marked `old` are of earlier versions and can be
+    deleted."""
     settings = flags.settings(data_dir=data_dir)
     current = environment_folder(settings.data_dir)
     folders = sorted(environments_folder(settings.data_dir).glob("[!.]*"))
@@ -57,9 +58,10 @@ def list_(data_dir: DataDir = None) -> None:
 
 @app.command("rm")
 def rm(
-    name: Annotated[str, typer.Argument(help="The environment's name, as listed.")], data_dir: DataDir = None
+    name: Annotated[str, typer.Argument(help="The environment's name, as `tutti env list` shows it.")],
+    data_dir: DataDir = None,
 ) -> None:
-    """Delete an environment; refused while a server uses it. The current one is made again when needed."""
+    """Delete an environment that no server uses. The current one is made again when it is needed."""
     folders = environments_folder(flags.settings(data_dir=data_dir).data_dir).glob("[!.]*")
     folder = next((it for it in folders if it.name == name), None)
     if folder is None:
@@ -68,9 +70,9 @@ def rm(
     try:
         remove(folder)
     except BlockingIOError as error:
-        note(f"{name} is in use: stop the server, or what makes it, first")
+        note(f"{name} is in use: stop the server, or the command that makes it, first")
         raise typer.Exit(1) from error
-    write(f"{name} is gone from this machine\n")
+    write(f"{name} is deleted\n")
 
 
 def _state(folder: Path, current: Path) -> str:

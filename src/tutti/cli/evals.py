@@ -1,4 +1,4 @@
-"""`tutti evals`: have a model judge the rows of a file. The options are those of `tg evals`."""
+"""`tutti evals`: a model judges the rows of a file. The options are those of `tg evals`."""
 
 # ruff: noqa: ARG001 - the many options of `create` are read by their names
 
@@ -12,13 +12,13 @@ from urllib.parse import quote
 import typer
 
 from tutti.cli import options
-from tutti.cli.files_transfer import Known, send
+from tutti.cli.files_transfer import AlreadyUploaded, send
 from tutti.cli.http import Api, Json, connect, part
 from tutti.cli.output import note, write_json, write_table
 from tutti.cli.server import ApiError
 from tutti.cli.waiting import wait_until
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, help="Have a model judge the rows of a file.")
+app = typer.Typer(no_args_is_help=True, add_completion=False, help="Let a model judge the rows of a file.")
 
 
 class Type(StrEnum):
@@ -36,67 +36,89 @@ class Source(StrEnum):
 _COLUMNS = ("ID", "Type", "Status", "Created", "Result")
 _ENDED = ("completed", "error", "user_error")
 _MAX_TOKENS = 16000
-"""As `tg evals` chooses for a model that is evaluated."""
+"""The default of `tg evals` for a model that is evaluated."""
 
 Id = Annotated[str, typer.Argument(help="The evaluation's id.")]
-Text = Annotated[str | None, typer.Option()]
-Where = Annotated[Source | None, typer.Option()]
-Tokens = Annotated[int | None, typer.Option(min=1)]
-Temperature = Annotated[float | None, typer.Option(min=0, max=2)]
-Number = Annotated[float | None, typer.Option()]
+Token = Annotated[str | None, typer.Option(help="API key for an external model.")]
+Url = Annotated[str | None, typer.Option(help="Base URL of an external model.")]
+System = Annotated[str | None, typer.Option(help="System message for the model: a Jinja template.")]
+Input = Annotated[str | None, typer.Option(help="User message for the model: a Jinja template.")]
+Where = Annotated[Source | None, typer.Option(help="Where the model runs.", show_default="serverless")]
+Tokens = Annotated[int | None, typer.Option(min=1, help="Maximum number of tokens to generate.")]
+Temperature = Annotated[float | None, typer.Option(min=0, max=2, help="Sampling temperature.")]
 
 
 @app.command()
 def create(
     context: typer.Context,
-    type_: Annotated[Type, typer.Option("--type", help="What the judge decides.")],
+    type_: Annotated[Type, typer.Option("--type", help="Kind of judgement.")],
     judge_model: Annotated[str, typer.Option(help="The model that judges.")],
-    judge_system_template: Annotated[str, typer.Option(help="What it is to judge: a Jinja template.")],
+    judge_system_template: Annotated[str, typer.Option(help="Instructions for the judge: a Jinja template.")],
     input_data_file_path: Annotated[
-        str, typer.Option(help="A file here, which is uploaded, or a file's id.")
+        str, typer.Option(help="A local file, which is uploaded, or the id of an uploaded one.")
     ],
-    judge_model_source: Annotated[Source, typer.Option(help="Where it runs.")] = Source.SERVERLESS,
-    judge_external_api_token: Text = None,
-    judge_external_base_url: Text = None,
-    judge_num_workers: Annotated[int | None, typer.Option(min=1, help="Requests at a time.")] = None,
+    judge_model_source: Annotated[Source, typer.Option(help="Where the judge runs.")] = Source.SERVERLESS,
+    judge_external_api_token: Token = None,
+    judge_external_base_url: Url = None,
+    judge_num_workers: Annotated[
+        int | None, typer.Option(min=1, help="Requests to the judge at a time.")
+    ] = None,
     judge_max_tokens: Tokens = None,
     judge_temperature: Temperature = None,
-    labels: Annotated[str | None, typer.Option(help="For classify: comma-separated.")] = None,
-    pass_labels: Annotated[str | None, typer.Option(help="Those that pass, comma-separated.")] = None,
-    min_score: Annotated[float | None, typer.Option(help="For score.")] = None,
-    max_score: Number = None,
-    pass_threshold: Number = None,
+    labels: Annotated[str | None, typer.Option(help="For classify: all labels, comma-separated.")] = None,
+    pass_labels: Annotated[
+        str | None, typer.Option(help="For classify: the labels that pass, comma-separated.")
+    ] = None,
+    min_score: Annotated[float | None, typer.Option(help="For score: the lowest score.")] = None,
+    max_score: Annotated[float | None, typer.Option(help="For score: the highest score.")] = None,
+    pass_threshold: Annotated[
+        float | None, typer.Option(help="For score: the lowest score that passes.")
+    ] = None,
     disable_position_bias_correction: Annotated[
-        bool, typer.Option("--disable-position-bias-correction", help="For compare: in one order only.")
+        bool, typer.Option("--disable-position-bias-correction", help="For compare: ask in one order only.")
     ] = False,
-    model_field: Annotated[str | None, typer.Option(help="The field that has the responses.")] = None,
-    model_to_evaluate: Annotated[str | None, typer.Option(help="Or the model that writes them.")] = None,
+    model_field: Annotated[
+        str | None, typer.Option(help="Field of the data with the responses to judge.")
+    ] = None,
+    model_to_evaluate: Annotated[
+        str | None, typer.Option(help="Model that writes the responses, instead of a field.")
+    ] = None,
     model_to_evaluate_source: Where = None,
-    model_to_evaluate_external_api_token: Text = None,
-    model_to_evaluate_external_base_url: Text = None,
+    model_to_evaluate_external_api_token: Token = None,
+    model_to_evaluate_external_base_url: Url = None,
     model_to_evaluate_max_tokens: Tokens = None,
     model_to_evaluate_temperature: Temperature = None,
-    model_to_evaluate_system_template: Text = None,
-    model_to_evaluate_input_template: Text = None,
-    model_a_field: Annotated[str | None, typer.Option(help="For compare: the field of A.")] = None,
-    model_a: Annotated[str | None, typer.Option(help="Or the model A.")] = None,
+    model_to_evaluate_system_template: System = None,
+    model_to_evaluate_input_template: Input = None,
+    model_a_field: Annotated[
+        str | None, typer.Option(help="For compare: field of the data with response A.")
+    ] = None,
+    model_a: Annotated[
+        str | None, typer.Option(help="For compare: model that writes response A, instead of a field.")
+    ] = None,
     model_a_source: Where = None,
-    model_a_external_api_token: Text = None,
-    model_a_external_base_url: Text = None,
+    model_a_external_api_token: Token = None,
+    model_a_external_base_url: Url = None,
     model_a_max_tokens: Tokens = None,
     model_a_temperature: Temperature = None,
-    model_a_system_template: Text = None,
-    model_a_input_template: Text = None,
-    model_b_field: Annotated[str | None, typer.Option(help="For compare: the field of B.")] = None,
-    model_b: Annotated[str | None, typer.Option(help="Or the model B.")] = None,
+    model_a_system_template: System = None,
+    model_a_input_template: Input = None,
+    model_b_field: Annotated[
+        str | None, typer.Option(help="For compare: field of the data with response B.")
+    ] = None,
+    model_b: Annotated[
+        str | None, typer.Option(help="For compare: model that writes response B, instead of a field.")
+    ] = None,
     model_b_source: Where = None,
-    model_b_external_api_token: Text = None,
-    model_b_external_base_url: Text = None,
+    model_b_external_api_token: Token = None,
+    model_b_external_base_url: Url = None,
     model_b_max_tokens: Tokens = None,
     model_b_temperature: Temperature = None,
-    model_b_system_template: Text = None,
-    model_b_input_template: Text = None,
-    wait: Annotated[bool, typer.Option("--wait", help="Until it has ended; then show its results.")] = False,
+    model_b_system_template: System = None,
+    model_b_input_template: Input = None,
+    wait: Annotated[
+        bool, typer.Option("--wait", help="Wait until it has ended, then show its results.")
+    ] = False,
     as_json: options.AsJson = False,
 ) -> None:
     """Start an evaluation."""
@@ -112,17 +134,17 @@ def create(
         write_json(created)
     else:
         typer.echo(created["workflow_id"])
-        note(f"`tutti evals status {created['workflow_id']}` says how far it is")
+        note(f"`tutti evals status {created['workflow_id']}` shows its progress")
 
 
 @app.command("list")
 def list_(
     context: typer.Context,
-    status: Annotated[str | None, typer.Option(help="Only those of this status.")] = None,
-    limit: Annotated[int, typer.Option(min=1, help="How many.")] = 10,
+    status: Annotated[str | None, typer.Option(help="Only evaluations with this status.")] = None,
+    limit: Annotated[int, typer.Option(min=1, help="Number of evaluations to list.")] = 10,
     as_json: options.AsJson = False,
 ) -> None:
-    """List the evaluations, the newest first."""
+    """List evaluations, newest first."""
     with connect(context) as api:
         found = api.get("evaluation", status=status, limit=str(limit))
     jobs = found if isinstance(found, list) else []
@@ -145,7 +167,7 @@ def retrieve(context: typer.Context, id: Id, as_json: options.AsJson = False) ->
 
 @app.command()
 def status(context: typer.Context, id: Id, as_json: options.AsJson = False) -> None:
-    """Show how far an evaluation is, and its results."""
+    """Show the progress of an evaluation, and its results."""
     with connect(context) as api:
         found = api.get_one(_path(id) + "/status")
     _show_status(found, as_json)
@@ -197,7 +219,7 @@ def _of_type(type_: Type, given: Mapping[str, Any]) -> Json:
 
 
 def _subject(given: Mapping[str, Any], name: str, field: str) -> Json | str | None:
-    """A model with its settings, or the field that has what it wrote."""
+    """Return a model with its settings, the name of the field that has its responses, or None."""
     settings: Json = {
         key.removeprefix(f"{name}_"): value
         for key, value in given.items()
@@ -206,7 +228,7 @@ def _subject(given: Mapping[str, Any], name: str, field: str) -> Json | str | No
     flag = "--" + name.replace("_", "-")
     if given[field] is not None:
         if settings or given[name] is not None:
-            raise typer.BadParameter("give a field or a model, not both", param_hint=flag)
+            raise typer.BadParameter("give either a field or a model, not both", param_hint=flag)
         return cast(str, given[field])
     if given[name] is None and settings:
         raise typer.BadParameter("name the model", param_hint=flag)
@@ -227,7 +249,7 @@ def _file_id(api: Api, given: str) -> str:
         return given
     try:
         return str(send(api, path, "eval")["id"])
-    except Known as known:
+    except AlreadyUploaded as known:
         return known.file_id
 
 

@@ -1,4 +1,4 @@
-"""`tutti files`: the files of a server, as the 3.x client's command line has them."""
+"""`tutti files`: the files on a server. The commands are those of the 3.x client."""
 
 import json
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ import typer
 
 from tutti.cli import options
 from tutti.cli.files_check import check, look, tell_wrong
-from tutti.cli.files_transfer import Known, receive, send
+from tutti.cli.files_transfer import AlreadyUploaded, receive, send
 from tutti.cli.http import Api, Json, connect, part, parts
 from tutti.cli.output import note, write, write_json, write_table
 from tutti.cli.server import ApiError
@@ -32,7 +32,9 @@ def upload(
         Path, typer.Argument(help="A .jsonl, .csv or .parquet file.", exists=True, dir_okay=False)
     ],
     purpose: Annotated[str, typer.Option(help="fine-tune, eval or batch-api.")] = "fine-tune",
-    do_check: Annotated[bool, typer.Option("--check/--no-check", help="Look for mistakes first.")] = True,
+    do_check: Annotated[
+        bool, typer.Option("--check/--no-check", help="Check the file for mistakes first.")
+    ] = True,
     as_json: options.AsJson = False,
 ) -> None:
     """Upload a file."""
@@ -41,7 +43,7 @@ def upload(
     with connect(context) as api:
         try:
             sent = send(api, file, purpose)
-        except Known as known:
+        except AlreadyUploaded as known:
             sent = api.get_one(_path(known.file_id))
             note("the server has this file already")
     if as_json:
@@ -52,7 +54,7 @@ def upload(
 
 @app.command("list")
 def list_(context: typer.Context, as_json: options.AsJson = False) -> None:
-    """List the files, the newest first."""
+    """List files, newest first."""
     with connect(context) as api:
         files = parts(api.get_one("files"), "data")
     if as_json:
@@ -69,7 +71,7 @@ def retrieve(context: typer.Context, id: Id, as_json: options.AsJson = False) ->
     if as_json:
         write_json(file)
     else:
-        write_table(("field", "value"), _told(file))
+        write_table(("field", "value"), _described(file))
 
 
 @app.command()
@@ -78,14 +80,14 @@ def retrieve_content(
     id: Id,
     output: Annotated[
         Path | None,
-        typer.Option(help="File or folder to write to.", show_default="the file's own name"),
+        typer.Option(help="File or folder to write to.", show_default="the file's name on the server"),
     ] = None,
-    stdout: Annotated[bool, typer.Option("--stdout", help="Write it to standard output.")] = False,
+    stdout: Annotated[bool, typer.Option("--stdout", help="Write the content to standard output.")] = False,
     as_json: options.AsJson = False,
 ) -> None:
     """Download a file."""
     if stdout and output is not None:
-        raise typer.BadParameter("is not possible together with --output", param_hint="--stdout")
+        raise typer.BadParameter("cannot be used together with --output", param_hint="--stdout")
     with connect(context) as api:
         if stdout:
             receive(api, f"{_path(id)}/content", None)
@@ -122,13 +124,14 @@ def _path(id: str) -> str:
 
 
 def _target(api: Api, id: str, output: Path | None) -> Path:
-    """A name that the server tells is only ever used as one, and never replaces a file."""
+    """Choose the file to write to. A name from the server is used as a plain file name, and never replaces a
+    file."""
     if output is not None and not output.is_dir() and (output.exists() or output.suffix):
         return output
-    told = Path(str(api.get_one(_path(id)).get("filename", "")).replace("\\", "/")).name
-    target = (output or Path()) / (told or id)
+    name = Path(str(api.get_one(_path(id)).get("filename", "")).replace("\\", "/")).name
+    target = (output or Path()) / (name or id)
     if target.exists():
-        raise ApiError(f"{target} exists already: name another one with --output")
+        raise ApiError(f"{target} exists already: choose another name with --output")
     return target
 
 
@@ -137,8 +140,8 @@ def _row(file: Json) -> tuple[object, ...]:
     return (*(file.get(name) for name in names), _time(file.get("created_at")))
 
 
-def _told(file: Json) -> Iterator[tuple[str, object]]:
-    """What there is to say of a file; what its check found is in lines of their own."""
+def _described(file: Json) -> Iterator[tuple[str, object]]:
+    """Yield the rows of a file's description. Each error that its check found has a row of its own."""
     report = part(file, "validation_report")
     for name, value in file.items():
         if name in ("created_at", "expires_at"):

@@ -1,4 +1,4 @@
-"""`tutti files check`: what the server will find in a file, without a server."""
+"""`tutti files check`: the server's check of a file, made without a server."""
 
 import subprocess
 import sys
@@ -21,15 +21,17 @@ _MAX_LINE_BYTES = 16 * 1024 * 1024
 
 def check(
     file: Annotated[Path, typer.Argument(help="A .jsonl, .csv or .parquet file.")],
-    purpose: Annotated[str, typer.Option(help="What it is for: fine-tune, eval or batch-api.")] = "fine-tune",
+    purpose: Annotated[
+        str, typer.Option(help="Purpose of the file: fine-tune, eval or batch-api.")
+    ] = "fine-tune",
     as_json: AsJson = False,
 ) -> None:
-    """Check a file before it is uploaded. The exit status is 1 where something is wrong."""
+    """Check a file before it is uploaded. The exit status is 1 if something is wrong."""
     if not is_checked(purpose):
         raise typer.BadParameter(f"files for {purpose} are not checked", param_hint="--purpose")
     report = look(file, purpose)
     if as_json:
-        write_json(shown(file, report))
+        write_json(as_json_report(file, report))
     elif report.sound:
         write("OK Checks passed\n")
     else:
@@ -39,21 +41,21 @@ def check(
 
 
 def tell_wrong(report: Report) -> None:
-    """The first error as an answer, the others beside it."""
+    """Print the first error to stdout, and the others to stderr."""
     write(f"X {report.summary()}\n")
     for error in report.errors[1:]:
         note(f"line {error.line}: {error.message}" if error.line else error.message)
 
 
 def look(file: Path, purpose: str) -> Report:
-    return _refused(file) or _checked(file, purpose)
+    return _refusal(file) or _checked(file, purpose)
 
 
-def shown(file: Path, report: Report) -> dict[str, Any]:
-    """The members of the official reports, then what the server would say."""
+def as_json_report(file: Path, report: Report) -> dict[str, Any]:
+    """Return the report as JSON: the members of the official client's report, then those of the server's."""
     failed = {error.code for error in report.errors}
     found = file.is_file()
-    told: dict[str, Any] = {
+    members: dict[str, Any] = {
         "is_check_passed": report.sound,
         "message": report.summary(),
         "found": found,
@@ -62,21 +64,22 @@ def shown(file: Path, report: Report) -> dict[str, Any]:
         "num_samples": report.lines or None,
     }
     parts = ("utf8", "line_type", "text_field", "key_value", "format", "has_min_samples")
-    told |= {name: name not in failed if found else None for name in parts}
+    members |= {name: name not in failed if found else None for name in parts}
     if file.suffix in _READING:
-        told[_READING[file.suffix]] = _READING[file.suffix] not in failed
+        members[_READING[file.suffix]] = _READING[file.suffix] not in failed
     if not report.sound and report.errors[0].line:
-        told["line_number"] = report.errors[0].line
-    return told | validation_report(report)
+        members["line_number"] = report.errors[0].line
+    return members | validation_report(report)
 
 
-def _refused(file: Path) -> Report | None:
-    """What can be said without opening it."""
+def _refusal(file: Path) -> Report | None:
+    """Report what is wrong with a file before it is opened, or None."""
     if not file.is_file():
         return _one(f"There is no file {file}.", "found")
     if file.suffix not in _TYPES:
         return _one(
-            f"{file.name} ends with none of {', '.join(_TYPES)}: rename it to what it is.", "filetype"
+            f"{file.name} does not end with one of {', '.join(_TYPES)}: rename it after its format.",
+            "filetype",
         )
     if not file.stat().st_size:
         return _one("The file is empty.", "has_min_samples")
@@ -114,7 +117,7 @@ def _read_lines(file: Path, check: Check) -> None:
 
 
 def _read_rows(file: Path, check: Check) -> None:
-    """The server's own reader, in a process of its own: its library is large."""
+    """Check rows with the server's own reader, in a process of its own, because its library is large."""
     argv = (sys.executable, "-m", f"tutti.workers.rows_{_TYPES[file.suffix]}")
     with file.open("rb") as source, subprocess.Popen(argv, stdin=source, stdout=subprocess.PIPE) as process:
         for line in process.stdout or ():

@@ -1,4 +1,4 @@
-"""Bytes of files between this machine and a server, with a progress bar on a terminal."""
+"""Uploads and downloads of files, with a progress bar on a terminal."""
 
 import hashlib
 import sys
@@ -23,8 +23,8 @@ from tutti.cli.server import ApiError
 _CHUNK_BYTES = 1024 * 1024
 
 
-class Known(Exception):
-    """The server has a file with the same bytes and purpose."""
+class AlreadyUploaded(Exception):
+    """The server already has a file with the same bytes and purpose."""
 
     def __init__(self, file_id: str) -> None:
         super().__init__(file_id)
@@ -32,18 +32,19 @@ class Known(Exception):
 
 
 def send(api: Api, path: Path, purpose: str) -> Json:
-    """The three steps of the official clients: announce, put, preprocess. Raises Known."""
-    said = {
+    """Upload a file in the three steps of the official clients: announce, put, preprocess. Raise
+    AlreadyUploaded."""
+    fields = {
         "purpose": purpose,
         "file_name": path.name,
         "file_type": path.suffix.removeprefix(".") or "jsonl",
         "checksum": _sha256(path),
     }
-    answer = api.form("files", said, accept=(302, 409))
+    answer = api.form("files", fields, accept=(302, 409))
     if answer.status_code == 409:
-        raise Known(_file_id(answer))
-    with _progress(f"Uploading {path.name}", path.stat().st_size) as told:
-        api.put(answer.headers["location"], _Content(path, told), path.stat().st_size)
+        raise AlreadyUploaded(_file_id(answer))
+    with _progress(f"Uploading {path.name}", path.stat().st_size) as report:
+        api.put(answer.headers["location"], _Content(path, report), path.stat().st_size)
     return api.post(f"files/{answer.headers['x-together-file-id']}/preprocess", {})
 
 
@@ -53,7 +54,7 @@ def receive(api: Api, path: str, target: Path | None) -> None:
 
 
 def keep(response: httpx.Response, target: Path | None) -> None:
-    """To standard output as it comes, or to a file that is there once it is complete."""
+    """Write a body to standard output as it comes, or to a file that appears once it is complete."""
     if target is None:
         for chunk in response.iter_bytes():
             sys.stdout.buffer.write(chunk)
@@ -62,8 +63,8 @@ def keep(response: httpx.Response, target: Path | None) -> None:
     try:
         _save(response, target)
     except OSError as error:
-        said = f"{target} cannot be written ({error.strerror}): name another place with --output"
-        raise ApiError(said) from None
+        message = f"{target} cannot be written ({error.strerror}): choose another place with --output"
+        raise ApiError(message) from None
 
 
 def _save(response: httpx.Response, target: Path) -> None:
@@ -71,10 +72,10 @@ def _save(response: httpx.Response, target: Path) -> None:
     part = target.parent / f"{target.name}.part"  # `with_name` raises for `.` and `/`
     total = int(response.headers.get("content-length", 0)) or None
     try:
-        with _progress(f"Downloading {target.name}", total) as told, part.open("wb") as file:
+        with _progress(f"Downloading {target.name}", total) as report, part.open("wb") as file:
             for chunk in response.iter_bytes(_CHUNK_BYTES):
                 file.write(chunk)
-                told(file.tell())
+                report(file.tell())
         part.replace(target)
     finally:
         part.unlink(missing_ok=True)
@@ -83,20 +84,21 @@ def _save(response: httpx.Response, target: Path) -> None:
 class _Content:
     """A file's bytes, from the start each time it is iterated."""
 
-    def __init__(self, path: Path, told: Callable[[int], None]) -> None:
+    def __init__(self, path: Path, report: Callable[[int], None]) -> None:
         self._path = path
-        self._told = told
+        self._report = report
 
     def __iter__(self) -> Iterator[bytes]:
         with self._path.open("rb") as file:
             while chunk := file.read(_CHUNK_BYTES):
                 yield chunk
-                self._told(file.tell())
+                self._report(file.tell())
 
 
 @contextmanager
 def _progress(description: str, total: int | None) -> Generator[Callable[[int], None]]:
-    """A function that is told how many bytes are done. Nothing is shown where there is no terminal."""
+    """Show progress on a terminal, and nothing elsewhere. Yield a function that takes the number of bytes
+    done."""
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -115,8 +117,8 @@ def _sha256(path: Path) -> str:
     if not size_bytes:
         raise ApiError(f"{path} is empty: there is nothing to upload")
     found = hashlib.sha256()
-    with _progress(f"Reading {path.name}", size_bytes) as told:
-        for chunk in _Content(path, told):
+    with _progress(f"Reading {path.name}", size_bytes) as report:
+        for chunk in _Content(path, report):
             found.update(chunk)
     return found.hexdigest()
 

@@ -1,4 +1,4 @@
-"""The one client of every command: any server that speaks the Together API, at any base URL."""
+"""The HTTP client of all commands, for any server that speaks the Together API, at any base URL."""
 
 import json
 import time
@@ -49,19 +49,19 @@ class Api:
         return self._one(self._json(self._client.build_request("DELETE", path)))
 
     def form(self, path: str, fields: Mapping[str, str], accept: Collection[int]) -> httpx.Response:
-        """A multipart form without a file; a status in `accept` is no error."""
+        """Post a multipart form without a file. A status in `accept` is no error."""
         parts = {name: (None, value) for name, value in fields.items()}
         with self._explained():
             return self._send(self._client.build_request("POST", path, files=parts), accept=accept)
 
     def upload(self, path: str, fields: Mapping[str, str], file: BinaryIO) -> httpx.Response:
-        """A multipart form with a file, which is read from its beginning for each try."""
+        """Post a multipart form with a file, which is read from its beginning for each try."""
         with self._explained():
             return self._send(self._client.build_request("POST", path, data=fields, files={"file": file}))
 
     @contextmanager
     def answer(self, path: str, body: Json) -> Generator[httpx.Response]:
-        """One whose body is still to be read."""
+        """Post JSON, and yield the response before its body is read."""
         with self._explained():
             response = self._send(self._client.build_request("POST", path, json=body), stream=True)
             try:
@@ -70,14 +70,15 @@ class Api:
                 response.close()
 
     def put(self, url: str, content: Iterable[bytes], size_bytes: int) -> None:
-        """To a URL that needs no key, perhaps of another server. `content` is iterated again for each try."""
+        """Put bytes to a URL that needs no key, perhaps of another server. `content` is iterated anew for
+        each try."""
         headers = {"content-length": str(size_bytes)}
         with self._explained(), httpx.Client(timeout=_TIMEOUT, trust_env=not _is_loopback(url)) as anyone:
             self._send(anyone.build_request("PUT", url, content=content, headers=headers), client=anyone)
 
     @contextmanager
     def download(self, path: str) -> Generator[httpx.Response]:
-        """An answer whose body is still to be read."""
+        """Get a path, and yield the response before its body is read."""
         with self._explained():
             response = self._send(self._client.build_request("GET", path), stream=True)
             try:
@@ -86,7 +87,8 @@ class Api:
                 response.close()
 
     def stream(self, path: str, body: Json) -> Generator[Json]:
-        """The events of a stream; leaving early hangs up, which stops the generation."""
+        """Post JSON and yield the events of the stream. Leaving early disconnects, which stops the
+        generation."""
         request = self._client.build_request("POST", path, json=body | {"stream": True})
         with self._explained():
             response = self._send(request, stream=True)
@@ -110,7 +112,7 @@ class Api:
         accept: Collection[int] = (),
         client: httpx.Client | None = None,
     ) -> httpx.Response:
-        """Sent again as long as the server asks for that; raises ApiError for an error that stays."""
+        """Send a request, and again while the server asks for that. Raise ApiError for a lasting error."""
         retries = RETRIES
         while True:
             response = (client or self._client).send(request, stream=stream)
@@ -137,12 +139,12 @@ class Api:
             raise self._unknown() from None
 
     def _unknown(self) -> ApiError:
-        return ApiError(f"{self._server.url} answered with something that is not the Together API")
+        return ApiError(f"{self._server.url} gave an answer that is not of the Together API")
 
 
 @contextmanager
 def connect(context: typer.Context) -> Generator[Api]:
-    """To the server that the options of `tutti` or the environment name."""
+    """Connect to the server named by the options of `tutti` or the environment."""
     server = context.find_object(Server)
     if server is None:
         raise RuntimeError("the root command sets the server")
@@ -161,7 +163,7 @@ def connect(context: typer.Context) -> Generator[Api]:
 
 
 def _is_loopback(url: str) -> bool:
-    """A proxy of the environment is never meant for this machine's own server."""
+    """Return True for a URL on this machine. The environment's proxy is never used for it."""
     host = httpx.URL(url).host
     try:
         return ip_address(host).is_loopback
@@ -170,13 +172,13 @@ def _is_loopback(url: str) -> bool:
 
 
 def part(body: Json, *names: str) -> Json:
-    """The first of these members that is an object; empty where none is."""
+    """Return the first of these members that is an object, or an empty one."""
     none: Json = {}
     return next((cast(Json, body[name]) for name in names if isinstance(body.get(name), dict)), none)
 
 
 def parts(body: Json, name: str) -> list[Json]:
-    """A member that is a list of objects; empty where it is not."""
+    """Return a member that is a list of objects, or an empty list."""
     return cast(list[Json], body[name]) if isinstance(body.get(name), list) else []
 
 
@@ -192,21 +194,22 @@ def _events(response: httpx.Response) -> Iterator[Json]:
 
 def _error_message(response: httpx.Response) -> str:
     try:
-        said = _described(response.json())
+        message = _described(response.json())
     except ValueError:
-        said = ""
-    return f"{said or response.reason_phrase} ({response.status_code})"
+        message = ""
+    return f"{message or response.reason_phrase} ({response.status_code})"
 
 
 def _described(body: Any) -> str:
-    """The message of `{"error": {"message": ...}}`, or of `{"error": "..."}` as proxies write it."""
+    """Return the message of `{"error": {"message": ...}}`, or of `{"error": "..."}` as proxies write it."""
     error = cast(Json, body).get("error") if isinstance(body, dict) else None
     message = cast(Json, error).get("message") if isinstance(error, dict) else error
     return " ".join(str(message).split()).rstrip(".") if message else ""
 
 
 def _retry_after_s(response: httpx.Response) -> float | None:
-    """None: not worth trying again. `x-should-retry` wins over the status, as in the official clients."""
+    """Return the seconds to wait before the next try, or None if there should be none. As in the official
+    clients, `x-should-retry` wins over the status."""
     should = response.headers.get("x-should-retry", "")
     if should == "false" or (should != "true" and response.status_code not in (408, 429, 503)):
         return None

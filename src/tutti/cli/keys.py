@@ -1,4 +1,4 @@
-"""`tutti keys`: works on the database itself, since the first key cannot be made with a key."""
+"""`tutti keys`: works on the database directly, because the first key cannot be made with a key."""
 
 import asyncio
 from collections.abc import Callable, Coroutine, Mapping, Sequence
@@ -21,7 +21,10 @@ from tutti.store.records import ApiKey
 T = TypeVar("T")
 
 DatabaseUrl = Annotated[
-    str | None, typer.Option(help="The server's PostgreSQL.", show_default="SQLite in the data directory")
+    str | None,
+    typer.Option(
+        help="URL of the server's PostgreSQL database.", show_default="SQLite in the data directory"
+    ),
 ]
 
 app = typer.Typer(help="Create, list and revoke API keys.", no_args_is_help=True, add_completion=False)
@@ -30,14 +33,20 @@ app = typer.Typer(help="Create, list and revoke API keys.", no_args_is_help=True
 @app.command()
 def create(
     name: Annotated[str, typer.Argument(help="What the key is for.")] = "default",
-    project: Annotated[str, typer.Option(help="Slug of its project; made if there is none.")] = "default",
-    requests_per_minute: Annotated[int, typer.Option(min=0, help="0: the server's default.")] = 0,
-    tokens_per_minute: Annotated[int, typer.Option(min=0, help="0: the server's default.")] = 0,
+    project: Annotated[
+        str, typer.Option(help="Slug of the key's project, which is made if it does not exist.")
+    ] = "default",
+    requests_per_minute: Annotated[
+        int, typer.Option(min=0, help="Rate limit; 0 means the server's default.")
+    ] = 0,
+    tokens_per_minute: Annotated[
+        int, typer.Option(min=0, help="Rate limit; 0 means the server's default.")
+    ] = 0,
     data_dir: DataDir = None,
     database_url: DatabaseUrl = None,
     as_json: AsJson = False,
 ) -> None:
-    """Make a key and print it. It is shown this once: only a hash of it is kept."""
+    """Make a key and print it. It is shown only once, because only a hash of it is kept."""
     settings = flags.settings(data_dir=data_dir, database_url=database_url)
 
     async def make(database: Database) -> NewKey:
@@ -52,18 +61,18 @@ def create(
 
     made = _run(settings, make)
     if as_json:
-        write_json({**_shown(made.record), "key": made.secret})
+        write_json({**_as_json(made.record), "key": made.secret})
         return
     write(made.secret + "\n")
-    note(f"this is {made.record.id} ({name}); keep it: it is not shown again")
+    note(f"this is {made.record.id} ({name}); save it now: it is not shown again")
 
 
 @app.command("list")
 def list_(data_dir: DataDir = None, database_url: DatabaseUrl = None, as_json: AsJson = False) -> None:
-    """List the keys, revoked ones included."""
+    """List all keys, including revoked ones."""
     keys = _run(flags.settings(data_dir=data_dir, database_url=database_url), list_keys)
     if as_json:
-        write_json([_shown(key) for key in keys])
+        write_json([_as_json(key) for key in keys])
         return
     columns = ("ID", "NAME", "KEY", "PROJECT", "REQUESTS/MIN", "TOKENS/MIN", "CREATED", "REVOKED")
     write_table(columns, _table(keys))
@@ -71,7 +80,7 @@ def list_(data_dir: DataDir = None, database_url: DatabaseUrl = None, as_json: A
 
 @app.command()
 def revoke(
-    key_id: Annotated[str, typer.Argument(help="Its id, as `tutti keys list` shows it.")],
+    key_id: Annotated[str, typer.Argument(help="The key's id, as `tutti keys list` shows it.")],
     data_dir: DataDir = None,
     database_url: DatabaseUrl = None,
     as_json: AsJson = False,
@@ -82,7 +91,7 @@ def revoke(
         lambda database: revoke_key(database, key_id),
     )
     if as_json:
-        write_json(_shown(key))
+        write_json(_as_json(key))
     else:
         note(f"revoked {key.id} ({key.name})")
 
@@ -103,7 +112,7 @@ def _run(settings: Settings, work: Callable[[Database], Coroutine[Any, Any, T]])
         raise typer.Exit(1) from None
 
 
-def _shown(key: ApiKey) -> Mapping[str, Any]:
+def _as_json(key: ApiKey) -> Mapping[str, Any]:
     return {
         "id": key.id,
         "name": key.name,

@@ -1,7 +1,7 @@
-"""The `tutti` command: a table of commands, each imported only when it is run.
+"""The `tutti` command: a table of commands, each imported only when it runs.
 
-Commands speak HTTP to a server, like any client, except for those that are the server (serve, keys, pull).
-"""
+Most commands speak HTTP to a server, as any client does. The others run or manage a server on this
+machine."""
 
 import importlib
 from dataclasses import dataclass
@@ -17,13 +17,14 @@ from tutti.cli.server import DEFAULT_URL, Server
 
 @dataclass(frozen=True)
 class Mount:
-    """A command, and where it is."""
+    """A command of the table: its name, where its code is, its help text and its panel in `--help`."""
 
     name: str
     place: str
-    """`module:attribute` of a function, or of a `typer.Typer` with commands of its own. A name rather than an
-    import: eighteen functions with one import each would say no more. All modules lie in this folder, and the
-    generated reference (tests/unit/test_docs) loads every one."""
+    """`module:attribute` of a function, or of a `typer.Typer` with commands of its own.
+
+    It is a name, not an import, so that a command is imported only when it runs. All modules are in this
+    folder, and the test of the generated reference (tests/unit/test_docs) loads each of them."""
     help: str
     panel: str
 
@@ -31,11 +32,11 @@ class Mount:
 _USE = "Use a server"
 _RUN = "Run a server"
 MOUNTS = (
-    Mount("serve", "tutti.cli.serve:serve", "Start the server, with everything it needs.", _RUN),
+    Mount("serve", "tutti.cli.serve:serve", "Start the server.", _RUN),
     Mount("pull", "tutti.cli.pull:pull", "Download a model.", _RUN),
     Mount("rm", "tutti.cli.pull:rm", "Delete a downloaded model.", _RUN),
     Mount("local", "tutti.cli.pull:local", "List the models on this machine.", _RUN),
-    Mount("env", "tutti.cli.env:app", "Make, list and delete the environments of users' code.", _RUN),
+    Mount("env", "tutti.cli.env:app", "Manage the code interpreter's Python environments.", _RUN),
     Mount("keys", "tutti.cli.keys:app", "Create, list and revoke API keys.", _RUN),
     Mount("chat", "tutti.cli.chat:chat", "Talk to a model at a prompt.", _USE),
     Mount("chat.completions", "tutti.cli.text:chat_completions", "Answer a list of messages.", _USE),
@@ -45,15 +46,15 @@ MOUNTS = (
     Mount("audio", "tutti.cli.audio:app", "Speak, transcribe and translate.", _USE),
     Mount("batches", "tutti.cli.batches:app", "Submit and manage batches of requests.", _USE),
     Mount("files", "tutti.cli.files:app", "Check, upload, list, download and delete files.", _USE),
-    Mount("evals", "tutti.cli.evals:app", "Have a model judge the rows of a file.", _USE),
-    Mount("tci", "tutti.cli.tci:app", "Execute code in a sandbox.", _USE),
-    Mount("models", "tutti.cli.models:app", "List and describe models.", _USE),
-    Mount("usage", "tutti.cli.usage:usage", "Show what has been used.", _USE),
+    Mount("evals", "tutti.cli.evals:app", "Let a model judge the rows of a file.", _USE),
+    Mount("tci", "tutti.cli.tci:app", "Run Python code in a sandbox.", _USE),
+    Mount("models", "tutti.cli.models:app", "List, describe and upload models.", _USE),
+    Mount("usage", "tutti.cli.usage:usage", "Show requests, tokens, latency and cost.", _USE),
 )
 
 
 class LazyGroup(TyperGroup):
-    """Knows its commands by name and help only, until one of them is run."""
+    """A command group that knows only names and help texts until one of its commands runs."""
 
     def __init__(self, **attributes: Any) -> None:
         super().__init__(**attributes)
@@ -94,7 +95,7 @@ def _show_version(value: bool) -> None:
 def root(
     context: typer.Context,
     base_url: Annotated[
-        str, typer.Option(envvar="TOGETHER_BASE_URL", help="The server, with or without /v1.")
+        str, typer.Option(envvar="TOGETHER_BASE_URL", help="URL of the server, with or without /v1.")
     ] = DEFAULT_URL,
     api_key: Annotated[
         str, typer.Option(envvar="TOGETHER_API_KEY", help="An API key.", show_default=False)
@@ -103,5 +104,5 @@ def root(
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version.")
     ] = False,
 ) -> None:
-    """The Together platform on your own machines."""
+    """Run and use the Together platform on your own machines."""
     context.obj = Server.at(base_url, api_key)

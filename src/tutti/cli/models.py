@@ -1,4 +1,4 @@
-"""`tutti models`: what a server has, and uploads to it."""
+"""`tutti models`: the models of a server, and uploads of new ones."""
 
 import time
 from typing import Annotated
@@ -27,7 +27,7 @@ def list_(
     ] = None,
     as_json: options.AsJson = False,
 ) -> None:
-    """List the server's models, and which of them are loaded or on its machine. --json has all about them."""
+    """List the models of the server, and which are loaded or downloaded. --json shows all fields."""
     with connect(context) as api:
         models = options.list_models(api, dedicated="true" if type_ == "dedicated" else None)
     shown = [model for model in models if type_ in (None, "dedicated", model.get("type"))]
@@ -55,20 +55,20 @@ def retrieve(
 @app.command()
 def upload(
     context: typer.Context,
-    model_name: Annotated[str, typer.Option(help="The name to give to the model.")],
+    model_name: Annotated[str, typer.Option(help="Name of the new model.")],
     model_source: Annotated[
         str,
         typer.Option(
-            help="owner/repo or owner/repo@revision, or the address of a .gguf file or an archive (presigned "
-            "S3, ...)."
+            help="owner/repo or owner/repo@revision on Hugging Face, or the URL of a .gguf file or archive "
+            "(such as a presigned S3 URL)."
         ),
     ],
     model_type: Annotated[str, typer.Option(help="model or adapter.")] = "model",
     hf_token: Annotated[str | None, typer.Option(envvar="HF_TOKEN", help="Hugging Face token.")] = None,
     description: Annotated[str | None, typer.Option(help="A description of the model.")] = None,
-    base_model: Annotated[str | None, typer.Option(help="The base of an adapter.")] = None,
-    lora_model: Annotated[str | None, typer.Option(help="The same as --base-model.")] = None,
-    wait: Annotated[bool, typer.Option("--wait", help="Until it can be used.")] = False,
+    base_model: Annotated[str | None, typer.Option(help="Base model of an adapter.")] = None,
+    lora_model: Annotated[str | None, typer.Option(help="Same as --base-model.")] = None,
+    wait: Annotated[bool, typer.Option("--wait", help="Wait until it can be used.")] = False,
     as_json: options.AsJson = False,
 ) -> None:
     """Upload a model or a LoRA adapter from Hugging Face or S3."""
@@ -94,10 +94,10 @@ def upload(
 @app.command()
 def status(
     context: typer.Context,
-    job_id: Annotated[str, typer.Argument(help="The upload's job.")],
+    job_id: Annotated[str, typer.Argument(help="The id of the upload's job.")],
     as_json: options.AsJson = False,
 ) -> None:
-    """Say how far an upload is."""
+    """Show the progress of an upload."""
     with connect(context) as api:
         job = api.get_one(f"jobs/{quote(job_id, safe='')}")
     if as_json:
@@ -108,22 +108,23 @@ def status(
 
 
 def _wait(api: Api, job_id: str) -> None:
-    """Tells all that happens. Raises ApiError where the upload fails; Ctrl-C ends only the waiting."""
-    told = 0
+    """Print each status update until the upload is complete. Raise ApiError if it fails. Ctrl-C ends only the
+    waiting."""
+    printed = 0
     try:
         while True:
             job = api.get_one(f"jobs/{job_id}")
             updates = parts(job, "status_updates")
-            for update in updates[told:]:
+            for update in updates[printed:]:
                 note(str(update.get("message")))
-            told = len(updates)
+            printed = len(updates)
             if job.get("status") == "Failed":
                 raise ApiError(f"{job_id} failed")
             if job.get("status") == "Complete":
                 return
             time.sleep(_POLL_S)
     except KeyboardInterrupt:
-        note(f"it goes on without you: `tutti models status {job_id}` says how far it is")
+        note(f"the upload goes on: `tutti models status {job_id}` shows its progress")
         raise typer.Exit(130) from None
 
 

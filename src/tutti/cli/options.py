@@ -1,4 +1,4 @@
-"""Options that several commands share, with the names and meanings of the API's fields."""
+"""Options that several commands share. Names and meanings are those of the API's fields."""
 
 import json
 from collections.abc import Mapping
@@ -10,28 +10,34 @@ import typer
 from tutti.cli.http import Api, Json, parts
 from tutti.cli.server import ApiError
 
-Model = Annotated[str | None, typer.Option(help="Model name.", show_default="the server's first that fits")]
-MaxTokens = Annotated[int | None, typer.Option(help="Most tokens to generate.")]
-Stop = Annotated[list[str] | None, typer.Option(help="Text to stop at; may be given several times.")]
+Model = Annotated[
+    str | None, typer.Option(help="Model name.", show_default="the server's first suitable model")
+]
+MaxTokens = Annotated[int | None, typer.Option(help="Maximum number of tokens to generate.")]
+Stop = Annotated[list[str] | None, typer.Option(help="Text at which to stop. Can be repeated.")]
 Temperature = Annotated[float | None, typer.Option(help="Sampling temperature.")]
 TopP = Annotated[float | None, typer.Option(help="Nucleus sampling threshold.")]
-TopK = Annotated[int | None, typer.Option(help="Sample from the k most likely tokens.")]
-MinP = Annotated[float | None, typer.Option(help="Least probability, relative to the likeliest token.")]
-RepetitionPenalty = Annotated[float | None, typer.Option(help="Above 1: repeat less.")]
-PresencePenalty = Annotated[float | None, typer.Option(help="Penalty on tokens already used.")]
-FrequencyPenalty = Annotated[float | None, typer.Option(help="Penalty by how often a token was used.")]
+TopK = Annotated[int | None, typer.Option(help="Sample only from the k most likely tokens.")]
+MinP = Annotated[float | None, typer.Option(help="Minimum probability, relative to the most likely token.")]
+RepetitionPenalty = Annotated[float | None, typer.Option(help="Values above 1 reduce repetition.")]
+PresencePenalty = Annotated[float | None, typer.Option(help="Penalty for tokens that were used before.")]
+FrequencyPenalty = Annotated[
+    float | None, typer.Option(help="Penalty for tokens by how often they were used.")
+]
 Seed = Annotated[int | None, typer.Option(help="The same seed gives the same text.")]
-N = Annotated[int | None, typer.Option("--n", help="How many answers.")]
-Logprobs = Annotated[int | None, typer.Option(help="Log probabilities of the k likeliest; shown by --raw.")]
-Echo = Annotated[bool, typer.Option("--echo", help="Return the prompt too; shown by --raw.")]
-SafetyModel = Annotated[str | None, typer.Option(help="Moderation model for prompt and answer.")]
-NoStream = Annotated[bool, typer.Option("--no-stream", help="Print the answer when it is complete.")]
-Raw = Annotated[bool, typer.Option("--raw", "--json", help="Print the server's JSON, a line for each chunk.")]
+N = Annotated[int | None, typer.Option("--n", help="Number of answers.")]
+Logprobs = Annotated[
+    int | None, typer.Option(help="Log probabilities of the k most likely tokens. --raw shows them.")
+]
+Echo = Annotated[bool, typer.Option("--echo", help="Return the prompt, too. --raw shows it.")]
+SafetyModel = Annotated[str | None, typer.Option(help="Model that moderates prompt and answer.")]
+NoStream = Annotated[bool, typer.Option("--no-stream", help="Print the answer only when it is complete.")]
+Raw = Annotated[bool, typer.Option("--raw", "--json", help="Print the server's JSON, one line per chunk.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 def given(**fields: Any) -> dict[str, Any]:
-    """Only the fields that were asked for, so that the server's defaults hold for the others."""
+    """Return the fields that were given, so that the server's defaults hold for the others."""
     return {
         name: value
         for name, value in fields.items()
@@ -40,7 +46,7 @@ def given(**fields: Any) -> dict[str, Any]:
 
 
 def response_format(text: str | None) -> Mapping[str, Any] | None:
-    """`json_object`, or a whole response format as JSON."""
+    """Parse a response format: a type such as `json_object`, or a whole response format as JSON."""
     if text is None or not text.lstrip().startswith("{"):
         return None if text is None else {"type": text}
     try:
@@ -50,23 +56,23 @@ def response_format(text: str | None) -> Mapping[str, Any] | None:
 
 
 def list_models(api: Api, dedicated: str | None = None) -> list[Json]:
-    """Of a bare array (Together) or a list object (OpenAI)."""
+    """List the server's models. The answer may be a bare array (Together) or a list object (OpenAI)."""
     answer = api.get("models", dedicated=dedicated)
     return answer if isinstance(answer, list) else parts(answer, "data")
 
 
 def check_model(api: Api, name: str) -> None:
-    """Raises ApiError for a name that the server does not know. Aliases are not listed, and not every server
-    describes a single model."""
+    """Raise ApiError for a name that the server does not know. The list is read first, because not every
+    server describes a single model; a name that is not in it may be an alias."""
     if all(entry["id"] != name for entry in list_models(api)):
         api.get_one(f"models/{quote(name, safe='')}")
 
 
 def chosen(api: Api, model: str | None, *types: str) -> str:
-    """The model asked for, or the first of the server's that is of one of the types."""
+    """Return the given model, or the server's first one of these types."""
     if model is not None:
         return model
     names = [entry["id"] for entry in list_models(api) if entry.get("type", types[0]) in types]
     if not names:
-        raise ApiError(f"the server has no {types[0]} model: name one with --model")
+        raise ApiError(f"the server has no {types[0]} model: choose a model with --model")
     return names[0]

@@ -1,4 +1,4 @@
-"""What commands print: answers on stdout, everything else on stderr."""
+"""The output of commands: answers on stdout, everything else on stderr."""
 
 import json
 import sys
@@ -11,7 +11,7 @@ from rich.table import Table
 
 
 def write(text: str) -> None:
-    """A piece of an answer, at once and as it is."""
+    """Write a piece of an answer to stdout immediately and unchanged."""
     sys.stdout.write(text)
     sys.stdout.flush()
 
@@ -21,7 +21,7 @@ def write_json(value: Any, *, indent: int | None = 2) -> None:
 
 
 def write_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Padded columns; a pipe gets full width, so that nothing is cut for `grep`."""
+    """Print padded columns. In a pipe nothing is cut, so that `grep` finds it."""
     table = Table(*columns, box=None, pad_edge=False, header_style="bold")
     for row in rows:
         table.add_row(*(escape("" if cell is None else str(cell)) for cell in row))

@@ -1,4 +1,4 @@
-"""`tutti pull`, `tutti rm` and `tutti local`: the weights on this machine. No server is needed."""
+"""`tutti pull`, `tutti rm` and `tutti local`: the model weights on this machine. No server is needed."""
 
 import asyncio
 import shutil
@@ -43,7 +43,7 @@ from tutti.store.migrate import migrate
 
 CatalogFile = Annotated[
     Path | None,
-    typer.Option("--catalog", help="A catalogue file of your own (TUTTI_CATALOG).", show_default=False),
+    typer.Option("--catalog", help="Your own catalogue file (TUTTI_CATALOG).", show_default=False),
 ]
 
 
@@ -52,12 +52,12 @@ def pull(
         str, typer.Argument(help="A catalogue name, owner/repo[:QUANT], or a local file or folder.")
     ],
     public_name: Annotated[
-        str, typer.Option("--name", help="The name clients ask for.", show_default=False)
+        str, typer.Option("--name", help="The name that clients use for the model.", show_default=False)
     ] = "",
     data_dir: DataDir = None,
     catalog: CatalogFile = None,
 ) -> None:
-    """Download a model; an interrupted download is continued."""
+    """Download a model. Run it again to continue an interrupted download."""
     _run(_pull(flags.settings(data_dir=data_dir, catalog=catalog), name, public_name))
 
 
@@ -66,13 +66,13 @@ def rm(
     data_dir: DataDir = None,
     catalog: CatalogFile = None,
 ) -> None:
-    """Delete a model's weights from this machine, and its entry if it was added by `tutti pull`; refused
-    while a running server has it loaded."""
+    """Delete a model's weights from this machine, and its entry if `tutti pull` added it. Refused while a
+    running server has it loaded."""
     _run(_remove(flags.settings(data_dir=data_dir, catalog=catalog), name))
 
 
 def local(data_dir: DataDir = None, as_json: AsJson = False) -> None:
-    """List the models that are on this machine."""
+    """List the models on this machine."""
     models = [_found(it) for it in sorted(models_folder(flags.settings(data_dir=data_dir)).glob("[!.]*"))]
     if as_json:
         write_json(models)
@@ -99,7 +99,7 @@ def _run(work: Coroutine[Any, Any, None]) -> None:
         console.print(f"error: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
         raise typer.Exit(1) from error
     except KeyboardInterrupt as interrupt:
-        console.print("Stopped. The same command continues where it was.")
+        console.print("Stopped. Run the same command again to continue.")
         raise typer.Exit(130) from interrupt
 
 
@@ -151,11 +151,11 @@ async def _remove(settings: Settings, name: str) -> None:
             raise PullFailed(f"{name} is in use: a running server has it {state}; stop the server first")
         await asyncio.to_thread(_delete, folder)
         await catalog.remove(name)
-    Console().print(f"{name} is gone from this machine", highlight=False, soft_wrap=True)
+    Console().print(f"{name} is deleted", highlight=False, soft_wrap=True)
 
 
 async def _replica_state(database: Database, model: Model) -> str:
-    """Of a replica on a live node; empty where there is none."""
+    """Return the state of the model's replica on a live node, or an empty string."""
     replicas = Replicas(database)
     try:
         found = of_model(await replicas.read(), model)
@@ -171,7 +171,8 @@ def _delete(folder: Path) -> None:
     except filelock.Timeout as error:
         raise PullFailed(f"{folder.name} is being pulled by another process") from error
     try:
-        (folder / NAME).unlink(missing_ok=True)  # first: what is half deleted is not a model
+        # first, so that a half-deleted folder does not count as a model
+        (folder / NAME).unlink(missing_ok=True)
         with suppress(FileNotFoundError):
             shutil.rmtree(folder)
     finally:

@@ -1,4 +1,4 @@
-"""`tutti serve`. Its flags are made of the settings, so that a setting is declared once."""
+"""`tutti serve`. Its flags are made from the settings, so that each setting is declared once."""
 
 import inspect
 import re
@@ -15,9 +15,9 @@ from tutti.cli import flags
 from tutti.cli.flags import flag
 
 _HINTS = {
-    "models": "May be given several times.",
-    "aliases": "As 'name=model'; may be given several times.",
-    "voice_aliases": "As 'name=voice'; may be given several times.",
+    "models": "Can be repeated.",
+    "aliases": "Written as 'name=model'. Can be repeated.",
+    "voice_aliases": "Written as 'name=voice'. Can be repeated.",
     "memory_budget_bytes": "Such as 8G or 500M.",
 }
 _PANELS: Sequence[tuple[str, str]] = (
@@ -26,24 +26,26 @@ _PANELS: Sequence[tuple[str, str]] = (
     (r"threads|vllm_.*|hang_.*|memory_.*", "Engines"),
     (r"data_dir|database_.*|blob_.*", "Where data is kept"),
     (r"load_wait_s|early_.*|stall_.*|drain_.*", "Waiting"),
-    (r"max_.*|.*_per_minute|socket_.*", "Limits"),
+    (r"max_.*|project_.*|.*_per_minute|socket_.*", "Limits"),
     (r"job_.*", "Jobs"),
     (r"interpreter_.*", "Code interpreter"),
 )
-"""By the name of the setting."""
+"""Patterns of the names of settings, and the panel of the help in which they are shown."""
 _UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 
 
 def serve(**given: Any) -> None:
-    """Start the server: pull and load the models, serve until Ctrl-C, finish what runs, and leave nothing
-    behind. Each flag is also an environment variable, TUTTI_<NAME OF THE SETTING>; credentials (TUTTI_SECRET,
-    TUTTI_HUB_TOKEN) are environment variables only."""
+    """Start the server. It downloads and loads the models, and serves until Ctrl-C. Then it finishes running
+    requests and stops everything that it has started.
+
+    Each flag is also an environment variable, TUTTI_<NAME OF THE SETTING>. The credentials TUTTI_SECRET and
+    TUTTI_HUB_TOKEN can only be set as environment variables. Times are in seconds."""
     values = {name: _read(name, value) for name, value in given.items() if value not in (None, [], ())}
     raise typer.Exit(run_server(flags.settings(**values)))
 
 
 def size(text: str) -> int:
-    """Bytes; K, M, G and T are powers of 1024."""
+    """Parse a size in bytes. K, M, G and T are powers of 1024."""
     match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]?)i?B?", text.strip(), re.IGNORECASE)
     if match is None:
         raise typer.BadParameter(f"{text!r} is not a size such as 8G.")

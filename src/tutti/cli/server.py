@@ -1,4 +1,4 @@
-"""Which server a command speaks to, and what is said when it refuses."""
+"""The server that a command speaks to, and the error for its refusals."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,8 @@ DEFAULT_URL = "http://127.0.0.1:8000"
 
 @dataclass(frozen=True)
 class Server:
-    """`url` is without a trailing slash or /v1: people set the base with and without it."""
+    """A server's address and key. `url` has no trailing slash or /v1; `at` accepts it with or without
+    them."""
 
     url: str
     key: str
@@ -18,4 +19,4 @@ class Server:
 
 
 class ApiError(Exception):
-    """The server refused, or could not be reached; the message is one line for people."""
+    """The server refused, or could not be reached. The message is one line for the user."""

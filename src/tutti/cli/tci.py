@@ -1,4 +1,4 @@
-"""`tutti tci`: Python code in a session of the server's code interpreter."""
+"""`tutti tci`: run Python code in a session of the server's code interpreter."""
 
 import base64
 import binascii
@@ -17,7 +17,7 @@ from tutti.cli.http import Json, connect, part, parts
 from tutti.cli.output import note, write, write_json, write_table
 from tutti.cli.server import ApiError
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, help="Execute code in a sandbox.")
+app = typer.Typer(no_args_is_help=True, add_completion=False, help="Run Python code in a sandbox.")
 
 _COLUMNS = ("ID", "Executions", "Started", "Expires")
 _IMAGES = {
@@ -28,25 +28,25 @@ _IMAGES = {
     "application/pdf": "pdf",
 }
 _TEXT = ("image/svg+xml",)
-"""Images that are not base64."""
+"""Images that are text, not base64."""
 
 
 @app.command()
 def run(
     context: typer.Context,
-    file: Annotated[typer.FileText, typer.Argument(help="A Python file; - is standard input.")],
-    session: Annotated[str | None, typer.Option(help="A session to go on in; else a new one.")] = None,
+    file: Annotated[typer.FileText, typer.Argument(help="A Python file, or - for standard input.")],
+    session: Annotated[str | None, typer.Option(help="Session to run in.", show_default="a new one")] = None,
     files: Annotated[
         list[Path] | None,
-        typer.Option("--file", help="A file for the code, under its own name; may be given several times."),
+        typer.Option("--file", help="File to copy into the session. Can be repeated."),
     ] = None,
     save_dir: Annotated[
-        Path | None, typer.Option(help="Where to put images; else they are left out.")
+        Path | None, typer.Option(help="Folder for images.", show_default="images are not saved")
     ] = None,
     as_json: options.AsJson = False,
 ) -> None:
-    """Print what a file's code prints and shows; stderr has the session's id. The exit status is 1 where the
-    code ended with an error."""
+    """Run a file's code, and print its output. The session's id is printed to stderr. The exit status is 1 if
+    the code raised an error."""
     body = options.given(
         language="python", session_id=session, files=[_file(path) for path in files or ()]
     ) | {"code": file.read()}
@@ -69,7 +69,7 @@ def run(
 
 @app.command()
 def sessions(context: typer.Context, as_json: options.AsJson = False) -> None:
-    """List the sessions that are there."""
+    """List the live sessions."""
     with connect(context) as api:
         found = parts(part(api.get_one("tci/sessions"), "data"), "sessions")
     if as_json:
@@ -85,7 +85,7 @@ def end(
     id: Annotated[str, typer.Argument(help="The session's id.")],
     as_json: options.AsJson = False,
 ) -> None:
-    """End a session, and what it executes."""
+    """End a session, with the code that runs in it."""
     with connect(context) as api:
         answer = api.delete(f"tci/sessions/{quote(id, safe='')}")
     if as_json:
@@ -120,7 +120,7 @@ def _show(output: Json, save_dir: Path | None, numbers: Iterator[int]) -> None:
 
 
 def _show_bundle(bundle: Json, save_dir: Path | None, numbers: Iterator[int]) -> None:
-    """Its text, and its images as files."""
+    """Print an output's text, and save its images as files."""
     if bundle.get("text/plain"):
         write(_text(bundle["text/plain"]) + "\n")
     for kind, ending in _IMAGES.items():
@@ -133,7 +133,7 @@ def _show_bundle(bundle: Json, save_dir: Path | None, numbers: Iterator[int]) ->
 
 
 def _new_file(folder: Path, ending: str, numbers: Iterator[int]) -> BinaryIO:
-    """One that was not there before: another run's images are kept."""
+    """Open a new file. Existing ones are kept, since they may be images of an earlier run."""
     while True:
         try:
             return (folder / f"output-{next(numbers)}.{ending}").open("xb")

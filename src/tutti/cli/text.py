@@ -16,7 +16,7 @@ _BETWEEN = "\0"
 
 
 class _PairedMessages(TyperCommand):
-    """Reads `--message ROLE CONTENT`, any number of times."""
+    """A command that takes `--message ROLE CONTENT` any number of times."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         return super().parse_args(ctx, _paired(args))
@@ -51,9 +51,7 @@ def _chat_completions(
     context: typer.Context,
     message: Annotated[
         list[str],
-        typer.Option(
-            metavar="ROLE CONTENT", help="A message of the conversation; may be given several times."
-        ),
+        typer.Option(metavar="ROLE CONTENT", help="A message of the conversation. Can be repeated."),
     ],
     model: options.Model = None,
     max_tokens: options.MaxTokens = None,
@@ -71,17 +69,17 @@ def _chat_completions(
     echo: options.Echo = False,
     safety_model: options.SafetyModel = None,
     response_format: Annotated[
-        str | None, typer.Option(help="json_object, or a response format of the API as JSON.")
+        str | None, typer.Option(help="json_object, or a whole response format as JSON.")
     ] = None,
     reasoning_effort: Annotated[str | None, typer.Option(help="low, medium or high.")] = None,
     audio_url: Annotated[
         list[str] | None,
-        typer.Option(help="Audio to attach to the last message; may be given several times."),
+        typer.Option(help="URL of audio to attach to the last message. Can be repeated."),
     ] = None,
     no_stream: options.NoStream = False,
     raw: options.Raw = False,
 ) -> None:
-    """Answer a list of messages; the answer streams unless --no-stream is given."""
+    """Answer a list of messages. The answer is streamed unless --no-stream is given."""
     body = options.given(
         messages=_attached([_message(pair) for pair in message], audio_url or ()),
         max_tokens=max_tokens,
@@ -127,7 +125,7 @@ def completions(
     no_stream: options.NoStream = False,
     raw: options.Raw = False,
 ) -> None:
-    """Continue a text; the answer streams unless --no-stream is given."""
+    """Continue a text. The answer is streamed unless --no-stream is given."""
     body = options.given(
         max_tokens=max_tokens,
         stop=stop,
@@ -152,11 +150,11 @@ def completions(
 
 def embeddings(
     context: typer.Context,
-    texts: Annotated[list[str], typer.Argument(help="The texts.")],
+    texts: Annotated[list[str], typer.Argument(help="The texts to embed.")],
     model: options.Model = None,
     as_json: options.AsJson = False,
 ) -> None:
-    """Turn texts into vectors: one a line, or the server's JSON."""
+    """Turn texts into vectors. Prints one per line, or the server's JSON."""
     with connect(context) as api:
         name = options.chosen(api, model, "embedding")
         answer = api.post("embeddings", {"model": name, "input": texts})
@@ -169,10 +167,10 @@ def embeddings(
 
 def rerank(
     context: typer.Context,
-    query: Annotated[str, typer.Argument(help="What is looked for.")],
+    query: Annotated[str, typer.Argument(help="The query.")],
     documents: Annotated[list[str], typer.Argument(help="The documents to sort.")],
     model: options.Model = None,
-    top_n: Annotated[int | None, typer.Option(help="How many to show.")] = None,
+    top_n: Annotated[int | None, typer.Option(help="Number of documents to show.")] = None,
     as_json: options.AsJson = False,
 ) -> None:
     """Sort documents by relevance to a query."""
@@ -203,7 +201,8 @@ def _attached(messages: list[dict[str, Any]], audio_urls: Sequence[str]) -> list
 def _answer(
     api: Api, path: str, body: Json, text: Callable[[Json], str], *, no_stream: bool, raw: bool
 ) -> None:
-    """Several answers at once cannot stream to a terminal: they are printed one after the other."""
+    """Request and print answers. Several at once cannot be streamed to a terminal, so they are printed in
+    turn."""
     if not no_stream and (raw or body.get("n", 1) == 1):
         _stream(api, path, body, text, raw=raw)
         return
@@ -232,7 +231,7 @@ def _stream(api: Api, path: str, body: Json, text: Callable[[Json], str], *, raw
 
 
 def _message_text(choice: Json) -> str:
-    """Of a whole answer or of a chunk; tool calls are shown as JSON."""
+    """Return the text of a whole answer or of a chunk. Tool calls are shown as JSON."""
     message = part(choice, "message", "delta")
     functions = [part(call, "function") for call in parts(message, "tool_calls")]
     calls = [function.get(key) or "" for function in functions for key in ("name", "arguments")]
@@ -240,5 +239,5 @@ def _message_text(choice: Json) -> str:
 
 
 def _completion_text(choice: Json) -> str:
-    """Chunks carry `text` (OpenAI, newer Together) or `delta.content` (older Together)."""
+    """Return the text of a chunk: `text` (OpenAI, newer Together) or `delta.content` (older Together)."""
     return choice.get("text") or part(choice, "delta").get("content") or ""

@@ -1,4 +1,4 @@
-"""`tutti usage`: what the key's project has used."""
+"""`tutti usage`: the usage of the key's project."""
 
 from typing import Annotated
 
@@ -13,15 +13,17 @@ _COLUMNS = ("requests", "failed", "prompt tokens", "completion tokens", "latency
 
 def usage(
     context: typer.Context,
-    month: Annotated[str | None, typer.Option(help="YYYY-MM.", show_default="the current one")] = None,
+    month: Annotated[
+        str | None, typer.Option(help="Month, as YYYY-MM.", show_default="the current one")
+    ] = None,
     model: Annotated[str | None, typer.Option(help="Only this model.")] = None,
-    group_by: Annotated[str, typer.Option(help="Of model, key and operation; comma-separated.")] = "model",
-    hourly: Annotated[
-        bool, typer.Option("--hourly", help="By the hour instead of by the day (UTC).")
-    ] = False,
+    group_by: Annotated[
+        str, typer.Option(help="model, key or operation, or several, comma-separated.")
+    ] = "model",
+    hourly: Annotated[bool, typer.Option("--hourly", help="Group by hour instead of by day (UTC).")] = False,
     as_json: options.AsJson = False,
 ) -> None:
-    """Show requests, tokens, latency and cost."""
+    """Show the requests, tokens, latency and cost of the key's project."""
     with connect(context) as api:
         report = api.get_one(
             "billing/usage",

@@ -1,4 +1,4 @@
-"""Waiting for what goes on at the server whether anybody waits or not."""
+"""Waiting for a job on the server. The job goes on whether anybody waits or not."""
 
 import sys
 import time
@@ -18,8 +18,10 @@ _LONGEST_LOOK_S = 1.0
 def wait_until(
     is_over: Callable[[Json], bool], look: Callable[[], Json], described: Callable[[Json], str], later: str
 ) -> Json:
-    """What `look` found last. Says how far it is in one line on a terminal, elsewhere in a line for each
-    status. Ctrl-C ends only the waiting: `later` is the command that asks again."""
+    """Call `look` until `is_over`, and return what it found last.
+
+    Progress is one line that changes on a terminal; elsewhere each status is printed once. Ctrl-C ends only
+    the waiting: `later` is the command that shows the progress then."""
     console = Console(stderr=True)
     pause_s, status = _FIRST_LOOK_S, ""
     try:
@@ -34,5 +36,5 @@ def wait_until(
             return found
     except KeyboardInterrupt:
         sys.stderr.write("\n")
-        note(f"it goes on without you: `{later}` says how far it is")
+        note(f"the job goes on: `{later}` shows its progress")
         raise typer.Exit(130) from None

@@ -57,7 +57,7 @@ class Dispatch:
         self._catalog = catalog
         self._engines = engines
         self._table = Table(database)
-        self._lines = Lines(settings, database, self._table, background=background)
+        self.lines = Lines(settings, database, self._table, background=background)
         self._client = Client()
         self._suspects = Suspects()
         folder = meeting_place(settings.data_dir)
@@ -65,10 +65,10 @@ class Dispatch:
 
     async def start(self) -> None:
         await self._traffic.start()
-        self._lines.start()
+        self.lines.start()
 
     async def close(self) -> None:
-        await self._lines.close()
+        await self.lines.close()
         await self._traffic.close()
         await self._table.close()
         self._client.close()
@@ -79,7 +79,7 @@ class Dispatch:
 
     async def slots(self, model: Model) -> int:
         """Return how many requests the model's ready replicas take at once; 0 while none is ready."""
-        return sum(replica.slots for replica in await self._lines.ready(model, MAX_AGE_S))
+        return sum(replica.slots for replica in await self.lines.ready(model, MAX_AGE_S))
 
     async def resolve(self, name: str, project_id: str) -> Model:
         """Return the model that the project may use under this name or alias. Raises NotFound."""
@@ -111,7 +111,7 @@ class Dispatch:
         began = monotonic_s()
         turn = await self._traffic.begin(engine, model)
         try:
-            seat = ReplicaSeat(self._lines, model, headers, await self._lines.admit(model, project_id))
+            seat = ReplicaSeat(self.lines, model, headers, await self.lines.admit(model, project_id))
             upstream = turn.upstream(self._upstream(engine, seat, project_id, live=live))
             lease = Lease(engine, upstream, monotonic_s() - began)
             metrics.observe_lease(model.name, lease.queued_s)

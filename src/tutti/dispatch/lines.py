@@ -15,7 +15,7 @@ from tutti.base.model import Model
 from tutti.base.settings import Settings
 from tutti.dispatch.line import Line, Waiter
 from tutti.meeting.router import MAX_AGE_S, ReplicaView, Table, of_model
-from tutti.meeting.wants import RETRY_FAILED_S, Key, key_of, want
+from tutti.meeting.wants import RETRY_FAILED_S, Key, Wanted, key_of, want
 from tutti.process import metrics
 from tutti.store.db import Database
 from tutti.store.records import Replica
@@ -100,7 +100,7 @@ class Lines:
             line.fail(LoadFailed(f"{model.name} cannot be loaded: {failed.detail}", retry_after_s=left_s))
             return
         if not any(replica.state in ("pulling", "starting") for replica in replicas):
-            await want(self._database, key_of(model))
+            await want(self._database, Wanted(key_of(model)))
         line.fail(_loading(model, replicas), self._load_wait_s)
 
     async def _keep_touching(self) -> None:

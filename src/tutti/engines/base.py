@@ -10,7 +10,7 @@ from typing import ClassVar
 
 from tutti.base.errors import LoadFailed, TuttiError
 from tutti.base.model import Model
-from tutti.base.program import Program
+from tutti.base.program import Program, Progress
 from tutti.base.settings import Settings
 from tutti.engines.dialects import (
     EmbeddingDialect,
@@ -23,7 +23,7 @@ from tutti.engines.dialects import (
 from tutti.engines.files import AdapterFormat, Vocabulary, Weights, find_gguf
 from tutti.engines.openai_errors import error_of
 from tutti.engines.options import Options
-from tutti.engines.place import Place, Progress
+from tutti.engines.place import Place
 from tutti.engines.upstream import Refusal
 
 

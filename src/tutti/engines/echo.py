@@ -32,13 +32,13 @@ import sys
 import msgspec
 
 from tutti.base.model import Model
-from tutti.base.program import Program
+from tutti.base.program import Program, Progress
 from tutti.engines.base import Engine
 from tutti.engines.openai import Dialect
 from tutti.engines.openai_audio import AudioDialect, AudioServer, RealtimeSessions
 from tutti.engines.openai_requests import VLLM_SAMPLING, Server
 from tutti.engines.options import Options
-from tutti.engines.place import Place, Progress
+from tutti.engines.place import Place
 
 _MEGABYTE = 1_000_000
 _CONTEXT = 8192

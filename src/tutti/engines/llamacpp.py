@@ -11,14 +11,14 @@ import msgspec
 
 from tutti.base.errors import TuttiError
 from tutti.base.model import Model
-from tutti.base.program import Program
+from tutti.base.program import Program, Progress
 from tutti.engines.base import Engine, weights_bytes
 from tutti.engines.files import ADAPTER_FILE, Vocabulary, find_gguf, find_vocabulary
 from tutti.engines.llamacpp_answers import error_of
 from tutti.engines.llamacpp_codec import Dialect
 from tutti.engines.llamacpp_options import LlamaCppOptions, context_of
 from tutti.engines.options import listed
-from tutti.engines.place import Place, Progress
+from tutti.engines.place import Place
 from tutti.engines.upstream import Refusal
 
 _MIB = 1024 * 1024

@@ -17,13 +17,13 @@ from typing import Literal
 import msgspec
 
 from tutti.base.model import Model
-from tutti.base.program import Program
+from tutti.base.program import Program, Progress
 from tutti.engines.answers import Embeddings, Scores
 from tutti.engines.base import Engine, weights_bytes
 from tutti.engines.openai_answers import RerankAnswer, decode, embeddings_of
 from tutti.engines.openai_audio import AudioDialect, AudioServer, RealtimeSessions
 from tutti.engines.options import Options
-from tutti.engines.place import Place, Progress
+from tutti.engines.place import Place
 from tutti.engines.upstream import Upstream
 
 

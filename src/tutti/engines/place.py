@@ -1,6 +1,5 @@
-"""The place where a replica runs, and how far it is with its work."""
+"""The place where a replica runs."""
 
-from collections.abc import Hashable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,12 +25,3 @@ class Place:
     vllm_python: str = ""
     hub_token: str = ""
     adapters: tuple[Adapter, ...] = ()
-
-
-@dataclass(frozen=True)
-class Progress:
-    """The number of requests being worked on (`busy`), and a mark that changes whenever the engine gets
-    anything done."""
-
-    busy: int
-    mark: Hashable

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tutti.base.model import Model
-from tutti.base.program import Program
+from tutti.base.program import Program, Progress
 from tutti.base.settings import Settings
 from tutti.engines.base import Engine, weights_bytes
 from tutti.engines.files import Vocabulary, find_vocabulary
@@ -17,7 +17,7 @@ from tutti.engines.openai import Dialect
 from tutti.engines.openai_audio import AudioDialect, AudioServer
 from tutti.engines.openai_requests import VLLM_SAMPLING, Server
 from tutti.engines.options import listed
-from tutti.engines.place import Place, Progress
+from tutti.engines.place import Place
 from tutti.engines.vllm_options import VllmOptions
 
 _START_TIMEOUT_S = 1800.0

@@ -5,12 +5,11 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeVar
 
-import msgspec
 from sqlalchemy import delete, select, update
 from sqlalchemy.exc import SQLAlchemyError
 
 from tutti.base.clock import now
-from tutti.base.model import Model
+from tutti.meeting.wants import Key
 from tutti.store.db import Database
 from tutti.store.records import Node, Replica, Want
 
@@ -18,6 +17,8 @@ _RETRY_S = 0.5
 _NOTHING_LOADED = {"synchronize_session": False}
 _FORGET_S = 60.0
 T = TypeVar("T")
+Entry = Mapping[str, Any]
+"""The description that a workload was made from."""
 log = logging.getLogger(__name__)
 
 
@@ -28,7 +29,9 @@ class Rows:
         self._database = database
         self.node_id = node_id
 
-    async def save(self, replica_id: str, *, model: Model, **values: Any) -> None:
+    async def save(self, replica_id: str, key: Key, entry: Entry, **values: Any) -> None:
+        """Write the row, also where it had been deleted."""
+
         async def write() -> None:
             async with self._database.begin() as session:
                 fresh = {**values, "changed_at": now()}
@@ -36,18 +39,19 @@ class Rows:
                     update(Replica).where(Replica.id == replica_id).values(**fresh)
                 )
                 if done.rowcount == 0:
-                    session.add(self.new(replica_id, model, **values))
+                    session.add(self.new(replica_id, key, entry, **values))
 
         await persist(write)
 
-    def new(self, replica_id: str, model: Model, **values: Any) -> Replica:
-        entry: dict[str, Any] = msgspec.to_builtins(model)
+    def new(self, replica_id: str, key: Key, entry: Entry, **values: Any) -> Replica:
+        """Make the row, without writing it."""
         return Replica(
             id=replica_id,
             node_id=self.node_id,
-            model=model.name,
-            project_id=model.project_id or "",
-            entry=entry,
+            kind=key.kind,
+            name=key.name,
+            project_id=key.project_id,
+            entry=dict(entry),
             changed_at=now(),
             used_at=now(),
             **values,
@@ -61,7 +65,8 @@ class Rows:
         await persist(write)
 
     async def last_used(self) -> Mapping[str, float]:
-        """By replica; an adapter's use is also that of the replica whose address it shares."""
+        """Return the time of each replica's last use, by its id; an adapter's use is also that of the replica
+        whose address it shares."""
 
         async def read() -> Mapping[str, float]:
             columns = (Replica.id, Replica.address, Replica.used_at)
@@ -74,20 +79,20 @@ class Rows:
         return await persist(read)
 
     async def register(self, node: Node) -> None:
-        """Forgets what an earlier life of this node has left behind."""
+        """Write the node's row, and forget what an earlier life of the node has left behind."""
         async with self._database.begin() as session:
             await session.execute(delete(Replica).where(Replica.node_id == self.node_id))
             await session.merge(node)
 
     async def beat(self, state: str) -> bool:
-        """The node is alive. False where others had taken it for dead and forgotten it."""
+        """Write that the node is alive. False if others had taken it for dead and forgotten it."""
         async with self._database.begin() as session:
             seen = update(Node).where(Node.id == self.node_id).values(seen_at=now(), state=state)
             done: Any = await session.execute(seen, execution_options=_NOTHING_LOADED)
             return done.rowcount > 0
 
     async def forget_the_dead(self) -> None:
-        """Nodes that were not seen for a minute, and wants that nobody could take up for as long."""
+        """Delete nodes that were not seen for a minute, and wants that nobody could take up for as long."""
         dead = select(Node.id).where(Node.seen_at < now() - _FORGET_S)
         async with self._database.begin() as session:
             await session.execute(delete(Replica).where(Replica.node_id.in_(dead)))
@@ -95,7 +100,7 @@ class Rows:
             await session.execute(delete(Want).where(Want.wanted_at < now() - _FORGET_S))
 
     async def sign_off(self) -> None:
-        """The node is gone; with the last one, so is everything that was wanted."""
+        """Delete the node and its replicas; with the last node, also everything that was wanted."""
         async with self._database.begin() as session:
             await session.execute(delete(Replica).where(Replica.node_id == self.node_id))
             await session.execute(delete(Node).where(Node.id == self.node_id))
@@ -104,6 +109,7 @@ class Rows:
 
 
 async def persist(action: Callable[[], Awaitable[T]]) -> T:
+    """Try until the database answers."""
     while True:
         try:
             return await action()

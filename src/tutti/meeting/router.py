@@ -1,13 +1,15 @@
-"""Which replicas there are. The fleets of all nodes write the table; every API worker reads it here."""
+"""The replicas that there are. The fleets of all nodes write the table; every API worker reads it here."""
 
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
-from sqlalchemy import bindparam, select
+from sqlalchemy import Executable, bindparam, select
 
 from tutti.base.clock import monotonic_s, now
 from tutti.base.model import Model
+from tutti.base.program import MODEL
+from tutti.meeting.wants import Key
 from tutti.store.db import Database
 from tutti.store.records import Node, Replica
 
@@ -17,7 +19,7 @@ MAX_AGE_S = 1.0
 _KEEP_FRESH_S = 5.0
 _COLUMNS = (
     Replica.id,
-    Replica.model,
+    Replica.name,
     Replica.project_id,
     Replica.state,
     Replica.detail,
@@ -27,15 +29,19 @@ _COLUMNS = (
     Replica.adapter,
 )
 _ON_LIVE_NODES = select(*_COLUMNS).where(
-    Replica.node_id.in_(select(Node.id).where(Node.seen_at > bindparam("since")))
+    Replica.kind == bindparam("kind"),
+    Replica.node_id.in_(select(Node.id).where(Node.seen_at > bindparam("since"))),
+)
+_OF_KEY = _ON_LIVE_NODES.where(
+    Replica.name == bindparam("name"), Replica.project_id == bindparam("project_id")
 )
 
 
 class ReplicaView(msgspec.Struct, frozen=True):
-    """What a request needs to know of a replica."""
+    """The part of a replica's row that a request needs."""
 
     id: str
-    model: str
+    name: str
     project_id: str
     state: str
     detail: str
@@ -46,19 +52,20 @@ class ReplicaView(msgspec.Struct, frozen=True):
 
 
 def of_model(replicas: Iterable[ReplicaView], model: Model) -> list[ReplicaView]:
+    """Return those of a model's replicas that are its project's, or everybody's where the model is."""
     project_id = model.project_id or ""
-    return [it for it in replicas if it.model == model.name and it.project_id == project_id]
+    return [it for it in replicas if it.name == model.name and it.project_id == project_id]
 
 
 def least_loaded(replicas: Iterable[ReplicaView], running: Mapping[str, int]) -> ReplicaView | None:
-    """The one with the largest share of its slots free; None where every slot is taken."""
+    """Return the replica with the largest part of its slots free; None if every slot is taken."""
     free = [it for it in replicas if running.get(it.id, 0) < it.slots]
     return min(free, key=lambda it: running.get(it.id, 0) / it.slots, default=None)
 
 
 class Table:
-    """The replicas on live nodes, at most `MAX_AGE_S` old. While requests keep coming it is kept fresh in the
-    background, so that they need not wait for the database."""
+    """The replicas of models on live nodes, at most `MAX_AGE_S` old. While requests keep coming it is kept
+    fresh in the background, so that they need not wait for the database."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -85,7 +92,7 @@ class Table:
             async with self._reading:
                 if self._read_at < wanted_at:
                     began = monotonic_s()
-                    self._rows = await _load(self._database)
+                    self._rows = await _poll(self._database, _ON_LIVE_NODES, kind=MODEL)
                     self._read_at = began
         return self._rows
 
@@ -95,5 +102,11 @@ class Table:
             await asyncio.sleep(MAX_AGE_S / 2)
 
 
-async def _load(database: Database) -> Sequence[ReplicaView]:
-    return [ReplicaView(*row) for row in await database.poll(_ON_LIVE_NODES, {"since": now() - NODE_DEAD_S})]
+async def replicas_of(database: Database, key: Key) -> Sequence[ReplicaView]:
+    """Return the workload's replicas on live nodes, in every state."""
+    return await _poll(database, _OF_KEY, kind=key.kind, name=key.name, project_id=key.project_id)
+
+
+async def _poll(database: Database, query: Executable, **values: str) -> Sequence[ReplicaView]:
+    rows = await database.poll(query, {**values, "since": now() - NODE_DEAD_S})
+    return [ReplicaView(*row) for row in rows]

@@ -1,4 +1,4 @@
-"""What API workers and sandbox hosts say to one another."""
+"""The messages between API workers and sandbox hosts."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -24,7 +24,7 @@ class Call(msgspec.Struct, frozen=True):
     session_id: str | None = None
     files: tuple[InputFile, ...] = ()
     make_room: bool = True
-    """Whether an idle session may be ended for a new one."""
+    """An idle session may be ended for a new one."""
 
 
 class Ending(msgspec.Struct, frozen=True):
@@ -35,7 +35,7 @@ class Ending(msgspec.Struct, frozen=True):
 
 
 class Ended(msgspec.Struct, frozen=True):
-    """`reason`: why it had ended before that."""
+    """The answer to an `Ending`. `reason` says why the session had ended before that."""
 
     reason: str | None = None
 
@@ -49,5 +49,5 @@ class Refused(msgspec.Struct, frozen=True):
 
 
 def failed(reason: str) -> dict[str, Any]:
-    """FailedExecution of the API."""
+    """Return the API's FailedExecution."""
     return {"data": None, "errors": [reason]}

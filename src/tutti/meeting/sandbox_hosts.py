@@ -1,4 +1,4 @@
-"""The rows that say where sessions are: how API workers, controllers and sandbox hosts meet."""
+"""The rows of sandbox hosts, where API workers, controllers and hosts meet: they say where sessions are."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -29,7 +29,7 @@ _WANTED = select(SandboxHost.node_id).where(
 
 
 class HostView(msgspec.Struct, frozen=True):
-    """What a request needs to know of a host."""
+    """The part of a host's row that a request needs."""
 
     node_id: str
     state: str
@@ -44,12 +44,12 @@ class HostView(msgspec.Struct, frozen=True):
 
 
 async def hosts(database: Database, since: float) -> Sequence[HostView]:
-    """On nodes that were seen since then, in every state."""
+    """Return the hosts of nodes that were seen since then, in every state."""
     return [HostView(*row) for row in await database.poll(_HOSTS, {"since": since})]
 
 
 async def want(database: Database, since: float) -> None:
-    """Asks the first node that was seen since then for a host; those that failed a moment ago are left alone.
+    """Ask the first node that was seen since then for a host, but none whose host failed a moment ago.
     Asking for what is wanted already, or there, changes nothing."""
     there = {it.node_id: it for it in await hosts(database, since)}
     try:
@@ -69,18 +69,18 @@ async def want(database: Database, since: float) -> None:
 
 
 async def is_wanted(database: Database, node_id: str) -> bool:
-    """Cheap."""
+    """Return whether somebody waits for the node's host. It is one cheap query."""
     return bool(await database.poll(_WANTED, {"node_id": node_id}))
 
 
 async def write(database: Database, node_id: str, state: str, **values: str) -> None:
-    """Also where there was no row."""
+    """Write the host's row, also where there was none."""
     async with database.begin() as session:
         await session.merge(_row(node_id, state, **values))
 
 
 async def remove(database: Database, node_id: str, *, but_failed: bool = False) -> None:
-    """`but_failed`: what it says went wrong stays for those who ask."""
+    """Delete the host's row. `but_failed`: one that says what went wrong stays for those who ask."""
     async with database.begin() as session:
         this: list[Any] = [SandboxHost.node_id == node_id]
         if but_failed:

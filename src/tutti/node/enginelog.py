@@ -1,4 +1,4 @@
-"""What an engine says goes into one file, what it said before into another, and neither grows for ever."""
+"""The logs of a program: one file for this run, one for the run before, and neither grows for ever."""
 
 import os
 import shutil
@@ -8,13 +8,14 @@ MOST_BYTES = 16 * 1024 * 1024
 
 
 def keep(log: Path) -> None:
-    """Before the engine starts again."""
+    """Put the log of the last run aside, before the program starts again."""
     if log.exists():
         log.replace(_last(log))
 
 
 def cut(log: Path, most_bytes: int = MOST_BYTES) -> None:
-    """While the engine writes, which appends. What it says between the two steps is lost."""
+    """Cut a log that has become too long, while the program appends to it. What it writes between the two
+    steps is lost."""
     if log.exists() and log.stat().st_size > most_bytes:
         shutil.copyfile(log, _last(log))
         os.truncate(log, 0)

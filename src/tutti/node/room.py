@@ -1,4 +1,4 @@
-"""The memory and the GPUs of this node, shared out among its replicas. First come, first served."""
+"""The memory and the GPUs of this node, shared out among its workloads. First come, first served."""
 
 import asyncio
 import os
@@ -9,34 +9,39 @@ from typing import Protocol
 import psutil
 
 from tutti.base.clock import monotonic_s
-from tutti.node.eviction import Share, Tenant, victims
+from tutti.base.program import Share
+from tutti.node.eviction import Tenant, victims
 
 _LOOK_S = 0.2
 _PATIENCE_S = 5.0
-"""How long a newcomer waits for somebody to become idle. Then the least recently used gets no new requests,
-finishes those it has, and leaves: no model is kept out for ever by another that is never idle."""
+"""A newcomer waits so long for another workload to become idle. Then the least recently used gets no new
+requests, finishes those it has, and leaves: none is kept out for ever by another that is never idle."""
 _CGROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")
 
 
 class Occupant(Protocol):
+    """A workload that has a share of the room."""
+
     @property
     def id(self) -> str: ...
 
     @property
     def evictable(self) -> bool:
-        """Not while it starts, and not while it leaves already."""
+        """It is neither starting nor leaving already."""
         ...
 
     async def busy(self) -> bool:
-        """Also true where it does not answer."""
+        """Return whether it works on anything. One that does not answer is taken to be busy."""
         ...
 
     async def evict(self) -> None:
-        """Returns when it has finished its requests and is gone."""
+        """Return when it has finished its requests and is gone."""
         ...
 
 
 class Room:
+    """The share of each workload. `last_used` returns when each was last used, by its id."""
+
     def __init__(
         self, budget_bytes: int, gpus: Sequence[int], last_used: Callable[[], Awaitable[Mapping[str, float]]]
     ) -> None:
@@ -49,7 +54,7 @@ class Room:
         self._assigned: dict[str, tuple[int, ...]] = {}
 
     async def take(self, occupant: Occupant, needed: Share) -> tuple[int, ...]:
-        """Waits until there is room, evicting others; the numbers of its GPUs."""
+        """Wait until there is room, evicting others for it, and return the numbers of its GPUs."""
         async with self._turn:
             impatient_at = monotonic_s() + _PATIENCE_S
             while leaving := await self._in_the_way(needed, impatient_at):
@@ -62,16 +67,19 @@ class Room:
             return gpus
 
     def leave(self, occupant_id: str) -> None:
+        """Give its share back."""
         self._occupants.pop(occupant_id, None)
         self._memory.pop(occupant_id, None)
         self._assigned.pop(occupant_id, None)
 
     def measured(self, occupant_id: str, memory_bytes: int) -> None:
+        """Count the memory that it was seen to take from now on."""
         if occupant_id in self._memory and not self._assigned[occupant_id]:
             self._memory[occupant_id] = memory_bytes
 
     async def _in_the_way(self, needed: Share, impatient_at: float) -> list[Occupant]:
-        """Empty: there is room. Waits while there is none and nobody is idle."""
+        """Wait while there is no room and nobody is idle, and return those that have to leave. Empty: there
+        is room."""
         while True:
             used_at = await self._last_used()
             here = {it.id: it for it in await self._candidates(monotonic_s() >= impatient_at)}
@@ -96,7 +104,7 @@ class Room:
 
 
 def default_budget_bytes() -> int:
-    """80% of the machine's memory, or of what the container may have."""
+    """Return 80% of the machine's memory, or of what the container may have."""
     total = psutil.virtual_memory().total
     if _CGROUP_LIMIT.exists() and os.access(_CGROUP_LIMIT, os.R_OK):
         limit = _CGROUP_LIMIT.read_text().strip()

@@ -1,46 +1,34 @@
-"""One replica on this node: from the want that asked for it to its end.
+"""The life of one workload on this node: from the want that asked for it to its end.
 
-pulling ──> (room is made) ──> starting ──> ready ──> draining ──> gone
-   │                              ^ │ └──────┘  it ended: once more, after a pause
-   └──────> failed <──────────────┘  it ended five times in a row before it was ready
+preparing ──> (room is made) ──> starting ──> ready ──> draining ──> gone
+   │                                ^ │ └──────┘  it ended: once more, after a pause
+   └────────> failed <──────────────┘  it ended five times in a row before it was ready
+
+The state of one that prepares itself has a name of the workload's own; a model is `pulling` its weights.
 """
 
 import asyncio
-import importlib
 import logging
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
-from typing import TYPE_CHECKING
 
 import psutil
 
 from tutti.base.clock import monotonic_s
 from tutti.base.errors import TuttiError
 from tutti.base.ids import new_id
-from tutti.base.model import Model
+from tutti.base.program import NO_SHARE, Share
 from tutti.base.settings import Settings
-from tutti.catalog.catalog import Catalog, folder_name
-from tutti.catalog.manifest import folder_size_bytes
-from tutti.catalog.sources.base import PullFailed
 from tutti.compute.base import Driver
-from tutti.engines.base import Engine
-from tutti.engines.place import Adapter, Place
 from tutti.meeting.replicas import Rows
-from tutti.meeting.wants import key_of
 from tutti.node import enginelog
-from tutti.node.adapters import Adapters
-from tutti.node.eviction import Share
 from tutti.node.room import Room
 from tutti.node.running import Running, first, last_lines
+from tutti.node.workload import CannotRun, Site, Workload
 from tutti.process.supervisor import Backoff, Pace
-
-if TYPE_CHECKING:
-    from tutti.catalog.pull.progress import PullProgress
+from tutti.store.records import Replica
 
 _MOST_FAILURES = 5
-_REPORT_S = 0.5
 _MEASURE_S = 5.0
 _LEAVE_GRACE_S = 1.0
 """API workers see a mark on a replica within 0.5 s; a request on its way gets the rest."""
@@ -48,17 +36,11 @@ _LEAVE_LOOK_S = 0.1
 log = logging.getLogger(__name__)
 
 
-class Failed(Exception):
-    """For good: the text says why."""
-
-
 @dataclass(frozen=True)
 class Node:
-    """What the replicas of a node share."""
+    """The means that the workloads of a node share."""
 
     settings: Settings
-    catalog: Catalog
-    engines: Mapping[str, Engine]
     driver: Driver
     rows: Rows
     room: Room
@@ -66,20 +48,21 @@ class Node:
 
 
 class Runner:
-    def __init__(self, node: Node, model: Model) -> None:
+    """Takes room for a workload, starts its program, watches it, and keeps its row. `asked` is the share that
+    the want names; empty: the workload says what it needs."""
+
+    def __init__(self, node: Node, workload: Workload, asked: Share = NO_SHARE) -> None:
         self.id = new_id("replica")
-        self.model = model
-        self.key = key_of(model)
-        self.state = "pulling"
+        self.key = workload.key
+        self.workload = workload
+        self.state = workload.preparing
         self.detail = ""
-        self.pulled: PullProgress | None = None
         self.gone = asyncio.Event()
-        self.adapters = Adapters()
         self.address = ""
-        self.slots = 1
-        self._node = node
-        self._memory_bytes = 0
         self.restarts = 0
+        self._node = node
+        self._asked = asked
+        self._memory_bytes = 0
         self._pausing = False
         self._running: Running | None = None
         self._leaving = asyncio.Event()
@@ -91,116 +74,100 @@ class Runner:
         return (self.state == "ready" or self._pausing) and not self._leaving.is_set()
 
     async def busy(self) -> bool:
-        if self._running is None:
-            return False
-        progress = await self._running.progress()
-        return progress is None or progress.busy > 0
+        return self._running is not None and await self._running.busy()
 
     async def evict(self) -> None:
         self._leaving.set()
         await self.gone.wait()
 
+    # --- its row --------------------------------------------------------------------------------------
+
+    def row(self) -> Replica:
+        """Make the row with which the want is claimed."""
+        columns = self.workload.columns
+        return self._node.rows.new(self.id, self.key, self.workload.entry, state=self.state, **columns)
+
+    async def report(self) -> None:
+        """Write its row, also where it had been deleted."""
+        await self._node.rows.save(
+            self.id,
+            self.key,
+            self.workload.entry,
+            state=self.state,
+            detail=self.detail,
+            address=self.address,
+            memory_bytes=self._memory_bytes,
+            restarts=self.restarts,
+            **self.workload.columns,
+        )
+
+    async def _set(self, state: str, detail: str = "") -> None:
+        self.state, self.detail = state, detail
+        await self.report()
+        self.workload.changed(state)
+
     # --- its life -------------------------------------------------------------------------------------
 
-    async def run(self, *, may_pull: bool) -> None:
-        """Returns when the replica is gone or has failed; cancelled, it stops the engine at once."""
+    async def run(self) -> None:
+        """Return when the workload is gone or has failed. If cancelled, stop its program at once."""
         try:
-            await self._pull(may_pull)
+            await self.workload.prepare(self._tell)
             await self._serve()
             await self._node.rows.remove(self.id)
-        except (Failed, PullFailed, TuttiError) as error:
-            log.error("a model cannot be served", extra={"model": self.model.name, "cause": str(error)})
+        except (CannotRun, TuttiError) as error:
+            log.error("a workload cannot run", extra={**self._names, "cause": str(error)})
             await self._set("failed", str(error))
         except Exception as error:
-            log.exception("a replica failed unexpectedly", extra={"model": self.model.name})
+            log.exception("a workload failed unexpectedly", extra=self._names)
             await self._set("failed", f"internal error ({type(error).__name__}); the log has the details")
         finally:
             self._node.room.leave(self.id)
             self.gone.set()
-            self.adapters.tell()
+            self.workload.changed(self.state)
 
-    async def report(self) -> None:
-        """Writes its row, also where it had been deleted."""
-        await self._node.rows.save(
-            self.id,
-            model=self.model,
-            state=self.state,
-            detail=self.detail,
-            address=self.address,
-            slots=self.slots,
-            memory_bytes=self._memory_bytes,
-            restarts=self.restarts,
-        )
-
-    async def _pull(self, may_pull: bool) -> None:
-        catalog, settings = self._node.catalog, self._node.settings
-        if catalog.is_pulled(self.model):
-            return
-        if not may_pull:
-            raise Failed(f"its weights are not here; `tutti pull {self.model.name}` fetches them")
-        reporting = asyncio.create_task(self._report_pull())
-        try:
-            folder, engines = catalog.folder(self.model), self._node.engines
-            await _puller().pull(self.model, folder, settings, engines, self._pull_moved)
-        finally:
-            reporting.cancel()
-            await asyncio.gather(reporting, return_exceptions=True)
-
-    def _pull_moved(self, progress: "PullProgress") -> None:
-        self.pulled = progress
-
-    async def _report_pull(self) -> None:
-        while True:
-            await self._set("pulling", _pull_text(self.pulled))
-            await asyncio.sleep(_REPORT_S)
+    async def _tell(self, detail: str) -> None:
+        await self._set(self.workload.preparing, detail)
 
     async def _serve(self) -> None:
-        engine = self._node.engines.get(self.model.engine)
-        if engine is None:
-            raise Failed(f"this server has no engine {self.model.engine}")
-        self.slots = engine.slots(self.model)
-        everything = self._place(0, tuple(range(self._node.room.whole.gpus)))
-        program = engine.program(self.model, everything)
-        if program is None:
-            self.address = engine.address(self.model)
+        own = self.workload.share(self._node.room.whole)
+        if own is None:
+            self.address = self.workload.address()
             await self._set("ready")
             await self._leaving.wait()
             return
-        self._memory_bytes = engine.memory_bytes(self.model) or folder_size_bytes(everything.folder)
-        gpus = await self._take_room(program.gpus)
-        await self._keep_running(engine, gpus)
+        share = own if self._asked == NO_SHARE else self._asked
+        self._memory_bytes = share.memory_bytes
+        gpus = await self._take_room(share)
+        await self._keep_running(gpus)
 
-    async def _take_room(self, gpus: int) -> tuple[int, ...]:
+    async def _take_room(self, share: Share) -> tuple[int, ...]:
         room = self._node.room
-        needed = Share(0 if gpus else self._memory_bytes, gpus)
+        needed = Share(0 if share.gpus else share.memory_bytes, share.gpus)
         if not needed.fits(room.whole):
-            raise Failed(_too_large(needed, room.whole))
+            raise CannotRun(_too_large(needed, room.whole))
         await self._set("starting", "waiting for memory")
         return await room.take(self, needed)
 
-    async def _keep_running(self, engine: Engine, gpus: tuple[int, ...]) -> None:
+    async def _keep_running(self, gpus: tuple[int, ...]) -> None:
         backoff = Backoff(self._node.pace)
         failures = 0
         while not self._leaving.is_set():
             await self._set("starting", self.detail if self.restarts else "loading")
             began = monotonic_s()
-            reason = await self._run_once(engine, gpus)
-            if not self._leaving.is_set() and reason and not self._without_new_adapters():
+            reason = await self._run_once(gpus)
+            if not self._leaving.is_set() and reason and not self._has_adapted():
                 failures = 0 if self.state == "ready" else failures + 1
                 if failures >= _MOST_FAILURES:
-                    raise Failed(f"{reason}\n{last_lines(self._log)}".strip())
+                    raise CannotRun(f"{reason}\n{last_lines(self._log)}".strip())
                 await self._pause(reason, backoff.pause_s(monotonic_s() - began))
 
-    async def _run_once(self, engine: Engine, gpus: tuple[int, ...]) -> str:
-        """Why the engine ended; empty where it was told to leave, or to start again with more adapters."""
-        self.adapters.take()
-        place = self._place(self._node.driver.free_port(), gpus)
-        program = engine.program(self.model, place)
-        if program is None:
-            raise Failed("its engine has nothing to run any more")
+    async def _run_once(self, gpus: tuple[int, ...]) -> str:
+        """Return why the program ended. Empty: it was told to leave, or outgrown by what is wanted."""
+        driver = self._node.driver
+        program = self.workload.program(Site(driver.free_port(), gpus, self._threads))
         enginelog.keep(self._log)
-        handle = await self._node.driver.start(program, self._log, gpus)
-        running = self._running = Running(engine, program, handle)
+        handle = await driver.start(program, self._log, gpus)
+        running = self._running = Running(program, handle, self.workload.gauge)
         reason = ""
         try:
             reason = await running.healthy()
@@ -208,7 +175,7 @@ class Runner:
                 await self._becomes_ready(running)
                 hang_timeout_s = self._node.settings.hang_timeout_s
                 reason = await first(
-                    running.ends(hang_timeout_s), self._leaves(), self._refits(), self._grows(running)
+                    running.ends(hang_timeout_s), self._leaves(), self._is_outgrown(), self._grows(running)
                 )
                 await self._tell_why(reason)
             return reason
@@ -219,7 +186,7 @@ class Runner:
             await handle.stop()
 
     async def _tell_why(self, reason: str) -> None:
-        """Before the engine is killed: then its requests break off, and say why."""
+        """Write the reason before the program is killed: then its requests break off, and say why."""
         if reason:
             self.detail = reason
             await self.report()
@@ -227,14 +194,12 @@ class Runner:
     async def _becomes_ready(self, running: Running) -> None:
         self.address = running.handle.address
         self._measure(running)
-        self.adapters.proved()
         await self._set("ready")
 
     async def _pause(self, reason: str, pause_s: float) -> None:
         self.restarts += 1
         log.warning(
-            "an engine ended; starting it again",
-            extra={"model": self.model.name, "cause": reason, "pause_s": pause_s},
+            "a program ended; starting it again", extra={**self._names, "cause": reason, "pause_s": pause_s}
         )
         self._pausing = True
         await self._set("starting", f"starting again: {reason}")
@@ -247,16 +212,14 @@ class Runner:
             self._pausing = False
 
     async def _leaves(self) -> str:
-        """Once told to: gets no new requests, and finishes those it has."""
+        """Wait until it is told to leave. From then on it gets no new requests, and finishes those it has."""
         await self._leaving.wait()
         await self._set("draining", "making room for another model")
         return await self._finishes()
 
-    async def _refits(self) -> str:
-        """Once an adapter is asked for that the engine was not started with."""
-        while self.adapters.complete:
-            await self.adapters.next_change().wait()
-        await self._set("starting", "finishing requests, to start again with another adapter")
+    async def _is_outgrown(self) -> str:
+        doing = await self.workload.outgrows()
+        await self._set("starting", doing)
         return await self._finishes()
 
     async def _finishes(self) -> str:
@@ -266,10 +229,10 @@ class Runner:
                 return ""
             await asyncio.sleep(_LEAVE_LOOK_S)
 
-    def _without_new_adapters(self) -> bool:
-        """True where there are adapters that the engine has never run with: they are taken to be the cause,
-        and left out."""
-        return self.state != "ready" and self.adapters.refuse(last_lines(self._log))
+    def _has_adapted(self) -> bool:
+        return self.state != "ready" and self.workload.has_adapted(last_lines(self._log))
+
+    # --- its memory -----------------------------------------------------------------------------------
 
     async def _grows(self, running: Running) -> str:
         while True:
@@ -279,49 +242,28 @@ class Runner:
                 await self.report()
 
     def _measure(self, running: Running) -> bool:
-        """The most it was seen to take counts from now on; true where that changed."""
-        seen = running.handle.rss_bytes()
+        """Count the most that it was seen to take from now on. Return whether that has changed."""
+        measured = running.handle.rss_bytes()
         known = self._memory_bytes if self.state == "ready" else 0
-        if seen <= known * 1.05:
+        if measured <= known * 1.05:
             return False
-        self._memory_bytes = seen
-        self._node.room.measured(self.id, seen)
+        self._memory_bytes = measured
+        self._node.room.measured(self.id, measured)
         return True
 
     # --- small parts ----------------------------------------------------------------------------------
 
-    async def _set(self, state: str, detail: str = "") -> None:
-        self.state, self.detail = state, detail
-        await self.report()
-        self.adapters.tell()
-
-    def _place(self, port: int, gpus: tuple[int, ...]) -> Place:
-        settings = self._node.settings
-        return Place(
-            folder=self._node.catalog.folder(self.model),
-            port=port,
-            threads=settings.threads or psutil.cpu_count(logical=False) or 1,
-            gpus=gpus,
-            vllm_python=settings.vllm_python,
-            hub_token=settings.hub_token,
-            adapters=tuple(Adapter(it, self._node.catalog.folder(it)) for it in self.adapters.loaded),
-        )
+    @property
+    def _threads(self) -> int:
+        return self._node.settings.threads or psutil.cpu_count(logical=False) or 1
 
     @property
     def _log(self) -> Path:
-        return self._node.settings.data_dir / "logs" / f"{folder_name(self.model)}.log"
+        return self._node.settings.data_dir / "logs" / f"{self.workload.log_name}.log"
 
-
-def _puller() -> ModuleType:
-    """Loaded when there is something to pull: an HTTP client is a tenth of the controller's memory."""
-    return importlib.import_module("tutti.catalog.pull.pull")
-
-
-def _pull_text(progress: "PullProgress | None") -> str:
-    if progress is None or not progress.total_bytes:
-        return "pulling" if progress is None else progress.state
-    percent = 100 * progress.done_bytes // progress.total_bytes
-    return f"{progress.state} {percent}% of {progress.total_bytes / 1e6:.0f} MB"
+    @property
+    def _names(self) -> dict[str, str]:
+        return {"kind": self.key.kind, "workload": self.key.name}
 
 
 def _too_large(needed: Share, whole: Share) -> str:

@@ -1,16 +1,16 @@
-"""A hung engine shows itself by what it does not do: it has work, its progress mark stands still, and its
-threads compute nothing. On a slow machine a healthy one may take minutes from one mark to the next."""
+"""A program that hangs shows itself by what it does not do: it has work, its progress mark stands still, and
+its threads compute nothing. On a slow machine a healthy one may take minutes from one mark to the next."""
 
-from tutti.engines.place import Progress
+from tutti.base.program import Progress
 
 SPINS = 10
-"""One that computes without ever getting anything done is given up after so many times the limit."""
+"""A program that computes without ever getting anything done is given up after so many times the limit."""
 _WORKS = 0.05
-"""Share of a core. Answering questions about its progress costs an engine less than that."""
+"""Part of a core. Answering questions about its progress costs a program less than that."""
 
 
 class Stall:
-    """Times are monotonic seconds, `limit_s` is how long an engine may do nothing."""
+    """A watch on one program. Times are monotonic seconds; it may do nothing for `limit_s`."""
 
     def __init__(self, began_s: float, limit_s: float) -> None:
         self._limit_s = limit_s
@@ -19,7 +19,8 @@ class Stall:
         self._cpu_s, self._cpu_at = 0.0, began_s
 
     def moves(self, progress: Progress | None, now_s: float) -> bool:
-        """Whether it got something done since the last look, or has nothing to do. None: no answer."""
+        """Return whether it got something done since the last look, or has nothing to do. A progress of None
+        means that it did not answer."""
         last, self._last = self._last, progress or self._last
         if progress is None or (progress.busy and last is not None and progress.mark == last.mark):
             return False
@@ -27,8 +28,8 @@ class Stall:
         return True
 
     def why(self, cpu_s: float, now_s: float) -> str:
-        """Why an engine that does not move has to end; empty: it need not. `cpu_s` is what its threads have
-        computed since it was started."""
+        """Return why a program that does not move has to end; empty if it need not. `cpu_s` is the time that
+        its threads have computed since it was started."""
         if cpu_s - self._cpu_s > _WORKS * (now_s - self._cpu_at):
             self._worked_at = now_s
         self._cpu_s, self._cpu_at = cpu_s, now_s

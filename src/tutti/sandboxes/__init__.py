@@ -1,1 +1,1 @@
-"""Where untrusted code runs: the sessions of the code interpreter."""
+"""Sandboxes for untrusted code, and the sessions of the code interpreter that run in them."""

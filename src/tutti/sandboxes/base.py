@@ -1,4 +1,4 @@
-"""What every way of running untrusted code has in common: limits, what is asked for, what one gets."""
+"""The types that all sandbox drivers share: a sandbox's limits, its specification, and its handle."""
 
 import asyncio
 import json
@@ -10,40 +10,41 @@ from typing import Protocol
 MIB = 1024 * 1024
 HOME = "/home/user"
 UID_INSIDE = 1000
-"""Of the code, where it has no `Spec.uid`."""
+"""The code's user id inside the sandbox, if `Spec.uid` is None."""
 SHARED_MEMORY_BYTES = 64 * MIB
-"""Of /dev/shm: semaphores and arrays of multiprocessing."""
+"""The size of /dev/shm. Semaphores and arrays of multiprocessing are kept there."""
 RUNNER = Path(__file__).parent.parent / "workers" / "interpreter"
-"""The program that runs inside: its files are to be found in the sandbox at RUNNER_AT."""
+"""The folder of the program that runs inside. The sandbox has its files at RUNNER_AT."""
 RUNNER_AT = "/run/runner/tutti/workers/interpreter"
 PROXY_AT = "/run/proxy.sock"
-"""Where the sandbox finds `Spec.proxy`, if it has one."""
+"""The path in the sandbox of the socket `Spec.proxy`, if there is one."""
 PROXY_PORT = 3128
-"""Where the code finds it, on its loopback."""
+"""The loopback port in the sandbox at which the code reaches the proxy."""
 PACKAGES = f"{HOME}/.packages"
-"""Where `pip install` puts things: the environment is not to be written to."""
+"""The folder that `pip install` writes to, since the environment is read-only."""
 _START = """
 import gc, json, sys
-gc.disable()  # until it is ready: nothing of what is loaded is garbage
-told = json.loads(sys.argv[1])
-path, sys.path[:] = sys.path[:], [told["runner"], *sys.path]
+gc.disable()  # until the runner is ready: nothing that is loaded is garbage
+config = json.loads(sys.argv[1])
+path, sys.path[:] = sys.path[:], [config["runner"], *sys.path]
 from tutti.workers.interpreter.confine import confine
-confine(told)
+confine(config)
 from tutti.workers.interpreter.main import main
 sys.path[:] = path
-main(told)
+main(config)
 """
 
 
 @dataclass(frozen=True)
 class Limits:
-    """Of one session; `output_bytes`, `time_s` (wall) and `cpu_s` (all its processes) of one execution."""
+    """Limits of one session. `output_bytes`, `time_s` (wall time) and `cpu_s` (CPU time of all processes)
+    limit a single execution."""
 
     memory_bytes: int = 1024 * MIB
     processes: int = 64
-    """Threads count, too: the kernel makes no difference."""
+    """Threads count as processes, as in the kernel."""
     disk_bytes: int = 256 * MIB
-    """The home directory and /tmp together."""
+    """Limit of the home directory and /tmp together."""
     output_bytes: int = 8 * MIB
     time_s: float = 50.0
     cpu_s: float = 120.0
@@ -52,47 +53,49 @@ class Limits:
 @dataclass(frozen=True)
 class Spec:
     environment: Path
-    """A virtual environment that has IPython; its Python runs the code."""
+    """A virtual environment with IPython. Its Python runs the code."""
     limits: Limits
     uid: int | None
-    """A user id that no other live session has: needed where the server runs as root, None elsewhere."""
+    """A user id that no other live session has. Required if the server runs as root, None otherwise."""
     proxy: Path | None = None
-    """UNIX socket of an HTTP proxy, which is then all of the network that the code can reach; anybody who
-    gets at the socket must be allowed to connect to it (mode 0666)."""
+    """UNIX socket of an HTTP proxy. The code can reach nothing else over the network. Any user who can open
+    the socket's path must be allowed to connect to it (mode 0666)."""
 
 
 class Box(Protocol):
-    """A sandbox whose runner was started. The runner reads requests from `writer` and answers to `reader`."""
+    """A running sandbox. Its runner (the program that executes the code) reads requests from `writer` and
+    sends its answers to `reader`."""
 
     reader: asyncio.StreamReader
     writer: asyncio.StreamWriter
 
     def interrupt(self) -> None:
-        """SIGINT to the runner, to none of its children."""
+        """Send SIGINT to the runner, but not to its children."""
         ...
 
     def kill(self) -> None:
-        """Ends everything in the sandbox, now. May be called again, also after the end."""
+        """Kill everything in the sandbox immediately. Calling it again, or after the end, does nothing."""
         ...
 
     async def wait(self) -> int:
-        """Until nothing is left in the sandbox: the runner's exit status, 128 + n where signal n ended it."""
+        """Wait until no process is left in the sandbox. Return the runner's exit status, or 128 + n if signal
+        n ended it."""
         ...
 
     def pids(self) -> Sequence[int]:
-        """All processes in the sandbox, by the ids they have outside of it."""
+        """Return the process ids of all processes in the sandbox, as this machine numbers them."""
         ...
 
     def files(self) -> int:
-        """How many there are in the home directory and /tmp; 0 where something else limits their number."""
+        """Return the number of files in the home directory and /tmp, or 0 if something else limits it."""
         ...
 
     def complaint(self) -> str:
-        """What the sandbox itself said on stderr, why it did not start: to be asked for after its end."""
+        """Return what the sandbox program printed to stderr: why it did not start. Call it after the end."""
         ...
 
     def close(self) -> None:
-        """After its end: `reader` and `writer` can't be used any more."""
+        """Close `reader` and `writer`. Call it after the sandbox has ended."""
         ...
 
 
@@ -100,13 +103,16 @@ class Driver(Protocol):
     name: str
 
     async def start(self, spec: Spec) -> Box:
-        """Raises CannotSandbox. That this returns does not yet mean that the runner works: see Session."""
+        """Start a sandbox. Raise CannotSandbox if that fails. The runner may not be ready yet when this
+        returns: `Session.start` waits for it."""
         ...
 
 
 def python_folders(environment: Path) -> list[Path]:
-    """The environment, and of the Python that it was made with what it needs: its prefix can be somebody's
-    ~/.local. None where that is the system's, in /usr."""
+    """Return the folders that Python needs: the environment, and bin and lib of the Python that made it.
+
+    A Python in /usr needs no folders of its own, since sandboxes have /usr. Only single folders of the prefix
+    are returned, because the prefix can be a user's ~/.local."""
     base = (environment / "bin" / "python").resolve().parent.parent
     parts = [] if base.is_relative_to("/usr") else [base / name for name in ("bin", "lib", "lib64")]
     return [*(part for part in parts if part.is_dir()), environment]
@@ -119,11 +125,12 @@ def runner_files() -> list[Path]:
 def runner_argv(
     spec: Spec, runner_at: str = RUNNER_AT, *, is_sandboxed: bool = True, seccomp: bytes = b""
 ) -> list[str]:
-    """The command that runs in the sandbox; stdin and stdout are its protocol's pipes. `is_sandboxed`: it is
-    nobody, and there are no processes but its own, so that an interrupt may end all the others. `seccomp`: a
-    filter that the runner puts on itself, where who starts it can't."""
+    """Return the command that runs in the sandbox. Its stdin and stdout are the pipes of the protocol.
+
+    `is_sandboxed`: the code runs as an unprivileged user and sees only its own processes, so an interrupt may
+    end all the others. `seccomp`: a filter that the runner installs on itself, if the driver can't do it."""
     limits = spec.limits
-    told = {
+    config = {
         "runner": str(PurePosixPath(runner_at).parents[2]),
         "is_sandboxed": is_sandboxed,
         "seccomp": seccomp.hex(),
@@ -134,11 +141,11 @@ def runner_argv(
         "output_bytes": limits.output_bytes,
         "proxy": {"socket": PROXY_AT, "port": PROXY_PORT} if spec.proxy else None,
     }
-    return [str(spec.environment / "bin" / "python"), "-I", "-c", _START, json.dumps(told)]
+    return [str(spec.environment / "bin" / "python"), "-I", "-c", _START, json.dumps(config)]
 
 
 def runner_env(spec: Spec) -> dict[str, str]:
-    """The whole environment of the code."""
+    """Return all environment variables of the code."""
     proxy = f"http://127.0.0.1:{PROXY_PORT}"
     names = ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY") if spec.proxy else ()
     return {
@@ -148,7 +155,7 @@ def runner_env(spec: Spec) -> dict[str, str]:
         "LANG": "C.UTF-8",
         "TMPDIR": "/tmp",  # noqa: S108 (the sandbox's own)
         "MPLBACKEND": "module://matplotlib_inline.backend_inline",
-        # One thread each: the CPUs are everybody's, and a thread counts as a process.
+        # One thread each: all sessions share the CPUs, and a thread counts as a process.
         "OMP_NUM_THREADS": "1",
         "OPENBLAS_NUM_THREADS": "1",
         "MALLOC_ARENA_MAX": "2",
@@ -161,5 +168,5 @@ def runner_env(spec: Spec) -> dict[str, str]:
 
 
 def spelled(size: int) -> str:
-    """In MiB where there is one, else in KiB."""
+    """Format a number of bytes in MiB, or in KiB if it is less than one MiB."""
     return f"{size / MIB:g} MiB" if size >= MIB else f"{size / 1024:g} KiB"

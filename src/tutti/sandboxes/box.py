@@ -1,4 +1,4 @@
-"""A sandbox that is a child process of ours, with its whole tree below it."""
+"""A sandbox that is a child process of this server, with all its processes below that child."""
 
 import asyncio
 import contextlib
@@ -16,7 +16,8 @@ _BUFFER_BYTES = 256 * 1024
 
 
 class ProcessBox:
-    """`process` watches; its child is the sandbox's first process, whose first child is the runner."""
+    """A sandbox started by `process`, whose child is the sandbox's first process; that one's child is the
+    runner."""
 
     def __init__(
         self, process: "subprocess.Popen[bytes]", reader: "_Reader", writer: asyncio.StreamWriter
@@ -39,10 +40,11 @@ class ProcessBox:
         program: str | None = None,
         env: Mapping[str, str] | None = None,
     ) -> Self:
-        """`program`: where it is not argv[0]. Without `env` its environment is empty. Raises OSError.
+        """Start the command and connect to its pipes. Raise OSError if that fails.
 
-        Not by asyncio: uvloop lets a child inherit descriptors of ours, and asyncio's own loop does not hear
-        of the end of a process whose output nobody reads."""
+        `program` is the executable, if it is not argv[0]. Without `env` the environment is empty. This does
+        not use asyncio's subprocesses: with uvloop a child inherits descriptors of the server, and asyncio's
+        own loop does not notice the end of a process whose output nobody reads."""
         pipe = subprocess.PIPE
         process = subprocess.Popen(  # noqa: ASYNC220 (a millisecond; it has to be a child of this thread)
             argv,
@@ -132,7 +134,7 @@ async def _writer(pipe: IO[bytes] | None) -> asyncio.StreamWriter:
 
 
 def files_of(pid: int) -> int:
-    """How many there are in home and /tmp, as this process of the sandbox sees them; 0 if it has gone."""
+    """Return the number of files in home and /tmp as process `pid` sees them, or 0 if it has ended."""
     with contextlib.suppress(OSError):
         found = os.statvfs(f"/proc/{pid}/root{HOME}")
         return found.f_files - found.f_ffree
@@ -140,7 +142,7 @@ def files_of(pid: int) -> int:
 
 
 def tree(pid: int) -> list[int]:
-    """Its descendants, children first."""
+    """Return the ids of all descendants of a process, children first."""
     found = children(pid)
     for descendant in found:  # grows as it is walked
         found.extend(children(descendant))
@@ -148,7 +150,8 @@ def tree(pid: int) -> list[int]:
 
 
 def children(pid: int) -> list[int]:
-    """Oldest first; orphans follow the others. Empty once it has ended."""
+    """Return the ids of a process's children, oldest first, then adopted orphans. Empty if the process has
+    ended."""
     found: list[int] = []
     with contextlib.suppress(OSError):
         for thread in os.listdir(f"/proc/{pid}/task"):  # noqa: PTH208 (pathlib is three times as slow)
@@ -157,7 +160,7 @@ def children(pid: int) -> list[int]:
 
 
 def read(path: str) -> bytes:
-    """A file of /proc: asked for often, so not by pathlib. Raises OSError."""
+    """Read a file of /proc. Called often, so without pathlib. Raise OSError if that fails."""
     fd = os.open(path, os.O_RDONLY)
     try:
         return os.read(fd, _PROC_BYTES)

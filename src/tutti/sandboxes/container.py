@@ -1,9 +1,8 @@
-"""Podman or Docker, by their command line. The third driver, for machines that have one of them and no more.
+"""Podman or Docker through their command lines: the third driver, for machines that have only one of them.
 
-The image is a few files of ours, made once and imported; /usr, the Python and its environment are bound into
-it, read-only. What the engine limits and refuses comes on top of what the runner and the watch do, since
-engines differ: some ignore limits, some let containers make user namespaces or vsock connections.
-"""
+The image is a few files of ours, made once and imported. /usr, the Python and its environment are bound into
+it read-only. The engine's limits come on top of those that the runner and the watch enforce, because engines
+differ: some ignore limits, some let containers make user namespaces or vsock connections."""
 
 import asyncio
 import contextlib
@@ -43,12 +42,12 @@ _LOOK_S = 0.05
 _AGAIN_S = 1.0
 _START_S = 30.0
 _OWN_OPTIONS = {"podman": ("--read-only-tmpfs=false",)}
-"""Podman would have /run and /tmp writable, and as large as the machine's memory."""
+"""Without this, Podman makes /run and /tmp writable and as large as the machine's memory."""
 _OWN_VARIABLES = ("DOCKER_", "CONTAINER_", "CONTAINERS_", "REGISTRY_", "XDG_", "DBUS_")
 
 
 class Container:
-    """`name`: the program, podman or docker."""
+    """The driver for one container engine. `name` is its program, podman or docker."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -57,13 +56,14 @@ class Container:
 
     async def start(self, spec: Spec) -> Box:
         engine = Engine(self.name)
-        async with self._preparing:  # once for each environment; the code begins as who it shall be
+        async with self._preparing:  # once for each environment
             if spec.environment not in self._images:
                 await _sweep(engine)
                 self._images[spec.environment] = await _import(engine, spec.environment)
         container = f"{_owner(os.getpid())}-{secrets.token_hex(8)}"
         options = (*_options(spec, container), *_OWN_OPTIONS.get(self.name, ()))
         image = self._images[spec.environment]
+        # The container starts as the right user, so the runner does not change it (uid=None).
         runner = runner_argv(replace(spec, uid=None), seccomp=filter_program())
         client = await engine.attached("run", *options, image, *runner)
         box = ContainerBox(client, engine, container)
@@ -82,7 +82,7 @@ class Container:
 
 
 class ContainerBox:
-    """`client` is the engine's, attached to the container, which is the engine's child."""
+    """A sandbox in a container. `client` is the engine's command-line client, attached to the container."""
 
     def __init__(self, client: ProcessBox, engine: "Engine", name: str) -> None:
         self._client = client
@@ -95,15 +95,16 @@ class ContainerBox:
         self._commands: set[asyncio.Task[None]] = set()
 
     async def begun(self) -> None:
-        """Until the container's first process is known, or the client has given up."""
+        """Wait until the container's first process is known, or the client has given up."""
         async with asyncio.timeout(_START_S):
             while self._client.is_alive and self._first == 0:
-                said = await self._engine.ask("inspect", "--format", "{{.State.Pid}}", self._name)
-                self._first = int(said) if said.isdigit() else 0
+                pid = await self._engine.ask("inspect", "--format", "{{.State.Pid}}", self._name)
+                self._first = int(pid) if pid.isdigit() else 0
                 await asyncio.sleep(0 if self._first else _LOOK_S)
 
     def interrupt(self) -> None:
-        """By ourselves where we may: an engine takes long enough for the next execution to begin."""
+        """Send SIGINT to the runner, directly if permitted. By way of the engine it takes so long that the
+        next execution may have begun."""
         if self.pids():
             try:
                 os.kill(self._first, signal.SIGINT)
@@ -145,7 +146,7 @@ class ContainerBox:
         await self._engine.ask("kill", "--signal", name, self._name)
 
     async def _end(self) -> None:
-        """Again and again: it may only be on the way."""
+        """Kill the container repeatedly until the client ends: it may not have started yet."""
         while self._client.is_alive:
             await self._signal("KILL")
             with contextlib.suppress(TimeoutError):
@@ -153,7 +154,8 @@ class ContainerBox:
 
 
 class Engine:
-    """The program, and the little of our environment that it needs to find its daemon and its storage."""
+    """The engine's program, with the few environment variables that it needs to find its daemon and
+    storage."""
 
     def __init__(self, name: str) -> None:
         found = shutil.which(name)
@@ -166,19 +168,20 @@ class Engine:
     async def attached(self, *args: str) -> ProcessBox:
         return await ProcessBox.start((self._program, *args), env=self._env)
 
-    async def run(self, *args: str, told: bytes = b"") -> str:
-        """What it says on stdout. Raises CannotSandbox with what it complains about."""
+    async def run(self, *args: str, stdin: bytes = b"") -> str:
+        """Run a command with `stdin` and return its stdout. Raise CannotSandbox with the end of its stderr if
+        it fails."""
         pipe = asyncio.subprocess.PIPE
         process = await asyncio.create_subprocess_exec(
             self._program, *args, env=self._env, stdin=pipe, stdout=pipe, stderr=pipe
         )
-        said, complaint = await process.communicate(told)
+        output, complaint = await process.communicate(stdin)
         if process.returncode:
             raise CannotSandbox(f"{' '.join(args)}: {complaint.decode(errors='replace').strip()[-500:]}")
-        return said.decode().strip()
+        return output.decode().strip()
 
     async def ask(self, *args: str) -> str:
-        """What it says on stdout; empty where it fails."""
+        """Run a command and return its stdout, or an empty string if it fails."""
         try:
             return await self.run(*args)
         except CannotSandbox:
@@ -186,16 +189,16 @@ class Engine:
 
 
 async def _import(engine: Engine, environment: Path) -> str:
-    """The image's name. It is made anew when anything in it changes."""
+    """Import the image if it does not exist, and return its name. Changed content gives it a new name."""
     archive = await asyncio.to_thread(packed_tree, environment)
     image = f"localhost/tutti-sandbox:{hashlib.sha256(archive).hexdigest()[:16]}"
     if not await engine.ask("image", "inspect", "--format", "{{.Id}}", image):
-        await engine.run("import", "-", image, told=archive)
+        await engine.run("import", "-", image, stdin=archive)
     return image
 
 
 def packed_tree(environment: Path) -> bytes:
-    """The same bytes each time."""
+    """Return the image's files as a tar archive. The same files always give the same bytes."""
 
     def plain(file: tarfile.TarInfo) -> tarfile.TarInfo:
         file.uid = file.gid = file.mtime = 0
@@ -211,7 +214,7 @@ def packed_tree(environment: Path) -> bytes:
 
 
 async def _sweep(engine: Engine) -> None:
-    """Ends what servers left behind that were killed: a container does not end with who started it."""
+    """Remove containers of killed servers: a container does not end with the process that started it."""
     listed = await engine.ask("ps", "--all", "--filter", "name=^tutti-", "--format", "{{.Names}}")
     ours = re.compile(rf"({_kin()}-(\d+)-\d+)-[0-9a-f]{{16}}")
     for match in filter(None, map(ours.fullmatch, listed.split())):
@@ -221,12 +224,13 @@ async def _sweep(engine: Engine) -> None:
 
 
 def _kin() -> str:
-    """Of all servers whose process ids mean the same as ours."""
+    """Return the name prefix of all servers in this PID namespace: only their process ids can be compared."""
     return f"tutti-{Path('/proc/self/ns/pid').stat().st_ino}"
 
 
 def _owner(pid: int) -> str:
-    """The beginning of its containers' names: no process had or will have the same. Empty if it is gone."""
+    """Return the prefix of the container names of process `pid`. It has the start time, so no other process
+    ever has the same. Empty if the process has ended."""
     try:
         return f"{_kin()}-{pid}-{psutil.Process(pid).create_time() * 100:.0f}"
     except psutil.Error:

@@ -1,11 +1,11 @@
-"""The only way out of a sandbox whose project may use the network: an HTTP proxy on a UNIX socket.
+"""An HTTP proxy on a UNIX socket: the only way to the network for a sandbox whose project may use it.
 
-The sandbox has no network of its own. Its forwarder (`workers/interpreter/forwarder`) takes connections on a
-loopback port and hands them to the socket that is bound into it. A host is resolved once, every address must
-be one of the public internet, and the connection goes to one of exactly these: the rules of `fetch/fetch`,
-so neither this machine, nor its neighbours, nor a cloud's metadata service can be reached. Only the ports of
-the web are. Connections and bytes are bounded, one proxy a session.
-"""
+The sandbox has no network of its own. A forwarder in it (`workers/interpreter/forwarder`) accepts connections
+on a loopback port and passes them to the socket, which is bound into the sandbox. The proxy resolves a host
+once. Every address must be on the public internet, and the proxy connects to exactly these addresses: the
+rules of `fetch/fetch`. So the code can't reach this machine, its neighbours, or a cloud's metadata service.
+Only the ports of the web are allowed. Connections and bytes are limited; each session has a proxy of its
+own."""
 
 import asyncio
 import os
@@ -27,7 +27,8 @@ Allow = Callable[[Address, int], bool]
 
 @dataclass(frozen=True)
 class Bounds:
-    """`total_bytes`: of all connections, both ways. `stuck_s`: how long the other side may take nothing."""
+    """Limits of one proxy. `total_bytes`: of all connections, in both directions. `stuck_s`: how long the
+    receiving side may accept no data."""
 
     connections: int = 32
     total_bytes: int = 4 * 1024**3
@@ -36,13 +37,14 @@ class Bounds:
     stuck_s: float = 120.0
 
 
-class Refused(Exception):
-    """The answer's status line: it is what clients show."""
+class ProxyRefusal(Exception):
+    """The proxy refuses a request. The text is the status line of its answer, which clients show."""
 
 
 @dataclass(frozen=True)
 class Request:
-    """`forward`: what the server is sent first; None: the client asks for a tunnel."""
+    """A request to the proxy. `forward` is the head to send to the server; None if the client wants a
+    tunnel."""
 
     host: str
     port: int
@@ -54,7 +56,7 @@ def is_public_web(address: Address, port: int) -> bool:
 
 
 class Egress:
-    """Listens from `start` to `close`, which ends its connections."""
+    """The proxy. It listens from `start` until `close`, which also ends its connections."""
 
     def __init__(self, path: Path, bounds: Bounds, allow: Allow) -> None:
         self._path = path
@@ -66,7 +68,7 @@ class Egress:
 
     @classmethod
     async def start(cls, path: Path, bounds: Bounds = Bounds(), allow: Allow = is_public_web) -> "Egress":
-        """The socket appears at `path`; anybody who gets there may connect."""
+        """Listen on a socket at `path`. Any user who can open the path may connect."""
         egress = cls(path, bounds, allow)
         egress._server = await asyncio.start_unix_server(
             egress._accept, sock=_listening(path), limit=_HEAD_BYTES
@@ -100,9 +102,9 @@ class Egress:
         try:
             request = parse(await self._read_head(reader))
             if len(self._open) > self._bounds.connections:
-                raise Refused("429 Too many connections at once")
+                raise ProxyRefusal("429 Too many connections at once")
             there, back = await self._connect(request)
-        except Refused as error:
+        except ProxyRefusal as error:
             writer.write(f"HTTP/1.1 {error}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n".encode())
             await writer.drain()
             return
@@ -120,20 +122,21 @@ class Egress:
             async with asyncio.timeout(self._bounds.head_s):
                 return await reader.readuntil(b"\r\n\r\n")
         except (asyncio.IncompleteReadError, asyncio.LimitOverrunError, TimeoutError):
-            raise Refused("400 No complete request") from None
+            raise ProxyRefusal("400 No complete request") from None
 
     async def _connect(self, request: Request) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         try:
             async with asyncio.timeout(self._bounds.connect_s):
                 addresses = await resolve(request.host, request.port)
                 if not all(self._allow(form, request.port) for it in addresses for form in forms(it)):
-                    raise Refused("403 Only ports 80 and 443 of the public internet can be reached")
+                    raise ProxyRefusal("403 Only ports 80 and 443 of the public internet can be reached")
                 return await _first(addresses, request.port)
         except (OSError, TimeoutError, UnicodeError):
-            raise Refused("502 The host is not known or cannot be reached") from None
+            raise ProxyRefusal("502 The host is not known or cannot be reached") from None
 
     async def _pump(self, source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
-        """Until the source ends, which the target is told; a session that is over its bytes is cut off."""
+        """Copy bytes until the source ends, then end the target's input. Abort when the session has used up
+        its bytes, or the target is stuck."""
         while piece := await source.read(_PIECE_BYTES):
             self._left -= len(piece)
             if self._left < 0:
@@ -150,22 +153,23 @@ class Egress:
 
 
 def parse(head: bytes) -> Request:
-    """The head of a request to a proxy: CONNECT, or any other method with a whole URL. Raises Refused."""
+    """Parse the head of a request to a proxy: CONNECT, or another method with a whole URL. Raise ProxyRefusal
+    for anything else."""
     first, *headers = head[:-4].split(b"\r\n")
     try:
         method, target, version = first.decode("ascii").split(" ")
         url = URL(f"//{target}" if method == "CONNECT" else target, encoded=True)
         host, port = url.raw_host or "", url.explicit_port or (None if method == "CONNECT" else url.port)
     except ValueError:
-        raise Refused("400 Not a request to a proxy") from None
+        raise ProxyRefusal("400 Not a request to a proxy") from None
     if not version.startswith("HTTP/1.") or port is None or "@" in url.raw_authority:
-        raise Refused("400 Not a request to a proxy")
+        raise ProxyRefusal("400 Not a request to a proxy")
     if not is_plain_host(host.lower()):
-        raise Refused("400 Not a host name")
+        raise ProxyRefusal("400 Not a host name")
     if method == "CONNECT":
         return Request(host, port, None)
     if url.scheme != "http":
-        raise Refused("400 Only http is passed on: use CONNECT for the rest")
+        raise ProxyRefusal("400 Only http is passed on: use CONNECT for the rest")
     kept = [line for line in headers if not line.lower().startswith(_DROPPED)]
     lines = [f"{method} {url.raw_path_qs} {version}".encode(), b"host: " + url.raw_authority.encode(), *kept]
     return Request(host, port, b"\r\n".join([*lines, b"connection: close", b"", b""]))
@@ -174,7 +178,7 @@ def parse(head: bytes) -> Request:
 async def _first(
     addresses: Sequence[Address], port: int
 ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    """A connection to the first that answers. Raises OSError."""
+    """Connect to the first address that answers. Raise OSError if none does."""
     failed: OSError = ConnectionError("no address")
     for address in addresses:
         try:
@@ -185,7 +189,7 @@ async def _first(
 
 
 def _listening(path: Path) -> socket.socket:
-    """Bound by way of the folder's descriptor: the path of a UNIX socket may have 107 bytes only."""
+    """Bind a socket through its folder's descriptor, because a UNIX socket's path may have only 107 bytes."""
     path.unlink(missing_ok=True)
     listener = socket.socket(socket.AF_UNIX)
     folder = os.open(path.parent, os.O_PATH)

@@ -1,4 +1,4 @@
-"""A session that a client has, as the sessions of all projects share what there is."""
+"""A client's session, as an entry in the table of all projects' sessions."""
 
 import asyncio
 import math
@@ -12,7 +12,7 @@ from tutti.sandboxes.session import Session
 
 @dataclass
 class Entry:
-    """Times are Unix seconds."""
+    """One session in the table. Times are Unix seconds, except for `used_at`."""
 
     id: str
     project_id: str
@@ -21,10 +21,10 @@ class Entry:
     expires_at: float
     last_execute_at: float
     used_at: float
-    """Monotonic: when an execution last began or ended."""
+    """Monotonic time at which an execution last began or ended."""
     execute_count: int = 0
     executing: int = 0
-    """Those that wait for their turn are counted too."""
+    """Number of executions, including those that wait for their turn."""
     turn: asyncio.Lock = field(default_factory=asyncio.Lock)
     ended: str | None = None
 
@@ -35,7 +35,7 @@ class Entry:
 
 @dataclass(frozen=True, eq=False)
 class Opening:
-    """A session that is being started."""
+    """A session that is being started. It counts like an `Entry` when room is shared."""
 
     project_id: str
     used_at: float = math.inf

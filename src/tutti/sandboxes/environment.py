@@ -1,9 +1,8 @@
 """The Python environment that users' code runs in: `<data_dir>/environments/interpreter-<hash of its lock>`.
 
-It is made once (`workers/environment`, a program), and is only read after that. A new lock or another
-Python means another folder; old ones stay until `tutti env rm`. `share/matplotlib` in it has the list of
-fonts, which belongs into the cache folder of matplotlib in a sandbox.
-"""
+A program makes it once (`workers/environment`). After that it is only read. A new lock or another Python
+gives another folder; old folders stay until `tutti env rm`. Its file `share/matplotlib` holds the list of
+fonts, which a sandbox puts into matplotlib's cache folder."""
 
 import asyncio
 import fcntl
@@ -26,8 +25,8 @@ _RETRY_S = 60.0
 
 
 class Progress(msgspec.Struct, frozen=True):
-    """`packages` of `total` are downloaded, then installed. At first `total` is that of the lock: one or two
-    of them may be for other machines."""
+    """Progress of making the environment: `packages` of `total` are downloaded, then installed. At first
+    `total` is the number in the lock file, of which one or two may be for other machines."""
 
     state: Literal["waiting", "downloading", "installing", "done", "failed"] = "waiting"
     packages: int = 0
@@ -50,7 +49,7 @@ Report = Callable[[Progress], None]
 
 
 class NotMade(Unavailable):
-    """There is no environment, and why."""
+    """The environment could not be made. The message says why."""
 
 
 def environments_folder(data_dir: Path) -> Path:
@@ -58,7 +57,7 @@ def environments_folder(data_dir: Path) -> Path:
 
 
 def environment_folder(data_dir: Path) -> Path:
-    """Where the environment of this version is, or will be."""
+    """Return the folder of this version's environment, which may not exist yet."""
     made_of = (LOCK.read_bytes(), sys.version.encode(), sys.base_prefix.encode())
     return (
         environments_folder(data_dir) / f"interpreter-{hashlib.sha256(b'|'.join(made_of)).hexdigest()[:16]}"
@@ -70,24 +69,26 @@ def is_made(folder: Path) -> bool:
 
 
 def read_progress(folder: Path) -> Progress:
-    """What whoever makes it says last, in this process or another."""
+    """Return the progress last reported by the process that makes the environment, this one or another."""
     try:
-        said = msgspec.json.decode(_beside(folder, "progress").read_bytes(), type=Progress)
+        progress = msgspec.json.decode(_beside(folder, "progress").read_bytes(), type=Progress)
     except (OSError, msgspec.MsgspecError):
         return Progress()
-    if said.state != "installing":
-        return said
-    return msgspec.structs.replace(said, packages=_count_installed(folder))  # pip does not say
+    if progress.state != "installing":
+        return progress
+    # pip reports no progress, so count what is there
+    return msgspec.structs.replace(progress, packages=_count_installed(folder))
 
 
 async def make(data_dir: Path, report: Report = lambda _: None) -> Path:
-    """The folder, at once where it is there, else in a minute or more. Several may ask for it at once:
-    one makes it. Raises NotMade."""
+    """Return the environment's folder; make the environment first if it does not exist, which takes a minute
+    or more. Of several calls at the same time one makes it, and the others wait. Raise NotMade if that
+    fails."""
     folder = environment_folder(data_dir)
     if is_made(folder):
         return folder
     argv = (sys.executable, "-m", "tutti.workers.environment", str(folder), str(LOCK))
-    child = await Child.start(argv, os.environ)  # all of it: the machine's own index, proxy and certificates
+    child = await Child.start(argv, os.environ)  # with the machine's own index, proxy and certificates
     ending = asyncio.create_task(child.wait())
     try:
         while not (await asyncio.wait([ending], timeout=_LOOK_S))[0]:
@@ -102,7 +103,7 @@ async def make(data_dir: Path, report: Report = lambda _: None) -> Path:
 
 
 def hold(folder: Path) -> BinaryIO:
-    """Keeps the environment from being removed, until what is returned is closed."""
+    """Keep the environment from being removed until the returned file is closed."""
     return _locked(folder, fcntl.LOCK_SH)
 
 
@@ -115,9 +116,11 @@ def is_being_made(folder: Path) -> bool:
 
 
 def remove(folder: Path) -> None:
-    """Raises BlockingIOError while somebody makes or holds it. The lock stays: others may wait for it."""
+    """Delete an environment. Raise BlockingIOError while another process makes or holds it. The lock file
+    stays, because others may wait for it."""
     with _locked(folder, fcntl.LOCK_EX | fcntl.LOCK_NB):
-        (folder / "complete").unlink(missing_ok=True)  # first: what is half deleted is no environment
+        # first, so that a half-deleted folder does not count as an environment
+        (folder / "complete").unlink(missing_ok=True)
         shutil.rmtree(folder)
         for what in ("progress", "log"):
             _beside(folder, what).unlink(missing_ok=True)

@@ -1,13 +1,12 @@
-"""The sessions over HTTP, for the API workers of this machine: whoever has the token speaks for any project.
+"""The HTTP server of a sandbox host, for the API workers of this machine. The token grants access to all
+projects.
 
-    POST /execute    a `Call`. 200: the API's ExecuteResponse; 404: there is no such session here
-    POST /sessions   a project's id. 200: a list of `sessions` of the API's SessionListResponse
-    POST /end        an `Ending`. 200: `Ended`; 404: there is no such session here
-    GET /health      for the controller
+POST /execute    takes a `Call`. 200: the API's ExecuteResponse; 404: no such session on this host POST
+/sessions   takes a project's id. 200: a list of `sessions` of the API's SessionListResponse POST /end
+takes an `Ending`. 200: `Ended`; 404: no such session on this host GET /health      for the controller
 
-Requests are MessagePack, answers JSON; other answers are `Refused`. An execution goes on for as long as its
-connection is open.
-"""
+Request bodies are MessagePack, answers JSON. An answer with another status is a `Refused`. An execution runs
+for as long as its connection is open."""
 
 import hmac
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
@@ -22,7 +21,7 @@ from tutti.base.errors import CannotSandbox, NotFound, TuttiError, Unauthenticat
 from tutti.meeting.sandbox_calls import Call, Ended, Ending, Refused, failed
 from tutti.sandboxes.entry import Entry
 from tutti.sandboxes.session import Output
-from tutti.sandboxes.sessions import Gone, Sessions, Unknown
+from tutti.sandboxes.sessions import SessionGone, Sessions, UnknownSession
 
 _ADDRESS = "127.0.0.1"
 _STOP_S = 0.1
@@ -31,7 +30,8 @@ _Json = dict[str, Any]
 
 @asynccontextmanager
 async def serving(sessions: Sessions, token: str, max_body_bytes: int) -> AsyncGenerator[str]:
-    """At the address that it gives. A client that leaves cancels its request."""
+    """Serve HTTP while the context is open, and yield the base URL. A client that disconnects cancels its
+    request."""
     runner = web.AppRunner(
         _application(sessions, token, max_body_bytes),
         access_log=None,
@@ -65,9 +65,9 @@ def _application(sessions: Sessions, token: str, max_body_bytes: int) -> web.App
     async def execute(body: bytes) -> _Json:
         try:
             entry, outputs = await sessions.execute(msgspec.msgpack.decode(body, type=Call))
-        except Unknown as error:
+        except UnknownSession as error:
             raise NotFound("There is no such session here.") from error
-        except (Gone, CannotSandbox) as error:
+        except (SessionGone, CannotSandbox) as error:
             return failed(str(error))
         return _executed(entry, outputs)
 
@@ -75,14 +75,14 @@ def _application(sessions: Sessions, token: str, max_body_bytes: int) -> web.App
         wanted = msgspec.msgpack.decode(body, type=Ending)
         try:
             sessions.end(wanted.project_id, wanted.session_id)
-        except Unknown as error:
+        except UnknownSession as error:
             raise NotFound("There is no such session here.") from error
-        except Gone as error:
+        except SessionGone as error:
             return Ended(str(error))
         return Ended()
 
     async def listed(body: bytes) -> list[_Json]:
-        return [_shown(it) for it in sessions.listed(msgspec.msgpack.decode(body, type=str))]
+        return [_session_info(entry) for entry in sessions.listed(msgspec.msgpack.decode(body, type=str))]
 
     async def health(_: web.Request) -> web.Response:
         return _json({"status": "ok"})
@@ -100,14 +100,14 @@ def _application(sessions: Sessions, token: str, max_body_bytes: int) -> web.App
 
 
 def _executed(entry: Entry, outputs: Sequence[Output]) -> _Json:
-    """SuccessfulExecution: also of code that went wrong."""
+    """Build a SuccessfulExecution of the API. It is used for code that raised an error, too."""
     return {
         "data": {"session_id": entry.id, "status": "success", "outputs": outputs},
         "errors": None,
     }
 
 
-def _shown(entry: Entry) -> _Json:
+def _session_info(entry: Entry) -> _Json:
     return {
         "id": entry.id,
         "execute_count": entry.execute_count,

@@ -1,4 +1,4 @@
-"""Sessions that are started before anybody asks for them, so that nobody waits for one to start."""
+"""A pool of sessions that are started ahead of demand, so that clients don't wait for the start."""
 
 import asyncio
 import os
@@ -15,18 +15,19 @@ from tutti.sandboxes.turns import Turns
 from tutti.sandboxes.uids import Uids
 
 _STARTS_AT_ONCE = max(2, os.cpu_count() or 1) + 1
-"""More would only slow one another down; one fewer of one project."""
+"""Sessions that start at the same time. More would only slow each other down. One project gets one fewer."""
 _REFILL_AFTER_S = 0.1
-"""So that starting a spare one does not slow down what the taker does first."""
+"""Delay before a spare session is started, so that it does not slow down the first execution of the taken
+one."""
 _NOBODY = ""
-"""For whom spare ones are started."""
+"""The project id under which spare sessions are started."""
 _FIRST = "pass"
-"""The first execution in a session takes ten times as long as others: nobody waits for this one."""
+"""Code that is run once in each new session: a first execution takes ten times as long as later ones."""
 
 
 class Pool:
-    """Every session that it hands out comes back to `end`. There are spare ones of each kind that was ever
-    asked for: with the network or without."""
+    """Ready sessions. Each one that `take` returns must be given back to `end`. There are spare sessions of
+    each kind that was requested before: with the network or without."""
 
     def __init__(self, driver: Driver, environment: Path, limits: Limits, *, most: int, spare: int) -> None:
         self._driver = driver
@@ -40,13 +41,14 @@ class Pool:
         self._starts = Turns(_STARTS_AT_ONCE)
 
     async def fill(self, *, network: bool = False) -> None:
-        """Starts what is missing. Raises CannotSandbox."""
+        """Start the missing spare sessions. Raise CannotSandbox if one does not start."""
         spare = self._spare[network]
         while len(spare) < self._wanted:
             spare.append(await self._start(_NOBODY, network=network))
 
     async def take(self, project_id: str, *, network: bool = False, leave: int = 0) -> Session:
-        """`leave`: how many spare ones are for others. Raises CannotSandbox."""
+        """Return a spare session, or start one. `leave` is the number of spare ones to leave for others.
+        Raise CannotSandbox if it does not start."""
         spare = self._spare[network]
         while len(spare) > leave:
             session = spare.popleft()
@@ -59,7 +61,7 @@ class Pool:
         return session
 
     async def end(self, session: Session) -> None:
-        """Its user id is free again when the last of its processes is gone."""
+        """End a session. Its user id is free again when its last process is gone."""
         await self._held.pop(session).aclose()
 
     async def close(self) -> None:
@@ -80,7 +82,7 @@ class Pool:
         try:
             await self.fill(network=network)
         except (TuttiError, OSError):
-            return  # whoever asks for a session next is told why there is none
+            return  # the next `take` tries again, and raises the reason
 
     async def _start(self, project_id: str, *, network: bool) -> Session:
         async with self._starts.taken(project_id), AsyncExitStack() as held:
@@ -99,8 +101,8 @@ class Pool:
         return uid
 
     async def _proxy(self, held: AsyncExitStack) -> Path:
-        """One for each session: what it may carry is bounded for each. Its socket is not in the data folder,
-        since the path of a socket has at most 107 bytes."""
+        """Start a proxy for one session and return its socket. Each session has its own, with limits of its
+        own. The socket is not in the data folder, because a socket's path has at most 107 bytes."""
         path = Path(held.enter_context(TemporaryDirectory(prefix="tutti-egress-"))) / "socket"
         egress = await Egress.start(path)
         held.push_async_callback(egress.close)

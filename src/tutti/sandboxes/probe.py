@@ -1,4 +1,4 @@
-"""Which way of sandboxing works here: found out by running code in it."""
+"""Choice of the sandbox driver: the first one that runs code correctly on this machine."""
 
 import os
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ _ANSWER = [Output("stdout", "42\n")]
 
 
 async def choose(drivers: Sequence[Driver], environment: Path, limits: Limits) -> Driver:
-    """The first that works. Raises CannotSandbox, with the reason of each."""
+    """Return the first driver that works. Raise CannotSandbox with each driver's reason if none does."""
     reasons: list[str] = []
     for driver in drivers:
         try:

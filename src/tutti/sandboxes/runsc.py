@@ -1,8 +1,8 @@
-"""gVisor's runsc: a kernel in user space answers the code's system calls. The second driver.
+"""gVisor's runsc, the second driver: a kernel in user space handles the code's system calls.
 
-Slower than bubblewrap, but a mistake in Linux is no way out of it. It decides which calls there are, so no
-filter is needed. It does not count processes: what they need of memory and CPU is what limits them.
-"""
+It is slower than bubblewrap, but a bug in Linux does not let the code out. The gVisor kernel decides which
+calls exist, so no filter is needed. It does not limit the number of processes: their memory and CPU time is
+limited instead."""
 
 import asyncio
 import json
@@ -42,7 +42,8 @@ class Runsc:
 
 
 class RunscBox:
-    """Its kernel is a child process of ours, in which the code's processes are not to be seen."""
+    """A gVisor sandbox. Its kernel is a child process of this server, which does not show the code's
+    processes."""
 
     def __init__(self, process: ProcessBox, runsc: Sequence[str], folder: Path) -> None:
         self.reader = process.reader
@@ -54,7 +55,8 @@ class RunscBox:
         self._interrupting.set_result(None)
 
     def interrupt(self) -> None:
-        """One at a time: a second one on its way could arrive in the next execution."""
+        """Send one interrupt at a time. A second one that is still on its way could hit the next
+        execution."""
         if self._process.is_alive and self._interrupting.done():
             self._interrupting = asyncio.ensure_future(self._interrupt())
 
@@ -95,7 +97,8 @@ def _program() -> str:
 
 
 def _flags(spec: Spec) -> list[str]:
-    """Limits are held by the watch and inside; cgroups would need more rights than a server should have."""
+    """Return the flags of runsc. The watch and the runner enforce the limits; cgroups would need more rights
+    than a server should have."""
     rootless = [] if os.geteuid() == 0 else ["--rootless"]
     sockets = ["--host-uds=open"] if spec.proxy is not None else []
     return ["--network=none", "--ignore-cgroups", *rootless, *sockets]
@@ -108,7 +111,7 @@ def _write_bundle(folder: Path, spec: Spec) -> None:
 
 
 def config(spec: Spec, uid: int) -> dict[str, Any]:
-    """An OCI bundle's config.json; the tree is in `root` beside it."""
+    """Return the config.json of an OCI bundle. Its file tree is the folder `root` beside it."""
     binds = [(str(path), str(path)) for path in bound_paths(spec.environment)]
     if spec.proxy is not None:
         binds.append((str(spec.proxy), PROXY_AT))
@@ -116,7 +119,7 @@ def config(spec: Spec, uid: int) -> dict[str, Any]:
         "ociVersion": "1.0.2",
         "process": {
             "user": {"uid": uid, "gid": uid},
-            "args": runner_argv(replace(spec, uid=None)),  # it begins as who it shall be
+            "args": runner_argv(replace(spec, uid=None)),  # it starts as the right user
             "env": [f"{name}={value}" for name, value in runner_env(spec).items()],
             "cwd": HOME,
             "noNewPrivileges": True,
@@ -143,7 +146,7 @@ def _tmpfs(path: str, size: int) -> dict[str, Any]:
 
 
 def _rlimits(spec: Spec) -> dict[str, int]:
-    """Those of the runner that gVisor has from the start only."""
+    """Return the runner's resource limits that gVisor can only set at the start."""
     return {
         "RLIMIT_NPROC": spec.limits.processes,
         "RLIMIT_MSGQUEUE": 0,

@@ -1,10 +1,10 @@
-"""The system calls that code in a sandbox may not make, as a filter for the kernel (classic BPF).
+"""A filter of the system calls that code in a sandbox may not make, for the kernel (classic BPF).
 
-A deny list: data science needs most of what a process may do. Refused is what reaches other processes,
-namespaces, devices, keys and kernel interfaces with a history of holes, and what takes memory that no limit
-on processes counts. A call newer than this table is answered as by a kernel that does not have it. Numbers:
-the kernel's arch/x86/entry/syscalls/syscall_64.tbl and include/uapi/asm-generic/unistd.h.
-"""
+It is a deny list, because data science needs most of what a process may do. It denies calls that reach other
+processes, namespaces, devices or keys, kernel interfaces with a history of security holes, and calls that
+take memory that no limit on processes counts. A call newer than this table gets the answer of a kernel that
+lacks it. The numbers are from the kernel's arch/x86/entry/syscalls/syscall_64.tbl and
+include/uapi/asm-generic/unistd.h."""
 
 import errno
 import platform
@@ -41,7 +41,7 @@ _DENIED = {  # name: (x86_64, aarch64); None: the architecture does not have it
     "open_by_handle_at": (304, 265),
     "quotactl": (179, 60),
     "quotactl_fd": (443, 443),
-    # kernel interfaces with a history
+    # kernel interfaces with a history of security holes
     "bpf": (321, 280),
     "perf_event_open": (298, 241),
     "userfaultfd": (323, 282),
@@ -111,11 +111,12 @@ _ALLOW, _KILL = 0x7FFF0000, 0x80000000
 _NUMBER, _ARCH, _FIRST_ARGUMENT = 0, 4, 16
 
 _Instruction = tuple[int, int, int, int]
-"""Operation, jump if true, jump if not, operand."""
+"""Operation, jump if true, jump if false, operand."""
 
 
 def filter_program(machine: str | None = None) -> bytes:
-    """For bubblewrap's --seccomp. Raises CannotSandbox for a machine that the table does not have."""
+    """Return the filter for bubblewrap's --seccomp. Raise CannotSandbox for a machine that the table
+    lacks."""
     name = machine or platform.machine()
     if name not in _MACHINES:
         raise CannotSandbox(f"There is no filter of system calls for {name}.")
@@ -125,7 +126,8 @@ def filter_program(machine: str | None = None) -> bytes:
 
 @dataclass(frozen=True)
 class _Argument:
-    """True where its low half, masked, is one of the values, or (any_bit) has one of the bits."""
+    """A condition: the low half of an argument, masked, is one of `values` or, with `any_bit`, has one of the
+    bits."""
 
     index: int
     values: Sequence[int] = ()
@@ -158,7 +160,7 @@ def _sockets(number: int) -> Iterator[_Instruction]:
 
 
 def _rule(number: int, action: int, *arguments: _Argument) -> Iterator[_Instruction]:
-    """The action if it is this call and all arguments are so; else what follows is asked."""
+    """Yield instructions that return `action` if the call and all arguments match, and go on otherwise."""
     tests = [test for argument in arguments for test in _test(argument)]
     yield (_LOAD, 0, 0, _NUMBER)
     yield (_EQUAL, 0, len(tests) + 1, number)
@@ -167,7 +169,8 @@ def _rule(number: int, action: int, *arguments: _Argument) -> Iterator[_Instruct
 
 
 def _test(argument: _Argument) -> Iterator[_Instruction]:
-    """Goes on behind itself if true; the jump to the rule's end is put in by _with_exits."""
+    """Yield instructions that go on after themselves if the condition holds. `_with_exits` puts in the jumps
+    to the end of the rule."""
     yield (_LOAD, 0, 0, _FIRST_ARGUMENT + 8 * argument.index)
     if argument.any_bit:
         yield (_ANY_BIT, 0, _EXIT, argument.any_bit)

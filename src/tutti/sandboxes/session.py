@@ -1,4 +1,4 @@
-"""A session: a sandbox with a runner in it, and one execution after the other."""
+"""A session: a sandbox with a runner in it, which executes one piece of code after the other."""
 
 import asyncio
 import itertools
@@ -15,33 +15,34 @@ from tutti.sandboxes.watch import Watch
 
 _START_S = 30.0
 _EXIT_S = 5.0
-"""From the end of the runner's output to the end of its process."""
+"""Longest time from the end of the runner's output to the end of its process."""
 _AGAIN_S = 0.5
 _BROKEN = 70
-"""The runner's exit status when the code took away what it needs."""
+"""Exit status of a runner that the code has broken."""
 _STOP_S = 2.0
-"""From the interrupt to the kill."""
+"""Time from the first interrupt to the kill."""
 _SLACK_BYTES = 1024 * 1024
-"""What a runner may send over the limit on output: errors, and the frame that reaches it."""
+"""Bytes that a runner may send beyond the output limit: errors, and the frame that reaches the limit."""
 _OVERHEAD_BYTES = 100
-"""What an output takes here in addition to its size: a million empty ones are much, too."""
+"""Memory that each output takes in addition to its size: a million empty ones take much, too."""
 _TURN = 64
-"""Frames."""
+"""Number of frames after which other sessions get a turn."""
 _MOST_PARTS = 500_000
-"""Of the JSON of one output: an empty list takes 2 bytes of it, and fifty in our memory."""
+"""Limit of the parts of one output's JSON. An empty list takes 2 bytes as JSON, but fifty in memory."""
 _LEFT_OUT = "[an output was left out: it is no JSON, or it has too many parts]"
 _SIGNALS = {number.value: number.name for number in signal.Signals}
 
 
 class Output(msgspec.Struct):
-    """As in the API: a text, or (display_data, execute_result) data by MIME type."""
+    """An output as in the API: text, or data by MIME type (display_data, execute_result)."""
 
     type: Literal["stdout", "stderr", "error", "display_data", "execute_result"]
     data: str | dict[str, Any]
 
 
 class SessionDied(Exception):
-    """The session can't be used any more; `outputs` is what the execution put out until then."""
+    """The session has ended and can't be used again. `outputs` is what the execution had put out until
+    then."""
 
     def __init__(self, reason: str, outputs: Sequence[Output] = ()) -> None:
         super().__init__(reason)
@@ -81,26 +82,28 @@ class Session:
 
     @classmethod
     async def start(cls, driver: Driver, spec: Spec) -> "Session":
-        """Returns when the runner is ready. Raises CannotSandbox."""
+        """Start a sandbox and wait until its runner is ready. Raise CannotSandbox if that fails."""
         box = await driver.start(spec)
         try:
             async with asyncio.timeout(_START_S):
                 ready, _ = await _read(box.reader, _SLACK_BYTES)
         except (OSError, EOFError, ValueError, TimeoutError) as error:
-            told = f"{error} ({await _ended_by_force(box)})"
-            raise CannotSandbox(f"The sandbox ({driver.name}) did not start: {told}") from error
+            reason = f"{error} ({await _killed(box)})"
+            raise CannotSandbox(f"The sandbox ({driver.name}) did not start: {reason}") from error
         except BaseException:
-            await _ended_by_force(box)
+            await _killed(box)
             raise
         if ready.type != "ready" or not box.pids():
-            await _ended_by_force(box)
+            await _killed(box)
             raise CannotSandbox(f"The sandbox ({driver.name}) cannot be watched: it shows no processes.")
         return cls(box, spec.limits)
 
     async def execute(self, code: str, files: Sequence[InputFile] = ()) -> list[Output]:
-        """One at a time: a second call waits. A call that is cancelled interrupts its code.
+        """Execute code and return its outputs. A second call waits for the first. Cancelling the call
+        interrupts the code.
 
-        Raises SessionDied. What else the code does wrong is an output of type error, a limit reached, too."""
+        Raise SessionDied if the session ends. All other errors of the code are outputs of type error, limits
+        that it reaches included."""
         await self._lock.acquire()
         task = asyncio.create_task(self._execute(code, files))
         task.add_done_callback(self._executed)
@@ -115,15 +118,15 @@ class Session:
 
     @property
     def own_bytes(self) -> int:
-        """Memory that it shares with nobody, as of the last look."""
+        """Memory in bytes that the session shares with no other process, as last measured."""
         return self._watch.own_bytes
 
     def working(self) -> Sequence[int]:
-        """The ids of its processes while they use processor time, else none."""
+        """Return the ids of the session's processes if they use CPU time, and none if they are idle."""
         return self._box.pids() if self._watch.is_working else ()
 
     async def ended(self) -> str:
-        """Waits until the session is dead, and says why."""
+        """Wait until the session is dead, and return the reason."""
         return await asyncio.shield(self._ending)
 
     async def close(self) -> None:
@@ -135,7 +138,7 @@ class Session:
     def _executed(self, execution: "asyncio.Task[list[Output]]") -> None:
         self._lock.release()
         if not execution.cancelled():
-            execution.exception()  # whoever waited for it may have left
+            execution.exception()  # read it: the caller may have been cancelled
 
     async def _execute(self, code: str, files: Sequence[InputFile]) -> list[Output]:
         if self.dead is not None or self._reason is not None:
@@ -164,7 +167,8 @@ class Session:
         await self._box.writer.drain()
 
     async def _listen(self, execution: "_Execution") -> None:
-        """Until `done`. Raises EOFError or OSError when the runner has gone, ValueError when it babbles."""
+        """Collect outputs until `done`. Raise EOFError or OSError if the runner has ended, ValueError if it
+        sends nonsense."""
         for number in itertools.count(1):
             if number % _TURN == 0:
                 await asyncio.sleep(0)  # other sessions are waiting
@@ -191,7 +195,7 @@ class Session:
         return await self.ended()
 
     def _stop(self, reason: str) -> None:
-        """Interrupts what is being executed, and kills the session when that does not help."""
+        """Interrupt the running execution, and kill the session if that does not help."""
         if self._execution is None:
             self._kill(f"{reason} The session was ended.")
         elif self._execution.stopped is None:
@@ -199,7 +203,8 @@ class Session:
             self._interrupt(self._execution, reason, round(_STOP_S / _AGAIN_S))
 
     def _interrupt(self, execution: "_Execution", reason: str, times: int) -> None:
-        """More than once: the first may come before the code has begun."""
+        """Interrupt the code, and again every `_AGAIN_S`: the first interrupt may come before the code has
+        begun."""
         if times == 0:
             self._kill(f"{reason} It went on when it was interrupted, so the session was ended.")
             return
@@ -217,13 +222,13 @@ class Session:
         status = await self._box.wait()
         self._watching.cancel()
         self.dead = self._reason or _ended(status)
-        if self._execution is None:  # else it reads what there is
+        if self._execution is None:  # otherwise the execution still reads the rest
             self._box.close()
         return self.dead
 
 
 class _Execution:
-    """What has been put out, and whether it is being stopped."""
+    """The state of one execution: its outputs so far, and why it is being stopped, if it is."""
 
     def __init__(self, output_bytes: int) -> None:
         self.left = output_bytes + _SLACK_BYTES
@@ -236,7 +241,8 @@ class _Execution:
         self._outputs.append(output)
 
     def outputs(self, error: str | None) -> list[Output]:
-        """Adjacent pieces of a stream are joined; then the error, if there is one."""
+        """Return the outputs, with adjacent pieces of a stream joined. `error` is put at the end if it is not
+        None."""
         found: list[Output] = []
         for kind, pieces in itertools.groupby(self._outputs, lambda output: output.type):
             if kind == "stdout" or kind == "stderr":
@@ -246,8 +252,8 @@ class _Execution:
         return found if error is None else [*found, Output("error", error)]
 
 
-async def _ended_by_force(box: Box) -> str:
-    """Its status, and what it complained about."""
+async def _killed(box: Box) -> str:
+    """Kill a sandbox, and describe its exit status and what it printed to stderr."""
     box.kill()
     status = await box.wait()
     complaint = box.complaint()
@@ -256,7 +262,8 @@ async def _ended_by_force(box: Box) -> str:
 
 
 async def _read(reader: asyncio.StreamReader, most: int) -> tuple[_Frame, int]:
-    """The next frame and its size. Raises EOFError, OSError, and ValueError for what is no frame."""
+    """Read the next frame and its size. Raise EOFError or OSError if the runner has ended, ValueError for a
+    frame that is too large."""
     size = int.from_bytes(await reader.readexactly(4), "big")
     if size > most:
         raise ValueError("The code put out more than the runner lets through.")
@@ -270,7 +277,7 @@ async def _read(reader: asyncio.StreamReader, most: int) -> tuple[_Frame, int]:
 
 
 def _text(text: str) -> str:
-    """Half a surrogate pair can be sent to us, but not any further."""
+    """Replace unpaired surrogates: a client can send them, but they can't be encoded."""
     return text.encode("utf-8", "replace").decode()
 
 

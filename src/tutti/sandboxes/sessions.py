@@ -1,4 +1,4 @@
-"""The sessions that clients have: whose each is, when it ends, and why it has ended."""
+"""All sessions of clients: whose each one is, when it ends, and why it has ended."""
 
 import asyncio
 import math
@@ -21,18 +21,20 @@ _SWEEP_S = 1.0
 _RETRY_S = 5.0
 
 
-class Unknown(Exception):
-    """There is no such session here, or it is another project's: nobody learns which."""
+class UnknownSession(Exception):
+    """The session does not exist here, or belongs to another project. Callers can't tell which."""
 
 
-class Gone(Exception):
-    """The session has ended; the text says why."""
+class SessionGone(Exception):
+    """The session has ended. The text says why."""
 
 
 class Sessions:
-    """Sessions last `lifetime_s` from their start, whatever is done in them. Where there is no room for one
-    more, an idle one is ended; where all take more than `memory_bytes`, one of the project that takes most.
-    `networked`: the projects whose sessions have the network; `*` stands for all."""
+    """The table of all sessions. A session lasts `lifetime_s` from its start, whether it is used or not.
+
+    If there is no room for a new one, an idle one is ended. If all together use more than `memory_bytes`, one
+    of the project that uses most is ended. `networked`: the projects whose sessions have the network; `*`
+    means all."""
 
     def __init__(
         self,
@@ -60,9 +62,11 @@ class Sessions:
         return bool(self._entries or self._opening)
 
     async def execute(self, call: Call) -> tuple[Entry, Sequence[Output]]:
-        """When it is this execution's turn in the session. Code that ends its session gets the reason as an
-        error. Raises Unknown, Gone, RateLimited, CannotSandbox; cancelled, it interrupts the code, and ends a
-        session that nobody has learnt the id of."""
+        """Wait for the session's turn, execute the code, and return its session and outputs.
+
+        Code that ends its session gets the reason as an error output. Raise UnknownSession, SessionGone,
+        RateLimited or CannotSandbox. Cancelling the call interrupts the code, and ends a new session, whose
+        id no client knows yet."""
         if call.session_id is not None:
             return await self._execute(self._find(call.project_id, call.session_id), call)
         entry = await self._open(call.project_id, make_room=call.make_room)
@@ -85,22 +89,22 @@ class Sessions:
                 return entry, await entry.session.execute(call.code, call.files)
             except SessionDied as error:
                 if entry.ended is not None or not error.outputs:
-                    raise Gone(entry.ended or error.reason) from error
+                    raise SessionGone(entry.ended or error.reason) from error
                 return entry, error.outputs
             finally:
                 self._check_alive(entry)
 
     def listed(self, project_id: str) -> Sequence[Entry]:
-        """Oldest first."""
+        """Return the live sessions of a project, oldest first."""
         entries = [it for it in self._entries.values() if it.project_id == project_id]
         return [it for it in entries if it.session.dead is None and it.expires_at > now()]
 
     def end(self, project_id: str, session_id: str) -> None:
-        """Also while it executes something. Raises Unknown, Gone."""
+        """End a session, even while it executes code. Raise UnknownSession or SessionGone."""
         self._end(self._find(project_id, session_id), f"The session {session_id} was ended by a request.")
 
     def leave(self) -> None:
-        """From now on there are no new sessions here."""
+        """Refuse new sessions from now on."""
         self._leaving = True
 
     async def close(self) -> None:
@@ -118,7 +122,7 @@ class Sessions:
         if entry is not None and entry.project_id == project_id:
             return entry
         reason = self._tombstones.reason(project_id, session_id)
-        raise Unknown if reason is None else Gone(reason)
+        raise UnknownSession if reason is None else SessionGone(reason)
 
     async def _open(self, project_id: str, *, make_room: bool) -> Entry:
         if self._leaving:
@@ -134,13 +138,13 @@ class Sessions:
         finally:
             self._opening.remove(opening)
         began = now()
-        # Of 160 random bits, unlike other ids: whoever knows it may run code.
+        # 160 random bits, unlike other ids, because knowing the id is enough to run code.
         id, expires_at = new_secret("ses"), began + self._lifetime_s
         self._entries[id] = entry = Entry(id, project_id, session, began, expires_at, began, monotonic_s())
         return entry
 
     def _make_room(self, project_id: str, *, is_allowed: bool) -> None:
-        """Ends an idle session where that is necessary. Raises RateLimited."""
+        """End an idle session if there is no room. Raise RateLimited if none is idle."""
         try:
             gives_way = self._shares.giving_way(self._all(), project_id)
         except NoRoom as error:
@@ -158,7 +162,8 @@ class Sessions:
         return "*" in self._networked or project_id in self._networked
 
     def _leaves(self, project_id: str) -> int:
-        """Spare sessions: one, for the projects that have fewer sessions than this one."""
+        """Return the number of spare sessions to leave: 1 if other projects have fewer sessions than this
+        one."""
         counts = Counter(it.project_id for it in self._all())
         return int(any(count < counts[project_id] for count in counts.values()))
 
@@ -185,7 +190,7 @@ class Sessions:
         self._check_alive(entry)
         self._check_age(entry)
         if entry.ended is not None:
-            raise Gone(entry.ended)
+            raise SessionGone(entry.ended)
 
     def _check_alive(self, entry: Entry) -> None:
         if entry.session.dead is not None:
@@ -240,7 +245,7 @@ class Sessions:
 
     def _sweep(self) -> None:
         for entry in list(self._entries.values()):
-            if entry.is_idle:  # else its execution finds out, and says more
+            if entry.is_idle:  # otherwise its execution notices, and reports more
                 self._check_alive(entry)
             self._check_age(entry)
 

@@ -1,4 +1,4 @@
-"""Why sessions have ended, for their projects to ask."""
+"""The reasons why sessions have ended, kept for their projects."""
 
 from collections import defaultdict
 
@@ -6,13 +6,13 @@ from tutti.base.clock import monotonic_s
 
 _REMEMBER_S = 3600.0
 _MOST = 1000
-"""Of one project: one that opens sessions without end makes nobody else's be forgotten."""
+"""Reasons kept for one project. A project that opens many sessions displaces only its own."""
 
 
 class Tombstones:
     def __init__(self) -> None:
         self._reasons: defaultdict[str, dict[str, tuple[str, float]]] = defaultdict(dict)
-        """By project and session: the reason, and until when it is remembered. The oldest come first."""
+        """The reason and its expiry time, by project and session, oldest first."""
 
     def put(self, project_id: str, session_id: str, reason: str) -> None:
         of_project = self._reasons[project_id]
@@ -21,11 +21,11 @@ class Tombstones:
             del of_project[next(iter(of_project))]
 
     def reason(self, project_id: str, session_id: str) -> str | None:
-        there = self._reasons.get(project_id, {}).get(session_id)
-        return there[0] if there else None
+        found = self._reasons.get(project_id, {}).get(session_id)
+        return found[0] if found else None
 
     def forget(self) -> None:
-        """Those that are old."""
+        """Delete reasons that have expired."""
         for project_id, of_project in list(self._reasons.items()):
             while of_project and next(iter(of_project.values()))[1] <= monotonic_s():
                 del of_project[next(iter(of_project))]

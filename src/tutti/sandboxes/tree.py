@@ -1,5 +1,6 @@
-"""What a sandbox sees of files: a few of its own, and of this machine's, read-only, /usr, some of /etc, the
-Python and its environment. For drivers that want them on disk: as a small tree, and what is bound into it."""
+"""The file tree of a sandbox, for drivers that need it on disk: a few small files, and what is bound into it.
+
+Bound into it read-only, from this machine: /usr, some of /etc, the Python and its environment."""
 
 import shutil
 from pathlib import Path
@@ -7,7 +8,7 @@ from pathlib import Path
 from tutti.sandboxes.base import HOME, RUNNER_AT, python_folders, runner_files
 
 SYSTEM = ("/bin", "/sbin", "/lib", "/lib64", "/lib32")
-"""Links into /usr on most machines."""
+"""Folders that are links into /usr on most machines."""
 ETC = ("ld.so.cache", "ssl/certs", "ssl/openssl.cnf", "pki/tls/certs", "pki/ca-trust", "alternatives")
 FILES = {
     "/etc/hosts": "127.0.0.1 localhost sandbox\n",
@@ -15,22 +16,23 @@ FILES = {
     "/etc/passwd": f"user:x:{{uid}}:{{uid}}:user:{HOME}:/bin/sh\n",
     "/etc/group": "user:x:{uid}:\n",
 }
-"""Its own, with the code's user id to be put in."""
+"""Files of the sandbox itself. `{uid}` is replaced by the code's user id."""
 
 WRITABLE = (HOME, "/tmp")  # noqa: S108 (in the sandbox)
-"""In memory; each may have half of the limit on disk."""
+"""Writable folders, in memory. Each may have half of the disk limit."""
 _FOLDERS = ("usr", "proc", "sys", "dev", "tmp", "var", "run", HOME[1:], RUNNER_AT[1:])
 
 
 def bound_paths(environment: Path) -> list[Path]:
-    """The same inside as outside."""
+    """Return the paths of this machine that a sandbox has at the same place."""
     system = [path for path in map(Path, SYSTEM) if path.is_dir() and not path.is_symlink()]
     etc = [path for name in (*ETC, "fonts") if (path := Path("/etc", name)).exists()]
     return [Path("/usr"), *system, *etc, *python_folders(environment)]
 
 
 def write_tree(folder: Path, environment: Path, uid: int) -> None:
-    """Everybody may read it, whatever our umask is; what is bound has its place in it."""
+    """Write the sandbox's file tree into `folder`, with an empty place for each bound path. Every user may
+    read it, whatever the umask of this process."""
     for name in _FOLDERS:
         (folder / name).mkdir(parents=True, exist_ok=True)
     for link in map(Path, SYSTEM):

@@ -1,4 +1,4 @@
-"""Work of which only so much goes on at once, in fair turns: a project that wants much waits for itself."""
+"""A limit on how much runs at once, in fair turns: a project that wants much waits for itself."""
 
 import asyncio
 from collections import Counter, deque
@@ -7,7 +7,8 @@ from contextlib import asynccontextmanager
 
 
 class Turns:
-    """`most` at once, and one fewer of one project: so that another's begins at once."""
+    """A limit of `most` at once, and one fewer for any one project, so that another project can begin at
+    once."""
 
     def __init__(self, most: int) -> None:
         self._most = most
@@ -40,10 +41,10 @@ class Turns:
 
     def _give(self, project_id: str) -> None:
         self._running[project_id] -= 1
-        self._running += Counter()  # without what is 0
+        self._running += Counter()  # drops the zeros
         waiting = [it for it in self._waiting if not it[1].done()]
         may = [it for it in waiting if self._may(it[0])]
-        if may:  # of the project that has the fewest running, who came first
+        if may:  # the first in line of the project with the fewest running
             chosen = min(may, key=lambda it: self._running[it[0]])
             waiting.remove(chosen)
             self._running[chosen[0]] += 1

@@ -1,6 +1,7 @@
-"""No sandbox at all: a plain child process that can do whatever the server can. For one's own code, where
-nothing else works. Limits hold as far as a process cannot get around them, and the network is this machine's.
-"""
+"""No sandbox at all: a plain child process that can do whatever the server can.
+
+It is for your own code, where nothing else works. Limits hold only as far as a process cannot get around
+them, and the code uses this machine's network."""
 
 import shutil
 import signal
@@ -14,7 +15,8 @@ from tutti.sandboxes.base import HOME, RUNNER, Box, Spec, runner_argv, runner_en
 from tutti.sandboxes.box import ProcessBox, signal_to, tree
 
 _ANY_NUMBER = 1_000_000
-"""Of processes: an ordinary user's are counted together, the server's own with them."""
+"""Limit on processes that is never reached. The kernel counts all of an ordinary user's together, the
+server's own included."""
 
 
 class UnsafeSubprocess:
@@ -35,7 +37,7 @@ class UnsafeSubprocess:
 
 
 class _Subprocess(ProcessBox):
-    """The runner, and its descendants as far as they can be found."""
+    """The runner and its descendants, as far as they can be found."""
 
     home: Path
 

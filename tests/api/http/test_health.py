@@ -25,7 +25,7 @@ def node(seen_s_ago: float = -60.0, state: str = "ready") -> Node:
 
 def replica(state: str, detail: str = "", node_id: str = "n", restarts: int = 0) -> Replica:
     return Replica(
-        id=f"r-{node_id}-{state}", node_id=node_id, model="m", entry={}, state=state, detail=detail,
+        id=f"r-{node_id}-{state}", node_id=node_id, name="m", entry={}, state=state, detail=detail,
         restarts=restarts, changed_at=now(), used_at=now(),
     )  # fmt: skip
 

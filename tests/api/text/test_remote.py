@@ -16,7 +16,8 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 @pytest.mark.parametrize("stream", [True, False])
 @pytest.mark.parametrize(("ask", "verb"), [(chat, "chat"), (completion, "complete")])
 async def test_log_probabilities_come_through(url: str, ask: Any, verb: str, stream: bool) -> None:
-    there = model("remote", options={"dialect": "together", "remote_model": CHAT.name})
+    options = {"base_url": f"{url}/v1", "dialect": "together", "remote_model": CHAT.name}
+    there = model("remote", options=options)
     connections = Client()
     upstream = HttpUpstream(connections, At(f"{url}/v1", {"authorization": "Bearer any"}))
     call = ask("hello big world", model=there, stream=stream, logprobs=2)

@@ -260,7 +260,7 @@ async def test_an_error_in_a_stream_is_status_1(scripted: Scripted) -> None:
         ("DATA_DIR", "{file}", "--data-dir: {file} cannot be a folder: File exists"),
         ("DATA_DIR", "{file}/x", "--data-dir: {file}/x cannot be a folder: Not a directory"),
         ("BLOB_URL", "foo://hunter2", "--blob-url: String should match"),
-        ("BLOB_URL", "s3:///hunter2", "(s3://bucket/prefix; empty: a folder in the data directory.)"),
+        ("BLOB_URL", "s3:///hunter2", "(s3://bucket/prefix. Empty: a folder in the data directory.)"),
         ("DATABASE_URL", "mysql://me:hunter2@h/d", "--database-url: String should match"),
         ("JOB_WORKERS", "0", "--job-workers: Input should be greater than or equal to 1"),
     ],
@@ -357,7 +357,7 @@ async def test_chat_answers_the_lines_of_a_pipe_and_remembers(scripted: Scripted
     ]
     ran = await scripted.run("chat", stdin="Hello\n\n/system Be kind\nBad\n/nothing\nSure?\n/model\n")
     assert (ran.status, ran.out) == (0, "Hi!\nYes\norg/talker\n")
-    assert ran.err == "tutti: No (400)\ntutti: there is no /nothing; /help shows what there is\n"
+    assert ran.err == "tutti: No (400)\ntutti: there is no command /nothing: /help lists the commands\n"
     assert [body["messages"] for _, body in scripted.asked][2] == [
         {"role": "system", "content": "Be kind"},
         {"role": "user", "content": "Hello"},

@@ -7,8 +7,9 @@ import pytest
 from tests.support.engines import Canned, model
 
 from tutti.base.errors import InvalidRequest
+from tutti.base.program import Progress
 from tutti.engines.ours import Ours
-from tutti.engines.place import Place, Progress
+from tutti.engines.place import Place
 from tutti.engines.upstream import Refusal
 
 ENGINE = Ours()

@@ -3,7 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tutti.node.eviction import Share, Tenant, victims
+from tutti.base.program import Share
+from tutti.node.eviction import Tenant, victims
 
 WHOLE = Share(100, 2)
 

@@ -1,4 +1,4 @@
-from tutti.engines.place import Progress
+from tutti.base.program import Progress
 from tutti.node.stall import SPINS, Stall
 
 

@@ -15,7 +15,7 @@ from aiohttp.test_utils import TestServer
 from tests.support.patience import limit
 
 from tutti.base.internet import Address
-from tutti.sandboxes.egress import Bounds, Egress, Refused, is_public_web, parse
+from tutti.sandboxes.egress import Bounds, Egress, ProxyRefusal, is_public_web, parse
 
 BIG = b"x" * 3_000_000
 FORWARD = """
@@ -243,5 +243,5 @@ def test_a_request_with_headers_that_name_the_way_loses_only_these() -> None:
     assert request.forward == (
         b"PUT /x HTTP/1.1\r\nhost: a.example\r\nContent-Length: 3\r\nconnection: close\r\n\r\n"
     )
-    with pytest.raises(Refused):
+    with pytest.raises(ProxyRefusal):
         parse(b"PUT /x HTTP/1.1\r\n\r\n")

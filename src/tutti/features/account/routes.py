@@ -4,7 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
 
-from tutti.features.account import service, usage
+from tutti.features.account import service, usage_query
 from tutti.features.account.schemas import (
     BillingUsageReport,
     ProjectList,
@@ -14,6 +14,7 @@ from tutti.features.account.schemas import (
     WhoamiProject,
     WhoamiProjectAPIKey,
 )
+from tutti.features.account.usage import usage_report
 from tutti.features.paging import Cursor, CursorLimit
 from tutti.http.context import caller
 from tutti.platform import Platform
@@ -55,25 +56,25 @@ def router(platform: Platform) -> APIRouter:
         end: Annotated[str | None, Query(description="Exclusive.")] = None,
         model: Annotated[str | None, Query(description="Only this model.")] = None,
         group_by: Annotated[str, Query(description="Of model, key, operation; comma-separated.")] = "model",
-        granularity: Annotated[usage.Granularity, Query(description="Length of a window.")] = "day",
+        granularity: Annotated[usage_query.Granularity, Query(description="Length of a window.")] = "day",
         after: Annotated[str | None, Query(description="`next_cursor` of the page before.")] = None,
         limit: Annotated[int, Query(ge=1, le=1000, description="Windows a page.")] = 1000,
         organization_id: Annotated[str | None, Query(description="The caller's own, if any.")] = None,
     ) -> BillingUsageReport:
         """Report what the caller's project has used up to now, in windows of a day or an hour (UTC)."""
         me = caller(request)
-        usage.check_organization(me, organization_id)
-        first, last = usage.month_range(month)
-        query = usage.UsageQuery(
-            start=first if start is None else usage.moment(start, "start"),
-            end=last if end is None else usage.moment(end, "end"),
+        usage_query.check_organization(me, organization_id)
+        first, last = usage_query.month_range(month)
+        query = usage_query.UsageQuery(
+            start=first if start is None else usage_query.moment(start, "start"),
+            end=last if end is None else usage_query.moment(end, "end"),
             granularity=granularity,
-            groups=usage.groups(group_by),
+            groups=usage_query.groups(group_by),
             model=model,
-            after=usage.window_number(after),
+            after=usage_query.window_number(after),
             limit=limit,
         )
-        return await usage.usage_report(platform.database, platform.catalog, me, query)
+        return await usage_report(platform.database, platform.catalog, me, query)
 
     return routes
 

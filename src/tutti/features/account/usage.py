@@ -2,76 +2,24 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Any, Literal
-
-from sqlalchemy import BigInteger, ColumnElement, Select, case, cast, func, select
-from sqlalchemy.orm import InstrumentedAttribute
 
 from tutti.access.caller import Caller
-from tutti.base.errors import Forbidden, InvalidRequest
 from tutti.base.model import Pricing
 from tutti.catalog.catalog import Catalog
+from tutti.features.account import usage_sums
 from tutti.features.account.schemas import (
     BillingUsageLineItem,
     BillingUsageReport,
     BillingUsageWindow,
     UsageTotals,
 )
+from tutti.features.account.usage_query import Group, UsageQuery
+from tutti.features.account.usage_sums import COLUMNS, Sums
 from tutti.store.db import Database
-from tutti.store.records import UsageRow
 
-Granularity = Literal["day", "hour"]
-Group = Literal["model", "key", "operation"]
-
-_COLUMNS: Mapping[Group, InstrumentedAttribute[str]] = {
-    "model": UsageRow.model,
-    "key": UsageRow.key_id,
-    "operation": UsageRow.operation,
-}
 _MILLION = Decimal(1_000_000)
-_END_OF_TIME = datetime(2200, 1, 1, tzinfo=UTC).timestamp()
-
-
-@dataclass(frozen=True)
-class UsageQuery:
-    """The parameters of a report: the time from `start` to before `end` in Unix seconds, but only windows
-    numbered above `after`."""
-
-    start: float
-    end: float
-    granularity: Granularity
-    groups: tuple[Group, ...]
-    model: str | None
-    after: int
-    limit: int
-
-    @property
-    def window_s(self) -> int:
-        return 86_400 if self.granularity == "day" else 3600
-
-
-@dataclass(frozen=True)
-class Sums:
-    """The sums of the requests of one window, group and model. Windows are numbered from 1970."""
-
-    window: int
-    model: str
-    requests: int
-    failed: int
-    prompt_tokens: int
-    completion_tokens: int
-    latency_ms: float
-    streams: int
-    first_token_ms: float | None
-    key_id: str | None = None
-    operation: str | None = None
-
-    @property
-    def tokens(self) -> tuple[int, int]:
-        return self.prompt_tokens, self.completion_tokens
 
 
 async def usage_report(
@@ -79,8 +27,8 @@ async def usage_report(
 ) -> BillingUsageReport:
     """Return the report on the caller's project."""
     async with database.read() as session:
-        sums = [Sums(**row) for row in (await session.execute(_sums(caller, query))).mappings()]
-        extent = (await session.execute(_extent(caller, query))).one()
+        sums = [Sums(**row) for row in (await session.execute(usage_sums.sums(caller, query))).mappings()]
+        extent = (await session.execute(usage_sums.extent(caller, query))).one()
     windows: dict[int, list[Sums]] = defaultdict(list)
     for row in sums:
         windows[row.window].append(row)
@@ -101,118 +49,6 @@ async def usage_report(
         else _window_start(extent[1] // query.window_s + 1, query),
         next_cursor=str(page[-1]) if len(windows) > query.limit else None,
     )
-
-
-# --- the query's parameters --------------------------------------------------------------------------------
-
-
-def month_range(month: str | None) -> tuple[float, float]:
-    """Return the Unix seconds at which a month (YYYY-MM, or else the current one) begins and ends, in UTC."""
-    try:
-        start = datetime.strptime(month, "%Y-%m") if month else datetime.now(UTC)
-    except ValueError:
-        raise InvalidRequest(f"`month` must be YYYY-MM, not {month!r}.", param="month") from None
-    if not 1970 <= start.year < 2200:
-        raise InvalidRequest(f"`month` is out of range: {month}.", param="month")
-    start = start.replace(day=1, hour=0, minute=0, second=0, microsecond=0, tzinfo=UTC)
-    after = (start + timedelta(days=31)).replace(day=1)
-    return start.timestamp(), after.timestamp()
-
-
-def moment(value: str, param: str) -> float:
-    """Return the Unix seconds of a moment.
-
-    It is given as Unix seconds, an ISO 8601 time or a date (UTC without an offset). Raises InvalidRequest.
-    """
-    try:
-        seconds = float(value) if value.replace(".", "", 1).isdigit() else _iso(value)
-    except (ValueError, OverflowError):
-        message = f"`{param}` must be an ISO 8601 date or time, or Unix seconds, not {value!r}."
-        raise InvalidRequest(message, param=param) from None
-    if not 0 <= seconds < _END_OF_TIME:
-        raise InvalidRequest(f"`{param}` is out of range: {value}.", param=param)
-    return seconds
-
-
-def window_number(cursor: str | None) -> int:
-    """Return the number of the window that a cursor names; -1, before all windows, without one."""
-    if cursor is None:
-        return -1
-    if not cursor.isascii() or not cursor.isdecimal() or len(cursor) > 9:
-        raise InvalidRequest("`after` is not the cursor of an earlier answer.", param="after")
-    return int(cursor)
-
-
-def groups(text: str) -> tuple[Group, ...]:
-    """Return the groups of a comma-separated list. `day` and `hour` in it are ignored: `granularity` decides.
-
-    Raises InvalidRequest for other names.
-    """
-    names = {name.strip() for name in text.split(",")} - {"", "day", "hour"}
-    if unknown := names - set(_COLUMNS):
-        message = f"`group_by` may name day, hour, {', '.join(_COLUMNS)}; not {', '.join(sorted(unknown))}."
-        raise InvalidRequest(message, param="group_by")
-    return tuple(group for group in _COLUMNS if group in names)
-
-
-def check_organization(caller: Caller, organization_id: str | None) -> None:
-    if organization_id not in (None, caller.organization_id):
-        raise Forbidden("The API key does not belong to this organization.", param="organization_id")
-
-
-# --- the query ---------------------------------------------------------------------------------------------
-
-
-def _sums(caller: Caller, query: UsageQuery) -> Select[*tuple[Any, ...]]:
-    """Return the query for the sums. The model is always among the groups, since it has the price."""
-    window = _floor(UsageRow.created_at / query.window_s).label("window")
-    keys = [_COLUMNS[group] for group in _COLUMNS if group == "model" or group in query.groups]
-    statement = select(
-        window,
-        *keys,
-        func.count().label("requests"),
-        _total(case((UsageRow.status >= 400, 1), else_=0)).label("failed"),
-        _total(UsageRow.prompt_tokens).label("prompt_tokens"),
-        _total(UsageRow.completion_tokens).label("completion_tokens"),
-        func.sum(UsageRow.latency_ms).label("latency_ms"),
-        func.count(UsageRow.first_token_ms).label("streams"),
-        func.sum(UsageRow.first_token_ms).label("first_token_ms"),
-    )
-    start = max(query.start, (query.after + 1) * query.window_s)
-    return (
-        statement.where(*_conditions(caller, query, start))
-        .group_by("window", *keys)
-        .order_by("window", *keys)
-    )
-
-
-def _extent(caller: Caller, query: UsageQuery) -> Select[*tuple[Any, ...]]:
-    """Return the query for the times of the first and the last request."""
-    first, last = func.min(UsageRow.created_at), func.max(UsageRow.created_at)
-    return select(first, last).where(*_conditions(caller, query, query.start))
-
-
-def _conditions(caller: Caller, query: UsageQuery, start: float) -> list[ColumnElement[bool]]:
-    conditions = [
-        UsageRow.project_id == caller.project_id,
-        UsageRow.created_at >= start,
-        UsageRow.created_at < query.end,
-    ]
-    return conditions if query.model is None else [*conditions, UsageRow.model == query.model]
-
-
-def _floor(number: ColumnElement[float]) -> ColumnElement[int]:
-    """Round a number down: SQLite may lack floor(), and a cast cuts there but rounds in PostgreSQL."""
-    whole = cast(number, BigInteger)
-    return whole - case((whole > number, 1), else_=0)
-
-
-def _total(number: Any) -> ColumnElement[int]:
-    """Return the sum as an integer: PostgreSQL's sum of integers is a decimal."""
-    return cast(func.sum(number), BigInteger)
-
-
-# --- the report --------------------------------------------------------------------------------------------
 
 
 async def _prices(catalog: Catalog, project_id: str, models: Iterable[str]) -> dict[str, Pricing]:
@@ -250,7 +86,7 @@ def _line_items(row: Sums, price: Pricing) -> list[BillingUsageLineItem]:
 
 
 def _usage(rows: Iterable[Sums], by: Sequence[Group], prices: Mapping[str, Pricing]) -> list[UsageTotals]:
-    columns = [_COLUMNS[group].key for group in by]
+    columns = [COLUMNS[group].key for group in by]
     grouped: dict[tuple[str, ...], list[Sums]] = defaultdict(list)
     for row in rows:
         grouped[tuple(getattr(row, column) for column in columns)].append(row)
@@ -292,8 +128,3 @@ def _dollars(amount: Decimal) -> str:
 
 def _window_start(number: float, query: UsageQuery) -> datetime:
     return datetime.fromtimestamp(int(number) * query.window_s, UTC)
-
-
-def _iso(value: str) -> float:
-    parsed = datetime.fromisoformat(value)
-    return (parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)).timestamp()

@@ -1,10 +1,12 @@
-"""Where API workers, jobs and nodes meet."""
+"""The rows in which API workers, jobs and nodes meet. The column of a workload's name is still `model`, so
+that servers that run already go on while others are updated."""
 
 from typing import Any
 
 from sqlalchemy import String, Text
 from sqlalchemy.orm import Mapped, mapped_column
 
+from tutti.base.program import MODEL
 from tutti.store.records.base import Record
 
 
@@ -21,23 +23,33 @@ class Node(Record):
 
 
 class Want(Record):
-    """A model that requests wait for. Written by API workers, cleared by the supervisor that serves it."""
+    """A workload that somebody waits for: for requests, a model. Written by API workers and jobs, cleared by
+    the supervisor that starts it."""
 
     __tablename__ = "wants"
-    model: Mapped[str] = mapped_column(String(255), primary_key=True)
+    kind: Mapped[str] = mapped_column(String(32), primary_key=True, default=MODEL, server_default=MODEL)
+    """A name in the table of workloads (parts/workloads)."""
+    name: Mapped[str] = mapped_column("model", String(255), primary_key=True)
     project_id: Mapped[str] = mapped_column(String(64), primary_key=True, default="")
+    spec: Mapped[dict[str, Any]] = mapped_column(default=dict, server_default="{}")
+    """What the workload is made from, besides its name. Empty for models: the catalogue describes them."""
+    gpus: Mapped[int] = mapped_column(default=0, server_default="0")
+    memory_bytes: Mapped[int] = mapped_column(default=0, server_default="0")
+    """Its share of a machine; with no GPUs and no memory the workload itself says what it needs."""
     wanted_at: Mapped[float]
 
 
 class Replica(Record):
-    """A model on a node. Its supervisor owns the row; API workers read it, and touch `used_at`."""
+    """A workload on a node. Its supervisor owns the row; API workers read it, and touch `used_at`."""
 
     __tablename__ = "replicas"
     id: Mapped[str] = mapped_column(String(64), primary_key=True)
     node_id: Mapped[str] = mapped_column(String(64), index=True)
-    model: Mapped[str] = mapped_column(String(255), index=True)
+    kind: Mapped[str] = mapped_column(String(32), default=MODEL, server_default=MODEL)
+    name: Mapped[str] = mapped_column("model", String(255), index=True)
     project_id: Mapped[str] = mapped_column(String(64), default="")
     entry: Mapped[dict[str, Any]]
+    """The description that it was made from: a model's entry in the catalogue, or the want's `spec`."""
     state: Mapped[str] = mapped_column(String(16))
     """pulling | starting | ready | draining | failed"""
     detail: Mapped[str] = mapped_column(Text, default="")
