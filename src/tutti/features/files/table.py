@@ -19,7 +19,7 @@ async def table_rows(platform: Platform, file: File) -> AsyncGenerator[Row]:
             local.write(chunk)
         local.seek(0)
         last = 0
-        async with worker(f"rows_{file.file_type}", stdin=local) as process:
+        async with worker(f"rows.{file.file_type}", stdin=local) as process:
             async for line in said(process):
                 row = msgspec.json.decode(line, type=Row)
                 last = row.line

@@ -1,4 +1,4 @@
-"""What the readers of csv and Parquet files have in common: `python -m tutti.workers.rows_csv < FILE`.
+"""What the readers of csv and Parquet files have in common: `python -m tutti.workers.rows.csv < FILE`.
 
 A row is a JSON line: `{"line": n, ...}` with what its reader says of it. What is wrong is
 `{"line": n, "error": ..., "param": ...}`, with line 0 for the file as a whole; reading ends with what leaves

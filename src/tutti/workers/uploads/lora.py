@@ -1,7 +1,7 @@
 """A PEFT adapter, checked against the base that it is for.
 
-`python -m tutti.workers.lora FOLDER OUT BASE.json` makes a LoRA file of llama.cpp, with the base as `Base`
-describes it; `python -m tutti.workers.lora FOLDER BASE_FOLDER` only compares it with a base in safetensors.
+`python -m tutti.workers.uploads.lora FOLDER OUT BASE.json` makes a LoRA file of llama.cpp, with the
+base as `Base` describes it; `... lora FOLDER BASE_FOLDER` only compares it with a base in safetensors.
 What is wrong with the adapter is a line on stderr and status 1. llama.cpp adds `alpha / rank * B A` to a
 weight, where rank is that of the tensor; PEFT's other ways to scale (rslora, alpha_pattern) are multiplied
 into B.
@@ -21,8 +21,8 @@ import numpy as np
 import numpy.typing as npt
 
 from tutti.workers.limits import limit_by_size
-from tutti.workers.rope import rope_order
-from tutti.workers.tensors import BadTensors, Tensor, read_shapes, read_tensors
+from tutti.workers.uploads.rope import rope_order
+from tutti.workers.uploads.tensors import BadTensors, Tensor, read_shapes, read_tensors
 
 Json = Mapping[str, Any]
 Matrix = npt.NDArray[np.float32]

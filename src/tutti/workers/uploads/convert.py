@@ -1,6 +1,6 @@
 """A model of Hugging Face's transformers, in safetensors, as the GGUF file that llama.cpp reads.
 
-`python -m tutti.workers.convert FOLDER OUT`; `python -m tutti.workers.convert FILE.gguf` only says whether
+`python -m tutti.workers.uploads.convert FOLDER OUT`; `... convert FILE.gguf` only says whether
 llama.cpp knows the architecture. What is wrong is a line on stderr and status 1. Matrices keep their type, so
 nothing is lost; vectors become float32, as llama.cpp wants them. Taken is what can be converted exactly: the
 architectures of `ARCHITECTURES` with a byte-level BPE tokenizer that llama.cpp has the rules of.
@@ -18,9 +18,9 @@ import numpy as np
 
 from tutti.workers.gguf import BadModel, read_header
 from tutti.workers.limits import limit_by_size
-from tutti.workers.rope import rope_order
-from tutti.workers.tensors import Array, BadTensors, Tensor, read_tensors
-from tutti.workers.vocabulary import UnknownTokenizer, add_vocabulary
+from tutti.workers.uploads.rope import rope_order
+from tutti.workers.uploads.tensors import Array, BadTensors, Tensor, read_tensors
+from tutti.workers.uploads.vocabulary import UnknownTokenizer, add_vocabulary
 
 Json = Mapping[str, Any]
 

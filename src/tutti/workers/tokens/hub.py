@@ -15,7 +15,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from tokenizers import Tokenizer
 
 from tutti.workers.gguf import BadModel
-from tutti.workers.tokens_base import Count, Refused, Sample
+from tutti.workers.tokens.base import Count, Refused, Sample
 
 
 @contextmanager

@@ -1,8 +1,8 @@
 """Takes an archive (.zip, .tar, .tar.gz, .tar.zst) apart.
 
-`python -m tutti.workers.unpack ARCHIVE FOLDER MAX_BYTES`. Only plain files come out of it, below FOLDER.
-Refused are links, devices, paths that lead elsewhere, and what becomes larger than MAX_BYTES. What is wrong
-is a line on stderr and status 1.
+`python -m tutti.workers.uploads.unpack ARCHIVE FOLDER MAX_BYTES`. Only plain files come out of it,
+below FOLDER. Refused are links, devices, paths that lead elsewhere, and what becomes larger than MAX_BYTES.
+What is wrong is a line on stderr and status 1.
 """
 
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false

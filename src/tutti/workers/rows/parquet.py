@@ -1,5 +1,5 @@
-"""Rows of a Parquet file of pre-tokenised samples: `python -m tutti.workers.rows_parquet < FILE`; see
-workers/rows. stdin has to be a file, not a pipe.
+"""Rows of a Parquet file of pre-tokenised samples: `python -m tutti.workers.rows.parquet < FILE`; see
+workers/rows/lines. stdin has to be a file, not a pipe.
 
 A row is `{"line": n, "tokens": n}`, with its own number. Lists of repeated values take next to no room in a
 file, whatever their length: how many rows are read at once follows from how many values the file says that
@@ -15,7 +15,7 @@ from typing import BinaryIO
 import pyarrow
 from pyarrow import parquet
 
-from tutti.workers.rows import Line, too_large, write_rows, wrong
+from tutti.workers.rows.lines import Line, too_large, write_rows, wrong
 
 COLUMNS = ("input_ids", "attention_mask", "labels", "position_ids")
 """Those that the official clients let through."""

@@ -1,7 +1,7 @@
 """Counts with llama.cpp itself, the way it reads a prompt: the counts are the engine's by construction.
 
 It has no interface for that but its HTTP server, which is run in this process on the loopback address, with
-the model's vocabulary only (tokens_vocabulary).
+the model's vocabulary only (vocabulary.py).
 """
 
 # pyright: basic, reportAttributeAccessIssue=false
@@ -18,8 +18,8 @@ from urllib.parse import urlsplit
 
 import xllamacpp
 
-from tutti.workers.tokens_base import Count, Refused, Sample
-from tutti.workers.tokens_vocabulary import write_vocabulary
+from tutti.workers.tokens.base import Count, Refused, Sample
+from tutti.workers.tokens.vocabulary import write_vocabulary
 
 LOOPBACK = "127.0.0.1"
 

@@ -1,4 +1,4 @@
-"""Rows of a csv file: `python -m tutti.workers.rows_csv < FILE`; see workers/rows.
+"""Rows of a csv file: `python -m tutti.workers.rows.csv < FILE`; see workers/rows/lines.
 
 A row is `{"line": n, "fields": {...}}`, with the number of its first line in the file; rows without any cell
 are left out. Only a line feed ends a line. Cells are separated by what separates the header: commas, or else
@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from itertools import chain
 from typing import BinaryIO
 
-from tutti.workers.rows import Line, too_large, write_rows, wrong
+from tutti.workers.rows.lines import Line, too_large, write_rows, wrong
 
 _MAX_CELL = 16 * 1024 * 1024
 _LONGEST_NAME = 1000

@@ -23,7 +23,7 @@ from aiohttp import web
 from tokenizers import Tokenizer
 
 from tutti.workers import http, onnx
-from tutti.workers.bert import GRAPH_FILE
+from tutti.workers.embed.bert import GRAPH_FILE
 
 Vectors = np.ndarray[Any, np.dtype[np.float32]]
 
@@ -112,7 +112,7 @@ def _graph(folder: Path) -> Path:
     """Made by a process of its own when it is first needed: that takes much memory for a moment."""
     path, weights = folder / GRAPH_FILE, folder / "model.safetensors"
     if not path.exists() or path.stat().st_mtime < weights.stat().st_mtime:
-        made = subprocess.run([sys.executable, "-m", "tutti.workers.bert", str(folder)], check=False)
+        made = subprocess.run([sys.executable, "-m", "tutti.workers.embed.bert", str(folder)], check=False)
         if made.returncode:
             sys.exit(made.returncode)
     return path

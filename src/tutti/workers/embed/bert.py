@@ -2,7 +2,7 @@
 # onnx comes without types.
 """Writes the ONNX graph of a sentence embedder of BERT's architecture, out of its safetensors, without torch.
 
-`python -m tutti.workers.bert FOLDER` reads config.json and model.safetensors, and where they are there
+`python -m tutti.workers.embed.bert FOLDER` reads config.json and model.safetensors, and where they are there
 1_Pooling/config.json and modules.json, as sentence-transformers writes them (all-MiniLM, bge, e5, gte ...).
 The graph takes input_ids and attention_mask, [texts, tokens], and gives embedding, [texts, width].
 """

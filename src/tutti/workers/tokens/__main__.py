@@ -18,9 +18,9 @@ from typing import Any, TextIO
 
 from tutti.workers.gguf import BadModel
 from tutti.workers.limits import limit_memory, limit_time
-from tutti.workers.tokens_base import Count, Refused, Sample
-from tutti.workers.tokens_gguf import gguf_counter
-from tutti.workers.tokens_hub import hub_counter
+from tutti.workers.tokens.base import Count, Refused, Sample
+from tutti.workers.tokens.hub import hub_counter
+from tutti.workers.tokens.llamacpp import gguf_counter
 
 _TOGETHER = 64
 _TOGETHER_BYTES = 1024 * 1024
