@@ -1,6 +1,6 @@
 # pyright: basic
 # onnxruntime comes without types.
-"""Graphs on onnxruntime, as our workers run them."""
+"""onnxruntime sessions, with the options that all workers share."""
 
 from pathlib import Path
 from typing import Any

@@ -2,7 +2,7 @@
 
 - POST /v1/audio/transcriptions, /v1/audio/translations: OpenAI's multipart form, plus `diarize`,
   `min_speakers`, `max_speakers` and `max_duration_s`. The answer is always verbose_json.
-- POST /realtime: opens a live session; its events are the lines of the answer (live.py).
+- POST /realtime: opens a live session. Its events are the lines of the response (live.py).
 - GET /health, GET /progress.
 """
 

@@ -1,5 +1,8 @@
-"""A recording, cut at pauses into pieces that Whisper hears at once: it always listens to half a minute,
-however much of that is filled."""
+"""Cuts a recording at pauses into packs for Whisper.
+
+Whisper always processes a window of 30 seconds, however little of it is filled, so a pack holds as many turns
+as fit.
+"""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -10,7 +13,7 @@ from tutti.workers.transcribe.turns import Limits, Turn, Turns
 from tutti.workers.transcribe.voice import Voice
 
 MAX_PACK_S = 29
-_MAX_PAUSE = 4 * RATE_HZ  # Whisper makes things up in long silences
+_MAX_PAUSE = 4 * RATE_HZ  # in long silences Whisper hallucinates
 _LIMITS = Limits(
     threshold=0.35,
     min_silence_duration_ms=400,
@@ -22,20 +25,27 @@ _LIMITS = Limits(
 
 @dataclass
 class Pack:
-    """`samples` begin at `start` of the recording; `turns` are positions in the recording."""
+    """A piece of the recording, to be transcribed at once.
+
+    `start` is the position of `samples` in the recording; the positions of `turns` also count from its start.
+    """
 
     start: int
     samples: Samples
     turns: list[Turn]
 
     def of(self, turn: Turn) -> Samples:
+        """Return the samples of a turn."""
         return self.samples[turn.start - self.start : turn.end - self.start]
 
 
 @dataclass
 class Reading:
-    """`duration` is known when the packs are all read. Once it is `left`, by another thread, it soon ends:
-    hours of silence are read without a pack."""
+    """Reads a recording and yields its packs.
+
+    `duration`, in samples, is complete once all packs are read. Another thread sets `left` to end the reading
+    soon: hours of silence are read without yielding a pack.
+    """
 
     voice: Voice
     duration: int = 0
@@ -45,6 +55,7 @@ class Reading:
     _open: list[Turn] = field(default_factory=list[Turn])
 
     def packs(self, blocks: Iterator[Samples]) -> Iterator[Pack]:
+        """Yield the packs of the blocks, in order. Only the audio that is still needed is in memory."""
         for block in takewhile(lambda _: not self.left, blocks):
             self._tape.append(block)
             self.duration = self._tape.end

@@ -1,4 +1,4 @@
-"""A whole recording to its transcript, piece by piece."""
+"""Transcribes a whole recording, pack by pack."""
 
 import asyncio
 from collections.abc import Iterator
@@ -20,7 +20,7 @@ from tutti.workers.transcribe.whisper import Heard, Hearing, Segment, Whisper
 
 @dataclass(frozen=True)
 class Wanted:
-    """`min_speakers` and `max_speakers` only matter to `diarize`."""
+    """The options of a transcription. `min_speakers` and `max_speakers` only matter with `diarize`."""
 
     hearing: Hearing
     words: bool = False
@@ -31,7 +31,7 @@ class Wanted:
 
 
 class Transcriber:
-    """The models. The encoder of voices is read when somebody first wants to tell speakers apart."""
+    """The models of a transcription. The voice encoder is loaded when diarization is first asked for."""
 
     def __init__(self, whisper: Whisper, voice: onnxruntime.InferenceSession, folder: Path) -> None:
         self.whisper = whisper
@@ -44,7 +44,7 @@ class Transcriber:
         return (self._folder / WEIGHTS_FILE).exists()
 
     async def transcribe(self, path: Path, wanted: Wanted) -> Answer:
-        """Raises BadAudio. Whoever cancels it waits for one piece at most."""
+        """Transcribe the file. Raises BadAudio. After a cancellation at most one more pack is computed."""
         reading = Reading(Voice(self.voice))
         try:
             return await self._transcribed(path, wanted, reading)
