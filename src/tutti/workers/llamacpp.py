@@ -21,8 +21,8 @@ import xllamacpp
 
 from tutti.base.gguf import Gguf
 from tutti.workers.gguf import BadModel, cache_bytes_a_token, read_header, says_pooling
+from tutti.workers.llamacpp_params import server_params, use_chat_template
 
-LOOPBACK = "127.0.0.1"
 _MIB = 1024 * 1024
 _BATCH = 2048
 _BATCHES = (64, 128, 256, 512)
@@ -69,28 +69,20 @@ def _arguments() -> argparse.Namespace:
 def _params(args: argparse.Namespace) -> xllamacpp.CommonParams:
     header = read_header(args.model)
     slots = _slots(args, header)
-    params = xllamacpp.CommonParams()
-    params.model.path = str(args.model)
-    params.hostnames, params.port = [LOOPBACK], args.port
-    params.cpuparams.n_threads = params.cpuparams_batch.n_threads = args.threads
+    params = server_params(args.model, args.threads, args.port)
     # Each kept-alive connection and each request that waits for a slot occupies a thread.
     params.n_threads_http = 4 * args.slots * (1 + len(args.adapter)) + 16
     params.n_parallel, params.n_ctx, params.kv_unified = slots, slots * args.context, False
     params.n_gpu_layers = args.gpu_layers
-    params.cache_ram_mib = 0  # else prompts that left their slot fill up to 8 GB
-    params.use_jinja = True
-    params.default_template_kwargs = {"enable_thinking": "true"}  # unless a request says otherwise
+    use_chat_template(params, args.chat_template and args.chat_template.read_text())
     params.endpoint_slots = params.endpoint_metrics = True
-    params.endpoint_props = params.ui = params.fit_params = False
-    params.verbosity = 1  # errors
     if args.kind != "text":
         _embed(params, args, header)
     elif not (args.gpu_layers and _has_gpu()):
         params.n_batch = params.n_ubatch = batch_tokens(weights_bytes(args.model), args.threads)
     if args.mmproj:
         params.mmproj.path = str(args.mmproj)
-    if args.chat_template:
-        params.chat_template = args.chat_template.read_text()
+
     params.lora_adapters = [_adapter(path, 1.0) for path in args.lora]
     params.lora_adapters += [_adapter(path, 0.0) for path in args.adapter]
     return params

@@ -19,6 +19,7 @@ import xllamacpp
 from httpx_sse import connect_sse
 
 from tutti.workers.http import Refused
+from tutti.workers.llamacpp_params import server_params
 from tutti.workers.speech.model import Samples, unknown_voice
 from tutti.workers.speech.snac import PLACES, RATE_HZ, SnacDecoder, frames, streamed
 
@@ -68,17 +69,13 @@ def completion(voice: str, text: str) -> dict[str, Any]:
 
 
 def _params(model: Path, threads: int) -> xllamacpp.CommonParams:
-    params = xllamacpp.CommonParams()
-    params.model.path = str(model)
-    params.hostnames, params.port = ["127.0.0.1"], 0
-    params.cpuparams.n_threads = params.cpuparams_batch.n_threads = threads
+    params = server_params(model, threads)
     params.n_threads_http = 4 * _SLOTS + 16  # one for each request, those that wait too
     params.n_parallel, params.n_ctx, params.kv_unified = _SLOTS, _SLOTS * _CONTEXT, False
     params.n_gpu_layers = -1  # as many as there is memory for
-    params.cache_ram_mib = 0  # else prompts that left their slot fill up to 8 GB
+
     params.special = True  # `stop` is looked for in the text, where special tokens are left out otherwise
-    params.endpoint_slots = params.endpoint_props = params.ui = params.fit_params = False
-    params.verbosity = 1  # errors
+    params.endpoint_slots = False
     return params
 
 

@@ -18,10 +18,9 @@ from urllib.parse import urlsplit
 
 import xllamacpp
 
+from tutti.workers.llamacpp_params import server_params, use_chat_template
 from tutti.workers.tokens.base import Count, Refused, Sample
 from tutti.workers.tokens.vocabulary import write_vocabulary
-
-LOOPBACK = "127.0.0.1"
 
 
 @contextmanager
@@ -72,21 +71,13 @@ class _Counter:
 
 
 def _params(vocabulary: Path, template: str | None) -> xllamacpp.CommonParams:
-    params = xllamacpp.CommonParams()
-    params.model.path = str(vocabulary)
-    params.hostnames, params.port = [LOOPBACK], 0
-    params.cpuparams.n_threads = params.cpuparams_batch.n_threads = 1
+    params = server_params(vocabulary, 1)
     params.n_threads_http = 2
     params.n_parallel, params.n_ctx, params.n_batch, params.n_ubatch = 1, 64, 32, 32
     params.n_gpu_layers = 0
-    params.cache_ram_mib = 0
-    params.warmup = params.fit_params = params.ui = params.endpoint_props = False
-    params.use_jinja = True
-    params.prefill_assistant = False  # an answer at the end is whole
-    params.default_template_kwargs = {"enable_thinking": "true"}  # as in workers/llamacpp.py
-    params.verbosity = 1  # errors
-    if template is not None:
-        params.chat_template = template
+    params.warmup = False
+    params.prefill_assistant = False  # an assistant's message at the end is complete
+    use_chat_template(params, template)
     return params
 
 

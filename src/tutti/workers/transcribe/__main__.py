@@ -10,14 +10,14 @@ from tutti.workers import http
 from tutti.workers.transcribe.lanes import Work
 from tutti.workers.transcribe.recording import Transcriber
 from tutti.workers.transcribe.server import application
-from tutti.workers.transcribe.voice import load_voice
+from tutti.workers.transcribe.vad import load_vad
 from tutti.workers.transcribe.whisper import Whisper
 
 
 def main() -> None:
     args = http.parser("tutti.workers.transcribe").parse_args()
     whisper = Whisper(args.folder, args.threads, Work())
-    http.run(application(Transcriber(whisper, load_voice(), args.folder)), args.port)
+    http.run(application(Transcriber(whisper, load_vad(), args.folder)), args.port)
 
 
 if __name__ == "__main__":

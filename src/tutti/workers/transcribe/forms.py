@@ -12,7 +12,7 @@ from aiohttp import BodyPartReader, web
 from tutti.workers.http import Refused
 from tutti.workers.transcribe.languages import whisper_code
 from tutti.workers.transcribe.recording import Wanted
-from tutti.workers.transcribe.whisper import FALLBACKS, Hearing
+from tutti.workers.transcribe.whisper import FALLBACKS, Options
 
 _CHUNK = 1 << 18
 _MAX_FIELD = 64 * 1024
@@ -83,11 +83,11 @@ def wanted(fields: Fields, task: Literal["transcribe", "translate"]) -> Wanted:
     if least is not None and most is not None and least > most:
         raise Refused("min_speakers is greater than max_speakers.", "min_speakers")
     words = "word" in fields.timestamp_granularities
-    hearing = Hearing(
+    options = Options(
         task=task,
         language=language,
         prompt=fields.prompt,
         temperatures=(fields.temperature,) if fields.temperature else FALLBACKS,
         words=words or fields.diarize,
     )
-    return Wanted(hearing, words, fields.diarize, least, most, fields.max_duration_s)
+    return Wanted(options, words, fields.diarize, least, most, fields.max_duration_s)

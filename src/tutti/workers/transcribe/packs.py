@@ -10,7 +10,7 @@ from itertools import takewhile
 
 from tutti.workers.transcribe.samples import RATE_HZ, Samples, Tape
 from tutti.workers.transcribe.turns import Limits, Turn, Turns
-from tutti.workers.transcribe.voice import Voice
+from tutti.workers.transcribe.vad import SpeechDetector
 
 MAX_PACK_S = 29
 _MAX_PAUSE = 4 * RATE_HZ  # in long silences Whisper hallucinates
@@ -47,7 +47,7 @@ class Reading:
     soon: hours of silence are read without yielding a pack.
     """
 
-    voice: Voice
+    detector: SpeechDetector
     duration: int = 0
     left: bool = False
     _turns: Turns = field(default_factory=lambda: Turns(_LIMITS))
@@ -59,10 +59,10 @@ class Reading:
         for block in takewhile(lambda _: not self.left, blocks):
             self._tape.append(block)
             self.duration = self._tape.end
-            for probability in self.voice.hear(block):
+            for probability in self.detector.hear(block):
                 yield from self._add(self._turns.feed(float(probability)))
             self._tape.forget(self._open[0].start if self._open else self._turns.needed)
-        for probability in self.voice.finish():
+        for probability in self.detector.finish():
             yield from self._add(self._turns.feed(float(probability)))
         yield from self._add(self._turns.finish())
         if self._open:

@@ -29,8 +29,8 @@ from tutti.workers.transcribe.packs import MAX_PACK_S
 from tutti.workers.transcribe.recording import Transcriber
 from tutti.workers.transcribe.samples import RATE_HZ, Samples, Tape, seconds
 from tutti.workers.transcribe.turns import Limits, Turn, Turns
-from tutti.workers.transcribe.voice import Voice
-from tutti.workers.transcribe.whisper import Hearing
+from tutti.workers.transcribe.vad import SpeechDetector
+from tutti.workers.transcribe.whisper import Options
 
 _WAITING_S = 30  # the audio that the inbox holds
 _SAMPLE_BYTES = 2
@@ -49,7 +49,7 @@ class Session:
         self._inlet = Inlet(opening.sample_rate_hz)
         self._whisper = transcriber.whisper
         self._work = transcriber.whisper.work
-        self._voice = Voice(transcriber.voice)
+        self._detector = SpeechDetector(transcriber.vad)
         self._tape = Tape()
         self._turns = Turns(_limits(opening.turn_detection))
         self._manual = opening.turn_detection is None
@@ -58,7 +58,7 @@ class Session:
         self._last_draft = ""
         language = transcriber.whisper.language(opening.language)
         self._drafts = Drafts(
-            transcriber.whisper, Hearing(language=language, prompt=opening.prompt), self._send_draft
+            transcriber.whisper, Options(language=language, prompt=opening.prompt), self._send_draft
         )
 
     async def run(self) -> None:
@@ -90,7 +90,7 @@ class Session:
         for start in range(0, len(samples), RATE_HZ):
             block = samples[start : start + RATE_HZ]
             self._tape.append(block)
-            for probability in await asyncio.to_thread(self._voice.hear, block):
+            for probability in await asyncio.to_thread(self._detector.hear, block):
                 if turn := self._turns.feed(float(probability)):
                     await self._end(turn)
             self._drafts.listen(self._turns, self._tape)
@@ -98,16 +98,16 @@ class Session:
 
     async def _end(self, turn: Turn) -> None:
         try:
-            heard = await self._drafts.final(turn, self._tape.between(turn.start, turn.end))
+            transcript = await self._drafts.final(turn, self._tape.between(turn.start, turn.end))
         except RuntimeError:
             log.exception("a turn was lost")
             self.events.put_nowait(Failed("The model failed on this part of the audio."))
             return
         if self._manual:
-            self._kept.append("".join(segment.text for segment in heard.segments))
+            self._kept.append("".join(segment.text for segment in transcript.segments))
             self._send_draft("")
         else:
-            self._complete(heard.text, turn.start, turn.end)
+            self._complete(transcript.text, turn.start, turn.end)
 
     def _send_draft(self, text: str) -> None:
         text = ("".join(self._kept) + " " + text).strip() if self._kept else text
@@ -153,7 +153,7 @@ class Session:
         self._manual = message.turn_detection is None
         self._turns.limits = _limits(message.turn_detection)
         language = self._whisper.language(message.language)
-        self._drafts.hearing = replace(self._drafts.hearing, prompt=message.prompt, language=language)
+        self._drafts.options = replace(self._drafts.options, prompt=message.prompt, language=language)
 
 
 def _limits(wanted: TurnDetection | None) -> Limits:

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from scipy.cluster.hierarchy import fcluster, linkage
 
 from tutti.workers.transcribe.samples import RATE_HZ, Samples
+from tutti.workers.transcribe.speaker_encoder import FRAMES, HOP, SpeakerEncoder
 from tutti.workers.transcribe.turns import Turn
-from tutti.workers.transcribe.voices import FRAMES, HOP, Voices
 
 _STEP = 40  # frames from one window to the next: 0.4 s
 _MAX_CLUSTERED = 1500  # windows; the others join the nearest speaker, since distances take quadratic memory
@@ -36,9 +36,9 @@ class Windows:
     spans: list[tuple[float, float]] = field(default_factory=list[tuple[float, float]])
     vectors: list[Array] = field(default_factory=list[Array])
 
-    def add(self, voices: Voices, turn: Turn, samples: Samples) -> None:
+    def add(self, encoder: SpeakerEncoder, turn: Turn, samples: Samples) -> None:
         """Add the windows of a turn, whose samples are given."""
-        rows = voices.spectrogram(samples)
+        rows = encoder.spectrogram(samples)
         starts = range(0, max(len(rows) - FRAMES, 0) + 1, _STEP)
         windows = [
             np.resize(rows[start:], (FRAMES, rows.shape[1]))
@@ -46,7 +46,7 @@ class Windows:
             else rows[start : start + FRAMES]
             for start in starts
         ]
-        self.vectors.extend(voices.vectors(windows))
+        self.vectors.extend(encoder.vectors(windows))
         begin, length = turn.start / RATE_HZ, FRAMES * HOP / RATE_HZ
         self.spans.extend(
             (begin + start * HOP / RATE_HZ, begin + start * HOP / RATE_HZ + length) for start in starts

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from tutti.workers.transcribe.samples import position
-from tutti.workers.transcribe.voice import FRAME
+from tutti.workers.transcribe.vad import FRAME
 
 _HYSTERESIS = 0.15  # speech ends below a probability this much lower than the threshold that begins it
 _LEAST_THRESHOLD = 0.01
@@ -24,12 +24,12 @@ class Limits:
 class Turn:
     """A turn, in positions of the stream.
 
-    `start` and `end` include padding; `heard` is where speech ended.
+    `start` and `end` include padding; `speech_end` is where speech ended.
     """
 
     start: int
     end: int
-    heard: int
+    speech_end: int
 
 
 class Turns:
@@ -103,11 +103,11 @@ class Turns:
 
     def _close(self) -> Turn | None:
         assert self._speech is not None
-        heard = self.position if self._quiet is None else self._quiet
-        turn = Turn(self._start, heard + self._pad(self._silence()), heard)
-        long_enough = heard - self._speech >= position(self.limits.min_speech_duration_ms / 1000)
+        speech_end = self.position if self._quiet is None else self._quiet
+        turn = Turn(self._start, speech_end + self._pad(self._silence()), speech_end)
+        long_enough = speech_end - self._speech >= position(self.limits.min_speech_duration_ms / 1000)
         self._speech = self._quiet = None
-        self._quiet_before = heard
+        self._quiet_before = speech_end
         self._end = turn.end if long_enough else self._end
         return turn if long_enough else None
 

@@ -21,13 +21,13 @@ WEIGHTS_FILE = "model.ct2"
 FALLBACKS = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)  # Whisper's temperatures: the next one if the text repeats itself
 _LANES = 2
 _WINDOW_FRAMES = 3000  # frames of 10 ms: Whisper's window of 30 s
-_GLANCE_AFTER = 200  # frames of silence that `glance` adds to the audio
-_GLANCE_LEAST = 800  # the least frames that `glance` takes
+_SHORT_AFTER = 200  # frames of silence that `transcribe_short` adds to the audio
+_SHORT_LEAST = 800  # the least frames that `transcribe_short` takes
 _NO_SPEECH, _UNLIKELY, _REPEATED = 0.6, -1.0, 2.4  # Whisper's thresholds, which faster-whisper uses too
 
 
 @dataclass(frozen=True)
-class Hearing:
+class Options:
     """The options of Whisper.
 
     `temperatures` are tried in order until the text passes Whisper's thresholds.
@@ -62,7 +62,7 @@ class Segment:
 
 
 @dataclass(frozen=True)
-class Heard:
+class Transcript:
     """The result: the segments, and the code of the language."""
 
     segments: Sequence[Segment]
@@ -86,20 +86,20 @@ class Whisper:
         """Return the language to transcribe: the given one, or English if the model knows no other."""
         return code if self._model.model.is_multilingual else "en"
 
-    def hear(self, samples: Samples, hearing: Hearing, offset_s: float = 0) -> Heard:
+    def transcribe(self, samples: Samples, options: Options, offset_s: float = 0) -> Transcript:
         """Transcribe with all of Whisper's fallbacks. It computes for a while, so it is called in a lane.
 
         `offset_s` is the place of the samples in the recording, and is added to all times.
         """
         segments, info = self._model.transcribe(
             samples,
-            language=hearing.language,
-            task=hearing.task,
-            beam_size=hearing.beams,
-            temperature=list(hearing.temperatures),
-            initial_prompt=hearing.prompt or None,
+            language=options.language,
+            task=options.task,
+            beam_size=options.beams,
+            temperature=list(options.temperatures),
+            initial_prompt=options.prompt or None,
             condition_on_previous_text=False,
-            word_timestamps=hearing.words,
+            word_timestamps=options.words,
         )
         limit = offset_s + len(samples) / RATE_HZ
         found = []
@@ -107,28 +107,28 @@ class Whisper:
             self.work.done += 1
             found.append(_segment(segment, offset_s, limit))
         self.work.done += 1
-        return Heard(found, info.language)
+        return Transcript(found, info.language)
 
-    def glance(self, samples: Samples, hearing: Hearing) -> Heard | None:
+    def transcribe_short(self, samples: Samples, options: Options) -> Transcript | None:
         """Transcribe short audio without padding it to Whisper's window of 30 s: about five times as fast.
 
         Return None if the text fails Whisper's thresholds. It computes for a while, so it is called in a
         lane.
         """
         features = self._model.feature_extractor(samples, padding=0)
-        frames = min(max(features.shape[1] + _GLANCE_AFTER, _GLANCE_LEAST), _WINDOW_FRAMES)
+        frames = min(max(features.shape[1] + _SHORT_AFTER, _SHORT_LEAST), _WINDOW_FRAMES)
         features = features[:, :frames]
         encoded = self._model.encode(np.pad(features, ((0, 0), (0, frames - features.shape[1]))))
-        language = hearing.language or self._model.model.detect_language(encoded)[0][0][0][2:-2]
+        language = options.language or self._model.model.detect_language(encoded)[0][0][0][2:-2]
         tokens = Tokenizer(
-            self._model.hf_tokenizer, self._model.model.is_multilingual, task=hearing.task, language=language
+            self._model.hf_tokenizer, self._model.model.is_multilingual, task=options.task, language=language
         )
-        before = tokens.encode(" " + hearing.prompt.strip()) if hearing.prompt else []
+        before = tokens.encode(" " + options.prompt.strip()) if options.prompt else []
         prompt = self._model.get_prompt(tokens, before, without_timestamps=True)
         found = self._model.model.generate(
             encoded,
             [prompt],
-            beam_size=hearing.beams,
+            beam_size=options.beams,
             max_length=min(len(prompt) + 32 + frames // 8, self._model.max_length),
             return_scores=True,
             return_no_speech_prob=True,
@@ -136,9 +136,9 @@ class Whisper:
         self.work.done += 1
         text = tokens.decode([token for token in found.sequences_ids[0] if token < tokens.eot])
         if found.no_speech_prob > _NO_SPEECH and found.scores[0] < _UNLIKELY:
-            return Heard([], language)
+            return Transcript([], language)
         sound = found.scores[0] >= _UNLIKELY and _repetition(text) <= _REPEATED
-        return Heard([Segment(text, 0, len(samples) / RATE_HZ)], language) if sound else None
+        return Transcript([Segment(text, 0, len(samples) / RATE_HZ)], language) if sound else None
 
 
 def _segment(segment, offset_s: float, limit_s: float) -> Segment:

@@ -11,22 +11,19 @@ import numpy as np
 import onnxruntime
 from faster_whisper.utils import get_assets_path
 
+from tutti.workers import onnx
 from tutti.workers.transcribe.samples import Samples
 
 FRAME = 512
 _CONTEXT = 64  # the samples of the previous frame that the model takes with each frame
 
 
-def load_voice() -> onnxruntime.InferenceSession:
+def load_vad() -> onnxruntime.InferenceSession:
     """Load the model. One session serves any number of streams."""
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    options.enable_cpu_mem_arena = False
-    path = Path(get_assets_path()) / "silero_vad_v6.onnx"
-    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    return onnx.session(Path(get_assets_path()) / "silero_vad_v6.onnx", 1, keeps_memory=False)
 
 
-class Voice:
+class SpeechDetector:
     """The state of one stream: the LSTM state (h, c), and the samples that do not fill a frame yet."""
 
     def __init__(self, session: onnxruntime.InferenceSession) -> None:

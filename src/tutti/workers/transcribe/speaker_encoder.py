@@ -28,7 +28,7 @@ _BATCH = 32
 Array = NDArray[np.float32]
 
 
-class Voices:
+class SpeakerEncoder:
     """The encoder that computes speaker embeddings."""
 
     def __init__(self, folder: Path) -> None:
