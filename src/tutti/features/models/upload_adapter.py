@@ -93,7 +93,7 @@ def _rank_of(
 
 
 def facts_of(base: Model, folder: Path, engine: Engine) -> dict[str, Any]:
-    """Return what workers/lora has to know of the base."""
+    """Return what workers/uploads/lora has to know of the base."""
     headers = [header_of(path) for path in engine.gguf_files(base, folder)]
     if not headers:
         raise Failed(f"The base {base.name} has no GGUF file here.")
