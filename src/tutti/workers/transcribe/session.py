@@ -1,4 +1,4 @@
-"""A live session: audio comes in in pieces; drafts go out during a turn, and its transcript at the end.
+"""A live session: takes audio in pieces, sends drafts during a turn, and the transcript at its end.
 
 With turn detection each turn is completed by itself. Without it turns are detected too, but only to
 transcribe the audio piece by piece in bounded memory; their texts are kept until the client commits.
