@@ -26,7 +26,7 @@ from bench.tokens import MODEL, wait_loaded
 
 ROUNDS = 3
 PAIRS = 16
-"""Rounds of batch and script: short and many, since the machine is faster at some times than at others."""
+"""Rounds of batch and script: many short ones, because the machine's speed varies over time."""
 LINES, TOKENS, SLOTS = 32, 32, 8
 ASKED, PAUSE_S, LIVE_TOKENS = 20, 1.5, 32
 """A batch learns from the first few of them how often clients ask."""
@@ -38,7 +38,7 @@ ECHO = '["bench/echo"]\ntype = "chat"\nengine = "echo"\noptions = { slots = 64 }
 
 @dataclass(frozen=True)
 class Api:
-    """What one client does on one server, and what lies in that server's database."""
+    """A client of one server, with access to that server's database."""
 
     server: Server
     data_dir: Path
@@ -65,7 +65,7 @@ class Api:
             assert answer.status == 200, await answer.text()
 
     async def until(self, id: str, true: Callable[[Any], bool]) -> sqlite3.Row:
-        """The batch's row."""
+        """Wait until `true` holds for the batch's row, and return the row."""
         while not true(row := self.row(id)):
             await asyncio.sleep(0.25)
         return row
@@ -103,7 +103,7 @@ def ended(row: sqlite3.Row) -> bool:
 
 
 def lines(model: str, count: int, tokens: int, run: str) -> Iterator[str]:
-    """All are different, so that no cache helps one side more than the other."""
+    """Yield requests that all differ, so that no cache helps one side more than the other."""
     for number in range(count):
         body = json.loads(chat(model, f"{run}, number {number}: tell a story.", tokens, stream=False))
         yield json.dumps({"custom_id": f"r{number}", "body": body})
@@ -113,7 +113,7 @@ def lines(model: str, count: int, tokens: int, run: str) -> Iterator[str]:
 
 
 def long_lines(count: int, run: str) -> Iterator[str]:
-    """Each answer has TOKENS tokens: the token that ends a turn (2) is never chosen."""
+    """Yield requests whose answers have TOKENS tokens each: the token that ends a turn (2) is forbidden."""
     for line in lines(MODEL, count, TOKENS, run):
         request = json.loads(line)
         request["body"]["logit_bias"] = {"2": -100}
@@ -139,7 +139,7 @@ async def _by_script(engine: Server, run: str) -> float:
 
 
 async def _by_batch(api: Api, run: str) -> float:
-    """From when the file is checked until the results are files."""
+    """Return a batch's requests a second, from the check of its file until its results are files."""
     row = await api.until(await api.create(long_lines(LINES, run)), ended)
     assert row["completed_lines"] == LINES, dict(row)
     return LINES / (row["finished_at"] - row["in_progress_at"])
@@ -156,7 +156,7 @@ async def _latency_s(server: Server, run: str) -> list[float]:
 
 
 async def _beside(api: Api, run: str) -> tuple[list[float], float]:
-    """A client's latencies beside a batch, and the batch's requests a second meanwhile."""
+    """Measure a client's latencies while a batch runs, and the batch's requests a second meanwhile."""
     id = await api.create(long_lines(2000, run))
     await api.until(id, lambda row: row["completed_lines"] >= SLOTS)
     before, began = api.row(id)["completed_lines"], time.monotonic()

@@ -1,4 +1,4 @@
-"""What the gateway costs: CPU per streamed chunk and per request, and added time to first token.
+"""The cost of the gateway: CPU per streamed chunk and per request, and added time to first token.
 
 The same fake engine is reached directly, through Tutti (as a `remote` model) and through LiteLLM's proxy, in
 alternating rounds of one run. CPU time is that of the gateway's own processes, so the load generator and the

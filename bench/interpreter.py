@@ -156,7 +156,7 @@ async def _served(server: Server) -> list[Claim]:
 async def _run_ms(
     http: aiohttp.ClientSession, server: Server, session: str | None = None
 ) -> tuple[float, str]:
-    """With the id of the session. A server that is not ready for it yet is asked again."""
+    """Run code, and return its time in ms and the session's id. Ask again while the server is not ready."""
     body = {"language": "python", "code": CODE, "session_id": session}
     began = time.monotonic()
     while True:
@@ -172,7 +172,7 @@ async def _run_ms(
 
 
 def _pss_bytes(server: Server) -> int:
-    """Of the host and all that it has started."""
+    """Return the memory (PSS) of the host and all processes that it has started."""
     hosts = [it for it in server.processes() if it.cmdline()[1:3] == ["-m", "tutti.app.sandboxhost"]]
     tree = [it for host in hosts for it in (host, *host.children(recursive=True))]
     return sum(it.memory_full_info().pss for it in tree)

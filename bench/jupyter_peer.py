@@ -30,7 +30,7 @@ def main() -> None:
 
 
 def started_kernel() -> tuple[KernelManager, BlockingKernelClient, float]:
-    """With the seconds until it was ready."""
+    """Start a kernel, and return it with the seconds until it was ready."""
     began = time.monotonic()
     manager = KernelManager()
     manager.start_kernel()

@@ -13,7 +13,7 @@ from bench.servers import KEY, Server
 
 @dataclass(frozen=True)
 class Streamed:
-    """What one stream saw: seconds to the first token, tokens, seconds in all."""
+    """The measurements of one stream: seconds to the first token, tokens, seconds in all."""
 
     first_token_s: float
     tokens: int
@@ -64,7 +64,7 @@ async def streams(
     concurrent: int,
     session: aiohttp.ClientSession | None = None,
 ) -> Load:
-    """`count` streamed chat completions, `concurrent` at a time; without a session on new connections."""
+    """Request `count` streamed chat completions, `concurrent` at a time; no session: on new connections."""
     if session is not None:
         return await _load(session, server, body, count, concurrent, _stream)
     async with opened_session() as session:
@@ -72,7 +72,7 @@ async def streams(
 
 
 async def requests(server: Server, body: bytes, count: int, *, concurrent: int) -> Load:
-    """`count` whole chat completions, `concurrent` at a time (first_token_s is the whole latency)."""
+    """Request `count` whole chat completions, `concurrent` at a time (first_token_s is the whole latency)."""
     async with opened_session() as session:
         return await _load(session, server, body, count, concurrent, _request)
 

@@ -22,7 +22,7 @@ KEY = "bench"
 
 @contextmanager
 def new_data_dir() -> Iterator[Path]:
-    """With nothing in it, no job of another bench either, but the weights, which are downloaded once."""
+    """Make an empty data directory, without jobs of other benches, but with the weights, downloaded once."""
     models = Path(tempfile.gettempdir()) / "tutti-bench" / "models"
     models.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
@@ -104,7 +104,7 @@ async def tutti(data_dir: Path, *flags: str, wait_s: float = 60) -> AsyncIterato
 
 
 def engine_of(server: Server, module: str) -> Server:
-    """The child of this server that runs the module, found by its command line."""
+    """Return the child of this server that runs the module, found by its command line."""
     for process in server.processes():
         argv = process.cmdline()
         if module in argv and "--port" in argv and "shepherd" not in " ".join(argv[:4]):
@@ -139,7 +139,7 @@ async def litellm_proxy(folder: Path, engine: Server) -> AsyncIterator[Server]:
 
 
 def peer_environment(name: str) -> Path:
-    """The programs of a peer, which lives in an environment of its own, from requirements/<name>.txt."""
+    """Make a peer's Python environment from requirements/<name>.txt, and return its folder of programs."""
     home = ROOT / ".clients" / name
     complete = home / "complete"
     if not complete.exists():

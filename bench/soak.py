@@ -55,7 +55,7 @@ async def _evaluation(api: Api, id: str) -> dict:
 
 
 async def _round(api: Api, number: int) -> int:
-    """How many requests of batches have their result."""
+    """Run one round of jobs, and return how many requests of batches have their result."""
     done = await api.create(lines(MODEL, DONE, 8, f"done {number}"))
     cancelled = await api.create(lines(MODEL, CANCELLED, 8, f"[[sleep 0.2]] cancelled {number}"))
     wrong = await api.create(_wrong(f"wrong {number}"))
@@ -75,7 +75,7 @@ async def _round(api: Api, number: int) -> int:
 
 
 def _memory_mb(api: Api) -> dict[str, float]:
-    """Of the processes that are to stay as they are."""
+    """Return the memory in MB of the processes that must not grow, by role."""
     roles = {"job worker": "tutti.app.jobworker", "api worker": "tutti.app.api"}
     processes = {tuple(it.cmdline()[1:]): it for it in api.server.processes()}
     found = {role: processes["-m", module] for role, module in roles.items()}
@@ -84,7 +84,7 @@ def _memory_mb(api: Api) -> dict[str, float]:
 
 
 def _growth(role: str, seen: list[dict[str, float]]) -> Claim:
-    """From the first third of what was seen to the last."""
+    """Return the growth from the first third of the measurements to the last."""
     third = max(1, len(seen) // 3)
     first, last = (median(it[role] for it in part) for part in (seen[:third], seen[-third:]))
     return at_most(f"memory of the {role}, added", "MB", [last - first], MOST_MB)

@@ -95,7 +95,7 @@ async def _first_audio_s(session: aiohttp.ClientSession, server: Server) -> floa
 
 
 async def _whole(session: aiohttp.ClientSession, server: Server) -> float:
-    """The real-time factor."""
+    """Return the real-time factor."""
     began = time.monotonic()
     audio_s = await _audio_s(session, server)
     return (time.monotonic() - began) / audio_s

@@ -1,4 +1,4 @@
-"""How long until the server is ready, until the first token of the first request, and what it weighs idle."""
+"""The start of the server: time until it is ready, time to the first token, and its idle memory."""
 
 import asyncio
 import time

@@ -17,7 +17,7 @@ from bench.servers import Server, engine_of, new_data_dir, tutti
 
 MODEL = "HuggingFaceTB/SmolLM2-135M-Instruct"
 ROUNDS = 20
-"""Short and many: the machine is faster at some times than at others, by more than what is measured."""
+"""Many short rounds, because the machine's speed varies over time by more than what is measured."""
 TOKENS = {1: 96, 8: 32, 16: 24}
 """Of a stream, by how many streams there are at once."""
 Way = Callable[[int], Awaitable[float]]

@@ -82,7 +82,10 @@ async def _transcription_s(session: aiohttp.ClientSession, server: Server, recor
 
 
 async def _after_the_end_s(session: aiohttp.ClientSession, server: Server, sentence: bytes) -> float:
-    """Sent as fast as it is spoken, then silence: from the moment when it has been silent for long enough."""
+    """Measure the delay of a transcript, from the moment when the silence after the speech is long enough.
+
+    The speech is sent as fast as it is spoken, then silence.
+    """
     loud = np.flatnonzero(np.abs(np.frombuffer(sentence, "<i2")) > 300)
     async with _realtime(session, server) as socket:
         began = time.monotonic()

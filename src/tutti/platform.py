@@ -1,4 +1,4 @@
-"""What a feature may use. The composition root fills it; tests may fill it with other real parts."""
+"""Everything that a feature may use. `app` fills it; tests may fill it with other real parts."""
 
 from dataclasses import dataclass
 

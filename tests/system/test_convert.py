@@ -43,7 +43,7 @@ BASE = model(engine="llamacpp", options={"context": 256, "slots": 1})
 
 def worker(name: str, *arguments: Path) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", f"tutti.workers.{name}", *arguments], capture_output=True, text=True
+        [sys.executable, "-m", f"tutti.workers.uploads.{name}", *arguments], capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
 

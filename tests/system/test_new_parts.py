@@ -8,6 +8,7 @@ import venv
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 from tests.support.fleet import until
 from tests.support.patience import limit
@@ -33,10 +34,15 @@ CHANGES = {
         ("from tutti.http.inside", "from tutti.features.toy.job import toy\nfrom tutti.http.inside"),
         ("model_upload)", "model_upload, toy)"),
     ],
+    "src/tutti/parts/workloads.py": [
+        ("import models\n", "import models, toy\n"),
+        ("models.make})", 'models.make, "toy": toy.make})'),
+    ],
     ".importlinter": [(" | interpreter\n", " | interpreter | toy\n")],
 }
 """All changes of existing files: a line in a table, its import, the layer of a new folder."""
 CHAT = Model(name="toy/chat", type="chat", engine="toy")
+CHAT_BODY = {"model": CHAT.name, "messages": [{"role": "user", "content": "one two three"}]}
 
 
 @pytest.fixture(scope="module")
@@ -73,21 +79,23 @@ def test_the_arrows_of_the_new_tree_point_down(tree: Path) -> None:
 
 
 def test_a_new_engine_serves_chat(server: Server) -> None:
-    body = {"model": CHAT.name, "messages": [{"role": "user", "content": "one two three"}]}
-    answer = server.client.post("/v1/chat/completions", json=body)
+    answer = server.client.post("/v1/chat/completions", json=CHAT_BODY)
     assert answer.status_code == 200, answer.text
     assert answer.json()["choices"][0]["message"]["content"]
 
 
-async def test_a_new_feature_and_its_job_work(server: Server) -> None:
+async def test_a_new_feature_its_job_and_its_workload_work(server: Server) -> None:
     made = server.client.post("/v1/toys", json={"size": 7})
     assert made.status_code == 200, server.output[-3000:]
     id = made.json()["id"]
+    await until(lambda: server.client.get(f"/v1/toys/{id}").json()["status"] == "completed")
+    toy = server.client.get(f"/v1/toys/{id}").json()
+    assert toy["size"] == 7
+    answer = httpx.post(f"{toy['address']}/v1/chat/completions", json=CHAT_BODY)
+    assert answer.json()["model"] == "toy"
 
-    async def is_completed() -> bool:
-        return server.client.get(f"/v1/toys/{id}").json() == {"id": id, "status": "completed", "size": 7}
 
-    await until(is_completed)
+async def test_a_new_feature_answers_as_the_others_do(server: Server) -> None:
     assert server.client.get("/v1/toys/nonesuch").status_code == 404
     refused = server.client.post("/v1/toys", json={"size": 0})
     assert (refused.status_code, refused.json()["error"]["param"]) == (400, "size")

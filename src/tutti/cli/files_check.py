@@ -118,7 +118,7 @@ def _read_lines(file: Path, check: Check) -> None:
 
 def _read_rows(file: Path, check: Check) -> None:
     """Check rows with the server's own reader, in a process of its own, because its library is large."""
-    argv = (sys.executable, "-m", f"tutti.workers.rows_{_TYPES[file.suffix]}")
+    argv = (sys.executable, "-m", f"tutti.workers.rows.{_TYPES[file.suffix]}")
     with file.open("rb") as source, subprocess.Popen(argv, stdin=source, stdout=subprocess.PIPE) as process:
         for line in process.stdout or ():
             check.row(msgspec.json.decode(line, type=Row))

@@ -1,10 +1,10 @@
 """Makes a Python environment: `python -m tutti.workers.environment FOLDER LOCKED_REQUIREMENTS`.
 
-It holds the lock beside the folder from its first moment to its last, and so does pip, so that whoever gets
-the lock finds either a complete environment (`complete` is written last) or remains that nobody writes to any
-more. The folder is never moved, since the scripts in it carry the path of their Python. Beside it lie how far
-the work is (`.NAME.progress`) and what pip said (`.NAME.log`). A failure is status 1 and the progress
-`failed`.
+The program holds a lock file beside the folder from start to end, and pip inherits it. So whoever gets the
+lock finds either a complete environment (the file `complete` is written last) or remains that no process
+writes to any more. The folder is never moved, since the scripts in it hold the path of their Python. Beside
+the folder are the progress (`.NAME.progress`) and pip's output (`.NAME.log`). After a failure the exit status
+is 1 and the progress is `failed`.
 """
 
 import fcntl
@@ -24,13 +24,13 @@ _INSTALL = ("install", "--require-hashes", "--no-deps", "--only-binary", ":all:"
 _PLAIN = ("--disable-pip-version-check", "--progress-bar", "off")
 
 
-class Failed(Exception):
-    """For people."""
+class InstallFailed(Exception):
+    """pip could not install the packages. The message is for people."""
 
 
 def main() -> None:
     folder, requirements = Path(sys.argv[1]), Path(sys.argv[2])
-    os.umask(0o022)  # what runs in a sandbox is another user, and has to read it
+    os.umask(0o022)  # the sandboxes run as another user, who has to read the files
     folder.parent.mkdir(parents=True, exist_ok=True)
     with _beside(folder, "lock").open("ab") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -38,21 +38,21 @@ def main() -> None:
             return
         try:
             _make(folder, requirements, lock)
-        except (OSError, Failed) as error:
-            _tell(folder, "failed", error=str(error))
+        except (OSError, InstallFailed) as error:
+            _write_progress(folder, "failed", error=str(error))
             sys.exit(1)
 
 
 def _make(folder: Path, requirements: Path, lock: BinaryIO) -> None:
     total = len(set(_PACKAGE.findall(requirements.read_text())))
-    _tell(folder, "downloading", 0, total)
+    _write_progress(folder, "downloading", 0, total)
     if folder.exists():
         shutil.rmtree(folder)
     venv.create(folder, symlinks=True)
     _install(folder, requirements, lock, total)
     _list_fonts(folder)
     (folder / "complete").touch()
-    _tell(folder, "done")
+    _write_progress(folder, "done")
 
 
 def _install(folder: Path, requirements: Path, lock: BinaryIO, total: int) -> None:
@@ -63,16 +63,18 @@ def _install(folder: Path, requirements: Path, lock: BinaryIO, total: int) -> No
             file.write(line)
             if line.startswith(_FOUND):
                 found += 1
-                _tell(folder, "downloading", found, total)
+                _write_progress(folder, "downloading", found, total)
             elif line.startswith("Installing "):
-                _tell(folder, "installing", 0, found)
+                _write_progress(folder, "installing", 0, found)
     if pip.returncode:
-        raise Failed(_reason(log.read_text()))
+        raise InstallFailed(_reason(log.read_text()))
 
 
 def _pip(folder: Path, requirements: Path, lock: BinaryIO) -> subprocess.Popen[str]:
-    """The server's own, so that a Python without ensurepip will do. It inherits the lock, so that nobody
-    begins anew while it still writes, although this process was killed."""
+    """Start pip of the server's own Python, so that a Python without ensurepip will do.
+
+    pip inherits the lock: if this process is killed, nobody starts again while pip still writes.
+    """
     argv = (sys.executable, "-m", "pip", "--python", str(folder / "bin" / "python"), *_INSTALL, *_PLAIN)
     return subprocess.Popen(
         (*argv, "-r", str(requirements)),
@@ -86,7 +88,7 @@ def _pip(folder: Path, requirements: Path, lock: BinaryIO) -> subprocess.Popen[s
 
 
 def _list_fonts(folder: Path) -> None:
-    """matplotlib's list of the machine's fonts, which each session would make anew: a second, or many."""
+    """Write matplotlib's list of the machine's fonts. Each session would make it again: a second, or many."""
     subprocess.run(
         (str(folder / "bin" / "python"), "-I", "-c", "import matplotlib.font_manager"),
         env={"PATH": os.environ.get("PATH", ""), "MPLCONFIGDIR": str(folder / "share" / "matplotlib")},
@@ -97,13 +99,13 @@ def _list_fonts(folder: Path) -> None:
     )
 
 
-def _reason(said: str) -> str:
-    lines = [line.strip() for line in said.splitlines() if line.strip()]
+def _reason(output: str) -> str:
+    lines = [line.strip() for line in output.splitlines() if line.strip()]
     errors = [line.removeprefix("ERROR:").strip() for line in lines if line.startswith("ERROR:")]
     return (errors or lines or ["pip said nothing"])[-1][:500]
 
 
-def _tell(folder: Path, state: str, packages: int = 0, total: int = 0, error: str = "") -> None:
+def _write_progress(folder: Path, state: str, packages: int = 0, total: int = 0, error: str = "") -> None:
     progress = {"state": state, "packages": packages, "total": total, "error": error}
     fresh = _beside(folder, "progress.new")
     fresh.write_text(json.dumps(progress))

@@ -1,4 +1,4 @@
-"""What our workers that serve HTTP have in common: command line, /health and /progress, errors, the loop."""
+"""The base of all workers that serve HTTP: command line, /health and /progress, error bodies, event loop."""
 
 import argparse
 from collections.abc import Callable, Iterable, Mapping
@@ -13,7 +13,7 @@ _MAX_BODY_BYTES = 64 * 1024 * 1024
 
 
 class Refused(Exception):
-    """The request asks for what cannot be done; `param` names the field."""
+    """The request cannot be served as it is. The message is for the client; `param` names the field."""
 
     def __init__(self, message: str, param: str | None = None, code: str | None = None) -> None:
         super().__init__(message)
@@ -30,22 +30,28 @@ def parser(name: str) -> argparse.ArgumentParser:
 
 
 def application(routes: Iterable[web.RouteDef], progress: Callable[[], Mapping[str, int]]) -> web.Application:
-    """`progress` gives `busy` and `done`. What a route raises as Refused, and JSON that is not as it should
-    be, are answered with 400."""
+    """Return an application with the routes, GET /progress and GET /health.
 
-    async def told(_: web.Request) -> web.Response:
+    `progress` returns `busy` (running requests) and `done` (a count that grows with the work). A Refused that
+    a route raises, and JSON that does not match its type, are answered with status 400.
+    """
+
+    async def report(_: web.Request) -> web.Response:
         return answer(progress())
 
     async def health(_: web.Request) -> web.Response:
         return answer({"status": "ok"})
 
     app = web.Application(client_max_size=_MAX_BODY_BYTES, middlewares=[_errors])
-    app.add_routes([*routes, web.get("/progress", told), web.get("/health", health)])
+    app.add_routes([*routes, web.get("/progress", report), web.get("/health", health)])
     return app
 
 
 def run(app: web.Application, port: int) -> None:
-    """Until it is told to stop. A client that leaves cancels its handler."""
+    """Serve on the loopback address until a signal stops the process.
+
+    A client that leaves cancels its handler.
+    """
     web.run_app(
         app,
         host="127.0.0.1",
@@ -62,8 +68,9 @@ def answer(body: Any, status: int = 200) -> web.Response:
 
 
 def refusal(error: Refused, status: int = 400) -> web.Response:
-    told = {"message": str(error), "type": "invalid_request_error", "param": error.param, "code": error.code}
-    return answer({"error": told}, status)
+    """Return the error as the API's error body."""
+    body = {"message": str(error), "type": "invalid_request_error", "param": error.param, "code": error.code}
+    return answer({"error": body}, status)
 
 
 @web.middleware

@@ -1,8 +1,8 @@
 """llama.cpp's own HTTP server in this process: one model on one loopback port.
 
 `python -m tutti.workers.llamacpp --model x.gguf --port 9000 ...` serves until SIGTERM or SIGINT, which end it
-at once: whoever stops a replica has drained it before. What is no usable model ends it with status 1 and a
-line on stderr. Whatever would let a request read or write files is off.
+at once, because a replica is drained before it is stopped. A model that cannot be loaded ends it with status
+1 and a line on stderr. All options that would let a request read or write files are off.
 """
 
 # pyright: basic, reportAttributeAccessIssue=false
@@ -21,17 +21,17 @@ import xllamacpp
 
 from tutti.base.gguf import Gguf
 from tutti.workers.gguf import BadModel, cache_bytes_a_token, read_header, says_pooling
+from tutti.workers.llamacpp_params import server_params, use_chat_template
 
-LOOPBACK = "127.0.0.1"
 _MIB = 1024 * 1024
 _BATCH = 2048
 _BATCHES = (64, 128, 256, 512)
-"""Tokens of a prompt that a processor reads at a time. With fewer than 64 it reads all more slowly."""
+"""Possible sizes of a prompt batch on a CPU, in tokens. Below 64 prompts are processed more slowly."""
 _BATCH_S = 1.0
-"""What such a batch should take. Until it is read the engine answers nobody, and shows no progress."""
+"""The time that such a batch should take. Until it ends the engine answers nobody and reports no progress."""
 _BYTES_A_SECOND = 35_000_000_000
-"""Weights that a thread goes through: what a prompt's tokens a second times the size of the model were with
-models of 0.1 to 0.5 B parameters on two cores of a server that others used too."""
+"""Prompt tokens a second times the bytes of the model, for one thread. Measured with models of 0.1 to 0.5 B
+parameters on two cores of a shared server."""
 
 
 def main() -> NoReturn:
@@ -69,49 +69,44 @@ def _arguments() -> argparse.Namespace:
 def _params(args: argparse.Namespace) -> xllamacpp.CommonParams:
     header = read_header(args.model)
     slots = _slots(args, header)
-    params = xllamacpp.CommonParams()
-    params.model.path = str(args.model)
-    params.hostnames, params.port = [LOOPBACK], args.port
-    params.cpuparams.n_threads = params.cpuparams_batch.n_threads = args.threads
-    # A connection that is kept open holds a thread, and so does a request that waits for a slot.
+    params = server_params(args.model, args.threads, args.port)
+    # Each kept-alive connection and each request that waits for a slot occupies a thread.
     params.n_threads_http = 4 * args.slots * (1 + len(args.adapter)) + 16
     params.n_parallel, params.n_ctx, params.kv_unified = slots, slots * args.context, False
     params.n_gpu_layers = args.gpu_layers
-    params.cache_ram_mib = 0  # else prompts that left their slot fill up to 8 GB
-    params.use_jinja = True
-    params.default_template_kwargs = {"enable_thinking": "true"}  # unless a request says otherwise
+    use_chat_template(params, args.chat_template and args.chat_template.read_text())
     params.endpoint_slots = params.endpoint_metrics = True
-    params.endpoint_props = params.ui = params.fit_params = False
-    params.verbosity = 1  # errors
     if args.kind != "text":
         _embed(params, args, header)
     elif not (args.gpu_layers and _has_gpu()):
         params.n_batch = params.n_ubatch = batch_tokens(weights_bytes(args.model), args.threads)
     if args.mmproj:
         params.mmproj.path = str(args.mmproj)
-    if args.chat_template:
-        params.chat_template = args.chat_template.read_text()
+
     params.lora_adapters = [_adapter(path, 1.0) for path in args.lora]
     params.lora_adapters += [_adapter(path, 0.0) for path in args.adapter]
     return params
 
 
 def _slots(args: argparse.Namespace, header: Gguf) -> int:
-    """As many whole contexts as the cache has room for. The rest of the requests wait inside llama.cpp."""
+    """Return how many whole contexts fit into the KV cache. Further requests wait inside llama.cpp."""
     context_bytes = args.context * cache_bytes_a_token(header)
     room = args.kv_cache_mib * _MIB // context_bytes if context_bytes else args.slots
     return max(1, min(args.slots, room))
 
 
 def batch_tokens(model_bytes: int, threads: int) -> int:
-    """As many as this processor reads in about a second, so that other requests get their turn, and whoever
-    watches sees progress. What a GPU reads at a time takes it milliseconds."""
-    able = _BATCH_S * threads * _BYTES_A_SECOND / max(1, model_bytes)
-    return max((it for it in _BATCHES if it <= able), default=_BATCHES[0])
+    """Return the size of a prompt batch that this CPU processes in about a second.
+
+    So other requests get their turn, and the fleet sees progress. A GPU takes milliseconds for a full batch,
+    and needs no such limit.
+    """
+    tokens = _BATCH_S * threads * _BYTES_A_SECOND / max(1, model_bytes)
+    return max((size for size in _BATCHES if size <= tokens), default=_BATCHES[0])
 
 
 def weights_bytes(model: Path) -> int:
-    """Of all its parts, where it comes in several: model-00001-of-00003.gguf."""
+    """Return the size of the model file, or of all its parts if it is split: model-00001-of-00003.gguf."""
     pattern = re.sub(r"-\d{5}(-of-\d{5}\.gguf)$", r"-*\1", glob.escape(model.name))
     return sum(part.stat().st_size for part in model.parent.glob(pattern))
 
@@ -123,7 +118,10 @@ def _has_gpu() -> bool:
 
 
 def _embed(params: xllamacpp.CommonParams, args: argparse.Namespace, header: Gguf) -> None:
-    """A text has to go through the model in one batch. A model that was not made for it is averaged over."""
+    """Set the options for embedding or reranking.
+
+    A text has to fit into one batch. A model whose header names no pooling gets mean pooling.
+    """
     params.embedding = True
     params.n_batch = params.n_ubatch = max(_BATCH, args.context)
     if args.kind == "rerank":

@@ -1,16 +1,17 @@
-"""Renders the templates of clients, in a process that may be lost: `python -m tutti.workers.render CPU_S`.
+"""Renders the clients' Jinja templates in a process that may crash: `python -m tutti.workers.render CPU_S`.
 
-Asked and answering over its pipes, one message a frame (4 bytes of length, then JSON), one at a time:
+It reads requests from stdin and writes answers to stdout, one at a time. A message is 4 bytes of length, then
+JSON:
 
-    {"templates": {name: source}, "row": {field: value}}      without a row the templates are only tried
-    {"texts": {name: text}}   or   {"failed": name, "reason": "...", "missing": whether it is a missing field}
+    {"templates": {name: source}, "row": {field: value}}      without a row the templates are only tried out
+    {"texts": {name: text}}   or   {"failed": name, "reason": "...", "missing": true if a field is missing}
 
-A template sees each field of the row under its name, and all of them as `row`. Jinja's sandbox keeps it away
-from Python; the limits here keep it from using the machine up. They are the kernel's: neither a long
-multiplication nor a regular expression outlives its CPU time, and the process ends then. Compiling counts
-too: Jinja computes constant expressions while it compiles. A template that is tried is compiled, and rendered
-as if every field were empty: what exceeds the limits even then is told. The process also ends when its
-parent's end of the pipe closes.
+A template sees each field of the row under its name, and all of them as `row`. Jinja's sandbox keeps a
+template away from Python, and the limits keep it from using up the machine. The kernel enforces them: a long
+multiplication or regular expression that exceeds its CPU time ends the process. Compiling counts too, because
+Jinja computes constant expressions while it compiles. To try a template out is to compile it and to render it
+as if every field were empty: if it exceeds the limits even then, it is reported. The process also ends when
+its parent closes the pipe.
 """
 
 import sys
@@ -46,15 +47,15 @@ class _Request(msgspec.Struct):
 
 
 class _TooLong(Exception):
-    """The text has reached its limit."""
+    """The rendered text is longer than TEXT_CHARACTERS."""
 
 
 def main() -> None:
     limit_to(MEMORY_BYTES)
-    answer_all(_answered, cpu_s=float(sys.argv[1]))  # for all templates of one message
+    answer_all(_answer_json, cpu_s=float(sys.argv[1]))  # for all templates of one message
 
 
-def _answered(question: bytes) -> bytes:
+def _answer_json(question: bytes) -> bytes:
     return msgspec.json.encode(_answer(msgspec.json.decode(question, type=_Request)))
 
 
@@ -63,7 +64,7 @@ def _answer(request: _Request) -> Mapping[str, Any]:
     for name, source in request.templates.items():
         try:
             if request.row is None:
-                _try(source)
+                _try_out(source)
             else:
                 texts[name] = _text(_compiled(source), request.row)
         except Exception as error:  # whatever filters and operators raise: the template is the client's
@@ -71,8 +72,8 @@ def _answer(request: _Request) -> Mapping[str, Any]:
     return {"texts": texts}
 
 
-def _try(source: str) -> None:
-    """Raises what no row could prevent."""
+def _try_out(source: str) -> None:
+    """Compile and render the template, and raise the errors that it would raise with any row."""
     template = _environment(ChainableUndefined).from_string(source)
     try:
         _text(template, {})
@@ -104,7 +105,7 @@ def _compiled(source: str) -> Template:
 
 
 def _environment(undefined: type[Undefined]) -> ImmutableSandboxedEnvironment:
-    # Unoptimised: less is computed while it is compiled, where the sandbox does not watch.
+    # Not optimised: so less is computed during compilation, which Jinja's sandbox does not check.
     environment = ImmutableSandboxedEnvironment(undefined=undefined, optimized=False, cache_size=0)
     environment.globals = {name: environment.globals[name] for name in _GLOBALS}
     return environment

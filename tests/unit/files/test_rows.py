@@ -23,7 +23,7 @@ def peak_and_lines(kind: str, data: bytes, folder: Any) -> tuple[int, list[Line]
     """The memory that the reader took, in bytes, and what it said."""
     path = folder / "data"
     path.write_bytes(data)
-    argv = [sys.executable, "-m", f"tutti.workers.rows_{kind}"]
+    argv = [sys.executable, "-m", f"tutti.workers.rows.{kind}"]
     with path.open("rb") as source, subprocess.Popen(argv, stdin=source, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         said = process.stdout.read()

@@ -14,7 +14,7 @@ FILES = {"model/config.json": b"{}", "model/weights.gguf": b"GGUF" * 1000}
 
 def unpack(archive: Path, folder: Path, most_bytes: int = 1 << 20) -> str:
     """What it says; empty where all went well."""
-    argv = [sys.executable, "-m", "tutti.workers.unpack", str(archive), str(folder), str(most_bytes)]
+    argv = [sys.executable, "-m", "tutti.workers.uploads.unpack", str(archive), str(folder), str(most_bytes)]
     done = subprocess.run(argv, capture_output=True, text=True, timeout=limit(60))
     assert (done.returncode == 0) == (done.stderr == "")
     return done.stderr.strip()

@@ -7,11 +7,11 @@ import numpy as np
 
 from tutti.workers.transcribe.packs import Reading
 from tutti.workers.transcribe.samples import RATE_HZ, Samples
-from tutti.workers.transcribe.voice import Voice, load_voice
+from tutti.workers.transcribe.vad import SpeechDetector, load_vad
 
 
 def test_reading_hours_of_silence_ends_soon_after_who_asked_has_left() -> None:
-    begun, reading = Event(), Reading(Voice(load_voice()))
+    begun, reading = Event(), Reading(SpeechDetector(load_vad()))
 
     def silence() -> Iterator[Samples]:
         while True:

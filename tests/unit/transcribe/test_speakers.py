@@ -49,7 +49,7 @@ def test_most_and_least_are_kept() -> None:
     who = [index // 12 % 4 for index in range(96)]
     for least, most, expected in ((None, 2, 2), (None, 3, 3), (6, None, 6), (2, 2, 2), (None, 1, 1)):
         found = tell_apart(windows(who), least, most)
-        assert found is not None and found.likeness.shape[1] == expected
+        assert found is not None and found.similarity.shape[1] == expected
 
 
 def test_a_very_long_recording_needs_little_memory() -> None:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from tests.support.budget import examples
 
 from tutti.workers.transcribe.turns import Limits, Turn, Turns
-from tutti.workers.transcribe.voice import FRAME
+from tutti.workers.transcribe.vad import FRAME
 
 LIMITS = Limits()
 MS = 16  # samples
@@ -36,14 +36,14 @@ def test_a_turn_ends_once_it_was_quiet_for_long_enough() -> None:
     assert turns.start is not None
     turn = turns.feed(QUIET)
     assert turn is not None and turns.start is None
-    assert turn.heard == len(frames(1, QUIET) + frames(2, SPEECH)) * FRAME
+    assert turn.speech_end == len(frames(1, QUIET) + frames(2, SPEECH)) * FRAME
 
 
 def test_turns_are_padded_on_both_sides() -> None:
     turn = turns_of(frames(1, QUIET) + frames(2, SPEECH) + frames(1, QUIET))[0]
     begin = len(frames(1, QUIET)) * FRAME
     assert turn.start == begin - 250 * MS
-    assert 240 * MS <= turn.end - turn.heard <= 250 * MS
+    assert 240 * MS <= turn.end - turn.speech_end <= 250 * MS
 
 
 def test_speech_at_the_very_beginning_is_not_padded_beyond_it() -> None:
@@ -53,7 +53,7 @@ def test_speech_at_the_very_beginning_is_not_padded_beyond_it() -> None:
 def test_turns_share_a_pause_that_is_too_short_for_both_paddings() -> None:
     limits = Limits(min_silence_duration_ms=320, speech_pad_ms=1000)
     first, second = turns_of(frames(1, SPEECH) + frames(0.384, QUIET) + frames(1, SPEECH), limits)
-    assert first.heard < first.end <= second.start < first.heard + 384 * MS
+    assert first.speech_end < first.end <= second.start < first.speech_end + 384 * MS
 
 
 def test_clicks_are_left_out() -> None:
@@ -70,7 +70,7 @@ def test_a_long_turn_is_split_at_its_longest_pause() -> None:
     speech = frames(1.5, SPEECH) + frames(0.1, QUIET) + frames(1, SPEECH)
     speech += frames(0.3, QUIET) + frames(3, SPEECH)
     first, second = turns_of(speech + frames(1, QUIET))
-    assert first.heard == len(frames(1.5, SPEECH) + frames(0.1, QUIET) + frames(1, SPEECH)) * FRAME
+    assert first.speech_end == len(frames(1.5, SPEECH) + frames(0.1, QUIET) + frames(1, SPEECH)) * FRAME
     assert first.end <= second.start
 
 

@@ -15,6 +15,7 @@ from tutti.features.account.schemas import (
     WhoamiProjectAPIKey,
 )
 from tutti.features.account.usage import usage_report
+from tutti.features.paging import Cursor, CursorLimit
 from tutti.http.context import caller
 from tutti.platform import Platform
 
@@ -39,8 +40,8 @@ def router(platform: Platform) -> APIRouter:
     @routes.get("/projects", operation_id="listProjects", summary="List projects")
     async def projects(
         request: Request,
-        after: Annotated[str, Query(description="`next_cursor` of the page before.")] = "",
-        limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+        after: Cursor = "",
+        limit: CursorLimit = 100,
     ) -> ProjectList:
         """List the projects of the caller's organisation."""
         return await service.list_projects(platform.database, caller(request), after, limit)

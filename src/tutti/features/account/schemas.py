@@ -5,6 +5,8 @@ from typing import Literal
 
 from pydantic import BaseModel, Field
 
+from tutti.features.paging import CursorList
+
 
 class Whoami(BaseModel):
     api_key_id: str
@@ -46,10 +48,8 @@ class ProjectInfo(BaseModel):
     organization_name: str
 
 
-class ProjectList(BaseModel):
-    object: Literal["list"]
-    data: list[ProjectInfo]
-    next_cursor: str | None
+class ProjectList(CursorList[ProjectInfo]):
+    pass
 
 
 class BillingUsageLineItem(BaseModel):

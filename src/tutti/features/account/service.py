@@ -4,6 +4,7 @@ from sqlalchemy import select
 
 from tutti.access.caller import Caller
 from tutti.features.account.schemas import ProjectInfo, ProjectList
+from tutti.features.paging import cut
 from tutti.store.db import Database
 from tutti.store.records import Organization, Project
 
@@ -31,8 +32,8 @@ async def list_projects(database: Database, caller: Caller, after: str, limit: i
     )
     async with database.read() as session:
         rows = (await session.execute(query)).all()
-    page = [_project_info(row[0], row[1]) for row in rows[:limit]]
-    return ProjectList(object="list", data=page, next_cursor=page[-1].id if len(rows) > limit else None)
+    page = cut([_project_info(row[0], row[1]) for row in rows], limit)
+    return ProjectList(object="list", data=[*page.rows], next_cursor=page.cursor(lambda project: project.id))
 
 
 def _project_info(project: Project, organization: Organization) -> ProjectInfo:

@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 
 
 class Answer(msgspec.Struct, frozen=True):
-    """The answer of workers/tokens.py: either `tokens`, or the reason why line `line` can't be counted."""
+    """The answer of workers/tokens: either `tokens`, or the reason why line `line` can't be counted."""
 
     tokens: int = 0
     line: int = 0

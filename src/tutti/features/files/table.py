@@ -20,7 +20,7 @@ async def table_rows(platform: Platform, file: File) -> AsyncGenerator[Row]:
             local.write(chunk)
         local.seek(0)
         last = 0
-        async with piped_worker(f"rows_{file.file_type}", stdin=local) as process:
+        async with piped_worker(f"rows.{file.file_type}", stdin=local) as process:
             async for line in lines_of(process):
                 row = msgspec.json.decode(line, type=Row)
                 last = row.line

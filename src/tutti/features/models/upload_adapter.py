@@ -51,13 +51,13 @@ async def _take_peft(place: Place, base: Model, base_folder: Path, work: Path, e
     """Check an adapter as PEFT writes it, and convert it unless the engine reads that format."""
     prefix = f"The adapter cannot be used on {base.name}"
     if engine.adapters == "peft":
-        await run_worker("lora", place.files, base_folder, log=place.log, prefix=prefix)
+        await run_worker("uploads.lora", place.files, base_folder, log=place.log, prefix=prefix)
         for name in (ADAPTER_CONFIG, ADAPTER_WEIGHTS):
             os.link(place.files / name, work / name)
         return
     about = place.root / "base.json"
     about.write_bytes(msgspec.json.encode(await asyncio.to_thread(facts_of, base, base_folder, engine)))
-    await run_worker("lora", place.files, work / ADAPTER_FILE, about, log=place.log, prefix=prefix)
+    await run_worker("uploads.lora", place.files, work / ADAPTER_FILE, about, log=place.log, prefix=prefix)
 
 
 def _take_gguf(files: Sequence[Path], base: Model, base_folder: Path, work: Path, engine: Engine) -> int:
@@ -93,7 +93,7 @@ def _rank_of(
 
 
 def facts_of(base: Model, folder: Path, engine: Engine) -> dict[str, Any]:
-    """Return the facts of the base that workers/lora needs."""
+    """Return the facts of the base that workers/uploads/lora needs."""
     headers = [header_of(path) for path in engine.gguf_files(base, folder)]
     if not headers:
         raise Failed(f"The base {base.name} has no GGUF file here.")

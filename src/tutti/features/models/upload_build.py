@@ -51,7 +51,7 @@ async def build_model(place: Place, settings: Settings, engines: Engines) -> Mod
         await asyncio.to_thread(_link, _data_files(place.files), work)
     else:
         arguments = (place.files, work / "model.gguf")
-        await run_worker("convert", *arguments, log=place.log, prefix="The model cannot be converted")
+        await run_worker("uploads.convert", *arguments, log=place.log, prefix="The model cannot be converted")
     return await asyncio.to_thread(_described, work, place.model, engines)
 
 
@@ -68,7 +68,7 @@ async def _check_gguf(files: Sequence[Path], place: Place) -> None:
     header = await asyncio.to_thread(header_of, files[0])
     if header.text("general.type") == "adapter":
         raise Failed("This is an adapter: upload it with model_type adapter and its base_model.")
-    await run_worker("convert", files[0], log=place.log, prefix="The model cannot be served")
+    await run_worker("uploads.convert", files[0], log=place.log, prefix="The model cannot be served")
 
 
 async def _check_architecture(place: Place, command: Sequence[str]) -> None:

@@ -63,7 +63,7 @@ async def fetch_url(source: UrlSource, place: Place, fetcher: Fetcher, moved: Mo
     if source.is_archive:
         limit = place.download.stat().st_size * _EXPANDS + (1 << 30)
         prefix = source.filename
-        await run_worker("unpack", place.download, work, str(limit), log=place.log, prefix=prefix)
+        await run_worker("uploads.unpack", place.download, work, str(limit), log=place.log, prefix=prefix)
         await asyncio.to_thread(_keep_data, work, source.filename)
     else:
         os.link(place.download, work / "model.gguf")

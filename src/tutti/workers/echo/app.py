@@ -19,7 +19,7 @@ Json = dict[str, Any]
 
 
 class App:
-    """Counts what is going on, and lets `slots` requests at a time go on."""
+    """The fake engine: its routes, its counts for GET /progress, and its slots."""
 
     def __init__(self, options: Options) -> None:
         self._options = options
@@ -47,7 +47,7 @@ class App:
             if incoming.path in ("/v1/audio/transcriptions", "/v1/audio/translations"):
                 return await self._transcribe(incoming)
             if incoming.path.startswith("/realtime/"):
-                return self._told(incoming)
+                return self._take_message(incoming)
             handler = self._routes.get(incoming.path)
             if handler is None:
                 raise text.Refused(404, "Not Found")
@@ -83,7 +83,7 @@ class App:
         return Answer(answer)
 
     async def _paced(self, script: text.Script, frames: Iterable[bytes]) -> AsyncGenerator[bytes]:
-        """One frame a token, each at its time; a slot is held until the last."""
+        """Yield one frame a token, each when it is due. The request holds a slot until the last one."""
         interval = 1 / self._options.tokens_per_s if self._options.tokens_per_s else 0.0
         count = 0
         async with self._working():
@@ -140,27 +140,27 @@ class App:
         return _json({"id": "echo-0", "model": self._options.model, "results": results, "usage": usage})
 
     async def _speech(self, body: Json) -> Answer:
-        """Each word of the text takes the time of a token."""
+        """Answer with a tone for the text. Each word of the text takes the time of a token."""
         script = text.of_completion({"prompt": body["input"]}, self._options)
-        said, voice = "".join(script.tokens), body.get("voice") or ""
+        spoken, voice = "".join(script.tokens), body.get("voice") or ""
         if voice == "nobody":
             raise text.Refused(400, "There is no voice nobody: use any other.")
         rate, form = body.get("sample_rate") or media.SAMPLE_RATE, body.get("response_format") or "wav"
         encoding = body.get("response_encoding") or "pcm_s16le"
         if form == "raw":
             media.samples(media.tone("", voice, rate), encoding)  # refused before the answer begins
-            return Answer(self._spoken(script, said, voice, rate, encoding), content_type="audio/pcm")
-        wave = media.tone(said, voice, rate)
+            return Answer(self._spoken(script, spoken, voice, rate, encoding), content_type="audio/pcm")
+        wave = media.tone(spoken, voice, rate)
         made = {"wav": lambda: media.wav(wave, rate), "mp3": lambda: media.silent_mp3(len(wave) / rate)}
         if form not in made:
             raise text.Refused(400, f"echo does not write {form}")
         return await self._whole(script, made[form]())
 
     async def _spoken(
-        self, script: text.Script, said: str, voice: str, rate: int, encoding: str
+        self, script: text.Script, spoken: str, voice: str, rate: int, encoding: str
     ) -> AsyncGenerator[bytes]:
         frames: list[bytes] = []
-        for sentence in media.sentences_of(said):
+        for sentence in media.sentences_of(spoken):
             frames += [b""] * (len(tokens_of(sentence)) - 1)
             frames.append(media.samples(media.tone(sentence, voice, rate), encoding))
         async with aclosing(self._paced(script, frames)) as pieces:
@@ -178,16 +178,16 @@ class App:
 
     async def _realtime(self, body: Json) -> Answer:
         text.of_completion({"prompt": body.get("prompt") or ""}, self._options)  # it may ask for an error
-        return Answer(self._heard(Session(body)), content_type="application/x-ndjson")
+        return Answer(self._session_events(Session(body)), content_type="application/x-ndjson")
 
-    def _told(self, incoming: Incoming) -> Answer:
+    def _take_message(self, incoming: Incoming) -> Answer:
         session = self._sessions.get(incoming.path.removeprefix("/realtime/"))
         if session is None:
             raise text.Refused(404, "there is no such session")
         session.take(msgspec.json.decode(incoming.body))
         return _json({})
 
-    async def _heard(self, session: Session) -> AsyncGenerator[bytes]:
+    async def _session_events(self, session: Session) -> AsyncGenerator[bytes]:
         self._sessions[session.id] = session
         try:
             while True:
@@ -213,7 +213,7 @@ class App:
 
 
 def _misbehave(script: text.Script, count: int) -> None:
-    """Does what a broken engine does, once `count` tokens were sent."""
+    """Crash or hang, if the script says so, once `count` tokens were sent."""
     if script.crash_after is not None and count >= script.crash_after:
         os._exit(1)
     if script.hang_after is not None and count >= script.hang_after:
@@ -222,7 +222,7 @@ def _misbehave(script: text.Script, count: int) -> None:
 
 
 def _json(body: Json) -> Answer:
-    """Bytes in `body` become base64, as msgspec writes them."""
+    """Return the body as a JSON answer. Bytes in it become base64, as msgspec writes them."""
     return Answer(msgspec.json.encode(body))
 
 

@@ -1,4 +1,4 @@
-"""Scripts as bytes of the OpenAI dialect (with vLLM's additions): whole answers and events."""
+"""Writes scripts in the OpenAI dialect with vLLM's additions: as whole answers, and as server-sent events."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -48,7 +48,7 @@ def completion_answer(script: Script, body: Json, model: str) -> bytes:
 
 
 def chat_events(script: Script, body: Json, model: str) -> Iterator[bytes]:
-    """One event a token; the last one ends the choice."""
+    """Yield one event a token, and a last one that ends the choice."""
     head = _head("chat.completion.chunk", model)
     for token in script.tokens:
         fields = {"delta": {"content": token}, "logprobs": _chat_logprobs([token], body)}
@@ -72,7 +72,7 @@ def completion_events(script: Script, body: Json, model: str) -> Iterator[bytes]
 
 
 def closing_events(script: Script, body: Json, model: str) -> bytes:
-    """What follows the choice: the usage where it was asked for, and the end of the stream."""
+    """Return the events after the choice: the usage if it was asked for, and the end of the stream."""
     usage = b""
     options: Json = body.get("stream_options") or {}
     if options.get("include_usage"):
@@ -132,7 +132,10 @@ def _top(token: str, count: int) -> list[Json]:
 
 
 def _legacy_logprobs(tokens: Sequence[str], body: Json, from_start: bool) -> Json | None:
-    """`from_start`: the tokens begin with the prompt's first, which nothing could have predicted."""
+    """Return log probabilities in the format of /v1/completions, or None if none were asked for.
+
+    `from_start`: the tokens begin with the first one of the prompt, which has no log probability.
+    """
     count = body.get("logprobs")
     if count is None:
         return None
@@ -144,7 +147,7 @@ def _legacy_logprobs(tokens: Sequence[str], body: Json, from_start: bool) -> Jso
 
 
 def _prompt_details(script: Script, body: Json) -> Json:
-    """vLLM's `prompt_logprobs`, `prompt_token_ids` and `prompt_text`."""
+    """Return vLLM's fields `prompt_logprobs`, `prompt_token_ids` and `prompt_text`, as far as asked for."""
     details: Json = {}
     if body.get("return_token_ids"):
         details["prompt_token_ids"] = [id_of(token) for token in script.prompt]

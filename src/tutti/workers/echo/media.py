@@ -1,4 +1,4 @@
-"""Sound and pictures made of arithmetic."""
+"""Computes audio and images without a model."""
 
 import re
 import struct
@@ -15,14 +15,14 @@ _LANGUAGES = {"": "english", "en": "english", "de": "german"}
 
 
 def tone(text: str, voice: str, rate: int) -> "array[float]":
-    """Samples between -1 and 1: the pitch is the voice, the length is the text's."""
+    """Return the samples of a sine tone, from -1 to 1. The voice sets the pitch, the text the length."""
     pitch = 200 + zlib.crc32(voice.encode()) % 400
     count = int(rate * _SECONDS_A_CHARACTER * max(1, len(text)))
     return array("f", [0.4 * sin(2 * pi * pitch * index / rate) for index in range(count)])
 
 
 def samples(wave: "array[float]", encoding: str) -> bytes:
-    """Raises ValueError for an encoding that only real engines know."""
+    """Encode samples. Raises ValueError for an encoding that only real engines know."""
     if encoding == "pcm_f32le":
         return wave.tobytes()
     if encoding == "pcm_s16le":
@@ -31,7 +31,7 @@ def samples(wave: "array[float]", encoding: str) -> bytes:
 
 
 def wav(wave: "array[float]", rate: int) -> bytes:
-    """A WAV file (16-bit mono)."""
+    """Return a WAV file (16-bit mono)."""
     data = samples(wave, "pcm_s16le")
     head = struct.pack("<4sIHHIIHH", b"fmt ", 16, 1, 1, rate, 2 * rate, 2, 16)
     body = b"WAVE" + head + struct.pack("<4sI", b"data", len(data)) + data
@@ -39,7 +39,7 @@ def wav(wave: "array[float]", rate: int) -> bytes:
 
 
 def silent_mp3(seconds: float) -> bytes:
-    """Frames of 1152 samples (44.1 kHz, 128 kbit/s) with nothing in them."""
+    """Return an MP3 file of silent frames, each of 1152 samples (44.1 kHz, 128 kbit/s)."""
     return (b"\xff\xfb\x90\xc4" + bytes(413)) * max(1, int(seconds * 44_100 / 1152))
 
 
@@ -48,7 +48,7 @@ def sentences_of(text: str) -> list[str]:
 
 
 def picture(prompt: str, width: int, height: int) -> bytes:
-    """A PNG in one colour, which is the prompt's."""
+    """Return a PNG file in one colour, which depends on the prompt."""
     colour = zlib.crc32(prompt.encode()).to_bytes(4, "big")[1:]
     rows = (b"\0" + colour * width) * height
     header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
@@ -61,7 +61,7 @@ def _chunk(kind: bytes, data: bytes) -> bytes:
 
 
 def form_fields(content_type: str, body: bytes) -> dict[str, bytes]:
-    """The parts of a multipart/form-data body by name."""
+    """Return the parts of a multipart/form-data body by name."""
     message = BytesParser(policy=HTTP).parsebytes(
         b"content-type: " + content_type.encode() + b"\r\n\r\n" + body
     )
@@ -72,21 +72,24 @@ def form_fields(content_type: str, body: bytes) -> dict[str, bytes]:
 
 
 def transcript(audio: bytes, language: str, *, speakers: bool) -> dict[str, Any]:
-    """What the fake engine hears: only how much there is. One word each half second, by speakers in turn."""
+    """Return a verbose_json transcript whose text only says how many bytes the audio has.
+
+    Each word takes half a second; with `speakers`, two of them take turns.
+    """
     text = f"echo of {len(audio)} bytes"
     words = [
         {"word": word, "start": index / 2, "end": (index + 1) / 2}
         | ({"speaker_id": f"SPEAKER_0{index % 2}"} if speakers else {})
         for index, word in enumerate(text.split())
     ]
-    heard = {
+    answer = {
         "text": text,
         "language": _LANGUAGES.get(language, language),
         "duration": len(words) / 2,
         "segments": [{"id": 0, "start": 0.0, "end": len(words) / 2, "text": text}],
         "words": words,
     }
-    return heard | ({"speaker_segments": [_turn(*it) for it in enumerate(words)]} if speakers else {})
+    return answer | ({"speaker_segments": [_turn(*it) for it in enumerate(words)]} if speakers else {})
 
 
 def _turn(index: int, word: dict[str, Any]) -> dict[str, Any]:

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Options:
+    """The options of the fake engine; `parse` explains them."""
+
     model: str
     host: str
     port: int

@@ -1,4 +1,4 @@
-"""Realtime sessions of the fake engine: it hears how long somebody spoke; every sample but 0 is speech."""
+"""Realtime sessions of the fake engine. It measures how long somebody spoke: every sample but 0 is speech."""
 
 import asyncio
 import base64
@@ -10,12 +10,12 @@ Json = Mapping[str, Any]
 
 
 class Session:
-    """`events` are what it has to say; they wait until somebody listens."""
+    """A realtime session. `events` is the queue of its events."""
 
     def __init__(self, body: Json) -> None:
         self.id = secrets.token_hex(8)
         self.events: asyncio.Queue[Json] = asyncio.Queue()
-        self._say("opened", session=self.id)
+        self._emit("opened", session=self.id)
         self._bytes_a_ms = 2 * int(body["sample_rate_hz"]) // 1000
         self._detection: Json | None = body["turn_detection"]
         self._prompt = str(body.get("prompt") or "")
@@ -42,11 +42,11 @@ class Session:
         for start in range(0, whole, self._bytes_a_ms):
             self._hear(any(audio[start : start + self._bytes_a_ms]))
         if self._spoken_ms and self._detection is not None:
-            self._say("delta", text=self._text())
-        self._say("processed", ms=self._heard_ms)
+            self._emit("delta", text=self._text())
+        self._emit("processed", ms=self._heard_ms)
 
     def _hear(self, speech: bool) -> None:
-        """One millisecond."""
+        """Take one millisecond of audio, and complete the turn if the silence is long enough."""
         self._heard_ms += 1
         if speech:
             self._spoken_ms += 1
@@ -60,7 +60,7 @@ class Session:
     def _complete(self) -> None:
         if self._spoken_ms:
             start_s = (self._heard_ms - self._silent_ms - self._spoken_ms) / 1000
-            self._say(
+            self._emit(
                 "completed", text=self._text(), start_s=max(0.0, start_s), duration_s=self._spoken_ms / 1000
             )
         self._spoken_ms = self._silent_ms = 0
@@ -68,5 +68,5 @@ class Session:
     def _text(self) -> str:
         return f"{self._prompt} echo of {self._spoken_ms} ms".strip()
 
-    def _say(self, kind: str, **fields: Any) -> None:
+    def _emit(self, kind: str, **fields: Any) -> None:
         self.events.put_nowait({"type": kind, **fields})

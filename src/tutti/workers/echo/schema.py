@@ -1,4 +1,4 @@
-"""The least JSON value that a JSON Schema allows, for as much of JSON Schema as tests use."""
+"""Finds the smallest JSON value that a JSON Schema allows, for those parts of JSON Schema that tests use."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -10,8 +10,11 @@ _EMPTY: Mapping[str, Any] = {"boolean": False, "null": None, "integer": 0, "numb
 
 
 def minimal(schema: Any, text: str, whole: Mapping[str, Any] | None = None) -> Any:
-    """Free strings are filled with `text`, so that an answer still shows what it answers. Raises ValueError
-    for what no value can match."""
+    """Return the smallest value that matches the schema. Raises ValueError if none can.
+
+    Free strings are filled with `text`, so that an answer still shows what it answers. `whole` is the schema
+    that references point into.
+    """
     if not isinstance(schema, dict):
         return {}
     schema = cast(dict[str, Any], schema)
@@ -51,14 +54,14 @@ def _of_type(schema: Mapping[str, Any], text: str, root: Mapping[str, Any]) -> A
 
 
 def _pointed_at(values: Sequence[Any], text: str) -> Any:
-    """The one that was named last before `[[this]]`; None where there is none."""
+    """Return the value that the text names last before `[[this]]`, or None if there is none."""
     before, mark, _ = text.partition("[[this]]")
     words = _WORD.findall(before) if mark else []
     return next((word for word in reversed(words) if word in values), None)
 
 
 def _number(text: str) -> float:
-    """The one just before `[[this]]`."""
+    """Return the number just before `[[this]]`."""
     found = _THIS.search(text)
     return float(found[1]) if found else 0.0
 

@@ -1,7 +1,7 @@
-"""A small HTTP/1.1 server: JSON in; bytes, or a stream of bytes, out.
+"""A small HTTP/1.1 server: requests have JSON bodies, answers are bytes or streams of bytes.
 
-Raw asyncio, since benchmarks must measure the gateway and not this program. A client that goes away cancels
-the handler at once.
+It is built on asyncio's protocols, because benchmarks must measure the gateway and not this program. A client
+that disconnects cancels the handler at once.
 """
 
 import asyncio
@@ -15,7 +15,10 @@ import httptools
 
 @dataclass(frozen=True)
 class Answer:
-    """`body` is the whole answer, or an iterator of pieces that are sent chunk by chunk as they come."""
+    """An HTTP response.
+
+    `body` is the whole of it, or a generator whose pieces are sent as chunks as they come.
+    """
 
     body: bytes | AsyncGenerator[bytes]
     status: int = 200
@@ -24,6 +27,8 @@ class Answer:
 
 @dataclass
 class Incoming:
+    """An HTTP request, as it is received."""
+
     method: str = ""
     path: str = ""
     content_type: str = ""
@@ -34,7 +39,7 @@ Handler = Callable[[Incoming], Awaitable[Answer]]
 
 
 class Connection(asyncio.Protocol):
-    """One client. Requests are answered in order; httptools calls the `on_*` methods."""
+    """A client's connection. Requests are answered in order; httptools calls the `on_*` methods."""
 
     def __init__(self, handler: Handler) -> None:
         self._handler = handler

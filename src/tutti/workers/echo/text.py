@@ -1,4 +1,4 @@
-"""What the fake engine says: from the request's body to the whole answer, before anything is sent."""
+"""Computes the fake engine's whole answer from the request's body, before anything is sent."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -19,6 +19,8 @@ _CALL = re.compile(r"call:([\w.-]+)\s*(?=\{)")
 
 
 class Refused(Exception):
+    """The request is answered with this error status."""
+
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)
         self.status = status
@@ -26,13 +28,15 @@ class Refused(Exception):
 
 @dataclass(frozen=True)
 class Call:
+    """A tool call. `arguments` is JSON."""
+
     name: str
     arguments: str
 
 
 @dataclass(frozen=True)
 class Script:
-    """A whole answer. `crash_after` and `hang_after` count tokens; None is never."""
+    """A whole answer. `crash_after` and `hang_after` count tokens; None means never."""
 
     prompt: Sequence[str]
     prompt_tokens: int
@@ -50,13 +54,13 @@ class Script:
 
 
 def of_chat(body: Json, options: Options) -> Script:
+    """Return the answer to a chat. It answers the last message of a user, or of anybody as a guard model."""
     messages = body["messages"]
     prompt = tokens_of("\n".join(f"{message['role']}: {_text(message)}" for message in messages))
     images = sum(_images(message) for message in messages)
-    heard = messages if options.guard else [it for it in messages if it["role"] == "user"]
-    said = _text(heard[-1]) if heard else ""
-    seen = _images(heard[-1]) if heard else 0
-    return _script(body, options, prompt, len(prompt) + IMAGE_TOKENS * images, _with_images(said, seen))
+    answered = messages if options.guard else [it for it in messages if it["role"] == "user"]
+    question = _with_images(_text(answered[-1]), _images(answered[-1])) if answered else ""
+    return _script(body, options, prompt, len(prompt) + IMAGE_TOKENS * images, question)
 
 
 def of_completion(body: Json, options: Options) -> Script:
@@ -66,18 +70,22 @@ def of_completion(body: Json, options: Options) -> Script:
     return _script(body, options, prompt, len(prompt), text)
 
 
-def _script(body: Json, options: Options, prompt: Sequence[str], prompt_tokens: int, said: str) -> Script:
-    orders = {match[1]: match[2] for match in _DIRECTIVE.finditer(said)}
+def _script(body: Json, options: Options, prompt: Sequence[str], prompt_tokens: int, question: str) -> Script:
+    orders = {match[1]: match[2] for match in _DIRECTIVE.finditer(question)}
     if "error" in orders:
         raise Refused(int(orders["error"] or 500), "the prompt asked for this error")
-    told = _SAY.search(said)
-    said = _SAY.sub("", _DIRECTIVE.sub("", said)).strip()
+    scripted = _SAY.search(question)
+    question = _SAY.sub("", _DIRECTIVE.sub("", question)).strip()
     limit = _limit(body, options, prompt_tokens)
-    calls = _calls(body, said)
+    calls = _calls(body, question)
     answer = (
-        told[1] if told else "" if calls else _answer(body, options, said, int(orders.get("tokens") or 0))
+        scripted[1]
+        if scripted
+        else ""
+        if calls
+        else _answer(body, options, question, int(orders.get("tokens") or 0))
     )
-    text, stop_reason = _until(answer, body.get("stop") or ())
+    text, stop_reason = _cut_at_stop(answer, body.get("stop") or ())
     tokens = tokens_of(text)
     cut = len(tokens) > limit
     return Script(
@@ -94,7 +102,10 @@ def _script(body: Json, options: Options, prompt: Sequence[str], prompt_tokens: 
 
 
 def _limit(body: Json, options: Options, prompt_tokens: int) -> int:
-    """How many tokens the answer may have; refused, in vLLM's words, where the prompt leaves no room."""
+    """Return how many tokens the answer may have.
+
+    Raises Refused, in vLLM's words, if the context is too short.
+    """
     asked = body.get("max_completion_tokens") or body.get("max_tokens")
     room = options.context_length - prompt_tokens
     if room >= (asked or 1):
@@ -110,67 +121,79 @@ def _after(orders: Mapping[str, str | None], name: str, option: int) -> int | No
     return int(orders[name] or 1) if name in orders else option or None
 
 
-def _answer(body: Json, options: Options, said: str, count: int) -> str:
+def _answer(body: Json, options: Options, question: str, count: int) -> str:
     if options.guard:
-        return "unsafe\nS1" if "UNSAFE" in said else "safe"
-    if (constrained := _constrained(body, said)) is not None:
+        return "unsafe\nS1" if "UNSAFE" in question else "safe"
+    if (constrained := _constrained(body, question)) is not None:
         return constrained
     if count:
         return invented(count, 0)
     if (body.get("temperature") or 0) > 0 and body.get("seed") is not None:
-        said = f"{said} {invented(4, body['seed'])}"
-    before, mark, thought = said.partition("think:")
+        question = f"{question} {invented(4, body['seed'])}"
+    before, mark, thought = question.partition("think:")
     if not mark:
-        return said
+        return question
     thought, _, answer = thought.partition(";")
     return f"<think>{thought.strip()}</think>{before}{answer.strip() or thought.strip()}"
 
 
-def _constrained(body: Json, said: str) -> str | None:
+def _constrained(body: Json, question: str) -> str | None:
     wanted: Json = body.get("response_format") or {}
     structured: Json = body.get("structured_outputs") or {}
     pattern = structured.get("regex") or wanted.get("pattern")
     if pattern is not None:
-        return _matching(pattern, said)
+        return _matching(pattern, question)
     if wanted.get("type") == "json_object":
-        return msgspec.json.encode({"answer": said}).decode()
+        return msgspec.json.encode({"answer": question}).decode()
     schema = structured.get("json") or wanted.get("json_schema", {}).get("schema")
-    return None if schema is None else _least(schema, said)
+    return None if schema is None else _least(schema, question)
 
 
-def _least(schema: Json, said: str) -> str:
+def _least(schema: Json, question: str) -> str:
     try:
-        return msgspec.json.encode(minimal(schema, said)).decode()
+        return msgspec.json.encode(minimal(schema, question)).decode()
     except (LookupError, TypeError, ValueError, AttributeError, RecursionError) as error:
         raise Refused(400, f"The JSON schema cannot be enforced: {error}.") from error
 
 
-def _matching(pattern: str, said: str) -> str:
-    """The first of the prompt's words, and of a few usual answers, that the pattern matches as a whole."""
-    for candidate in (*said.split(), said, "yes", "no", "0", "42", "a", "A", "2026-11-21", "a@b.io", ""):
+def _matching(pattern: str, question: str) -> str:
+    """Return the first text that matches the pattern, out of the question's words and a few usual answers."""
+    for candidate in (
+        *question.split(),
+        question,
+        "yes",
+        "no",
+        "0",
+        "42",
+        "a",
+        "A",
+        "2026-11-21",
+        "a@b.io",
+        "",
+    ):
         if re.fullmatch(pattern, candidate):
             return candidate
     raise Refused(400, "echo knows no text that matches this regex; put one into the prompt")
 
 
-def _calls(body: Json, said: str) -> list[Call]:
+def _calls(body: Json, question: str) -> list[Call]:
     functions = [tool["function"] for tool in body.get("tools") or ()]
     choice = body.get("tool_choice") or "auto"
     if not functions or choice == "none":
         return []
     if isinstance(choice, dict):
         functions = [function for function in functions if function["name"] == choice["function"]["name"]]
-        return [_invented_call(functions[0], said)]
-    written = [Call(match[1], _object_at(said, match.end())) for match in _CALL.finditer(said)]
-    return written or ([_invented_call(functions[0], said)] if choice == "required" else [])
+        return [_invented_call(functions[0], question)]
+    written = [Call(match[1], _object_at(question, match.end())) for match in _CALL.finditer(question)]
+    return written or ([_invented_call(functions[0], question)] if choice == "required" else [])
 
 
-def _invented_call(function: Json, said: str) -> Call:
-    return Call(function["name"], _least(function.get("parameters") or {}, said))
+def _invented_call(function: Json, question: str) -> Call:
+    return Call(function["name"], _least(function.get("parameters") or {}, question))
 
 
 def _object_at(text: str, start: int) -> str:
-    """The JSON object that begins at `start`, braces counted (strings in it must not hold any)."""
+    """Return the JSON object that begins at `start`. It counts braces, so strings in it must not hold any."""
     depth = 0
     for index in range(start, len(text)):
         depth += {"{": 1, "}": -1}.get(text[index], 0)
@@ -179,7 +202,7 @@ def _object_at(text: str, start: int) -> str:
     return text[start:]
 
 
-def _until(text: str, stop: str | Sequence[str]) -> tuple[str, str | None]:
+def _cut_at_stop(text: str, stop: str | Sequence[str]) -> tuple[str, str | None]:
     stops = [stop] if isinstance(stop, str) else stop
     found = [(text.index(one), one) for one in stops if one in text]
     return (text[: min(found)[0]], min(found)[1]) if found else (text, None)
@@ -198,5 +221,5 @@ def _images(message: Json) -> int:
     return sum(part["type"] == "image_url" for part in _parts(message))
 
 
-def _with_images(said: str, images: int) -> str:
-    return f"{said} [{images} image{'s' * (images > 1)}]" if images else said
+def _with_images(question: str, images: int) -> str:
+    return f"{question} [{images} image{'s' * (images > 1)}]" if images else question

@@ -1,4 +1,7 @@
-"""Words are tokens: the same text always gives the same tokens, ids and log-probabilities."""
+"""The fake engine's tokenizer: words are tokens.
+
+A text always has the same tokens, ids and log probabilities.
+"""
 
 import re
 import zlib
@@ -11,7 +14,7 @@ _TOKEN = re.compile(r"\s*\S+|\s+$")
 
 
 def tokens_of(text: str) -> list[str]:
-    """One a word, with the white space before it, so that they join to the text again."""
+    """Split a text into words, each with the white space before it, so that they join to the text again."""
     return _TOKEN.findall(text)
 
 
@@ -20,25 +23,25 @@ def id_of(token: str) -> int:
 
 
 def logprob_of(token: str) -> float:
-    """Between -1 and 0, to three digits."""
+    """Return the token's log probability, from -1 to 0, to three digits."""
     return -(id_of(token) % 1000) / 1000
 
 
 def alternatives(token: str, count: int) -> list[tuple[str, float]]:
-    """The `count` most likely tokens, the given one first."""
+    """Return the `count` most likely tokens and their log probabilities, the given one first."""
     best = logprob_of(token)
     others = [(f" {word}", best - 0.5 * rank) for rank, word in enumerate(VOCABULARY, 1)]
     return [(token, best), *others][:count]
 
 
 def invented(count: int, seed: int) -> str:
-    """`count` words that depend on the seed."""
+    """Return `count` words that depend on the seed."""
     digest = shake_128(str(seed).encode()).digest(count)
     return " ".join(VOCABULARY[byte % len(VOCABULARY)] for byte in digest)
 
 
 def vector_of(text: str, dimensions: int) -> "array[float]":
-    """A unit vector of float32. Texts that share words point in similar directions."""
+    """Return an embedding: a unit vector of float32. Texts that share words have similar ones."""
     total = [0.0] * dimensions
     for word in re.findall(r"\w+", text.lower()) or [text]:
         for index, byte in enumerate(shake_128(word.encode()).digest(dimensions)):
@@ -48,6 +51,6 @@ def vector_of(text: str, dimensions: int) -> "array[float]":
 
 
 def overlap(query: str, document: str) -> float:
-    """The share of the query's words that the document has."""
+    """Return the share of the query's words that the document has."""
     wanted = set(re.findall(r"\w+", query.lower()))
     return len(wanted & set(re.findall(r"\w+", document.lower()))) / (len(wanted) or 1)

@@ -1,1 +1,1 @@
-"""Decides whether a schema or a pattern of a client can be enforced, and makes the engine's grammar of it."""
+"""Compiles clients' JSON Schemas and regular expressions to grammars, and refuses what can't be enforced."""

@@ -1,16 +1,17 @@
-"""Reads what clients want enforced, in a process that may be lost: `python -m tutti.workers.grammar`.
+"""Compiles clients' schemas and patterns, in a process that may crash: `python -m tutti.workers.grammar`.
 
-Asked and answering over its pipes, one message a frame (4 bytes of length, then JSON), one at a time:
+It reads requests from stdin and writes answers to stdout, one at a time. A message is 4 bytes of length, then
+JSON:
 
     {"make": {"parts": [{"schema": {...}, "param": "...", "strict": true, "name": null}], "tokens": 100}}
     {"make": {"pattern": "...", "param": "...", "tokens": 100}}
         {"made": {"grammar": "...", "schema": {...}, "left_out": [...]}}
         or {"refused": {"reason": "...", "path": "...", "param": "..."}}
     {"check": {"schema": {...}, "text": "..."}} or {"check": {"pattern": "...", "text": "..."}}
-        {"checked": "what is wrong, or nothing"}
+        {"checked": "what is wrong, or an empty string"}
 
-The limits are the kernel's: neither a compiler nor a regular expression outlives its CPU time, and the
-process ends then. It also ends when its parent's end of the pipe closes.
+The kernel enforces the limits: a compilation or a regular expression that exceeds its CPU time ends the
+process. It also ends when its parent closes the pipe.
 """
 
 import threading
@@ -26,7 +27,7 @@ from tutti.workers.questions import answer_all, limit_to
 CPU_S = 1.0
 MEMORY_BYTES = 1024 * 1024 * 1024
 _STACK_BYTES = 1024 * 1024
-"""Less than the engine's, which compiles the same again."""
+"""Less than the stack of the engine, which compiles the same grammar again."""
 
 
 class Check(msgspec.Struct):
@@ -40,7 +41,7 @@ class Request(msgspec.Struct):
     check: Check | None = None
 
 
-class Why(msgspec.Struct):
+class Refusal(msgspec.Struct):
     reason: str
     path: str
     param: str
@@ -48,19 +49,19 @@ class Why(msgspec.Struct):
 
 class Answer(msgspec.Struct, omit_defaults=True):
     made: Made | None = None
-    refused: Why | None = None
+    refused: Refusal | None = None
     checked: str | None = None
 
 
 def main() -> None:
     limit_to(MEMORY_BYTES)
     threading.stack_size(_STACK_BYTES)
-    serving = threading.Thread(target=answer_all, args=(_answered, CPU_S))
+    serving = threading.Thread(target=answer_all, args=(_answer_json, CPU_S))
     serving.start()
     serving.join()
 
 
-def _answered(question: bytes) -> bytes:
+def _answer_json(question: bytes) -> bytes:
     return msgspec.json.encode(_answer(msgspec.json.decode(question, type=Request)))
 
 
@@ -71,9 +72,9 @@ def _answer(request: Request) -> Answer:
         check = request.check or Check("")
         return Answer(checked=violation(check.text, check.schema, check.pattern))
     except Refused as refused:
-        return Answer(refused=Why(refused.reason, refused.path, refused.param))
+        return Answer(refused=Refusal(refused.reason, refused.path, refused.param))
     except (MemoryError, RecursionError):
-        return Answer(refused=Why("it is too large", "", ""))
+        return Answer(refused=Refusal("it is too large", "", ""))
 
 
 if __name__ == "__main__":

@@ -1,27 +1,33 @@
-"""Bounds of lengths and numbers, against what an answer can hold and what a grammar costs."""
+"""Checks the bounds in a schema against what an answer can hold, and what a grammar may cost."""
 
 from tutti.workers.grammar.keywords import Json
 from tutti.workers.grammar.refused import Refused
 
 _LONGEST_TOKEN = 128
-"""Characters; a vocabulary's longest entry."""
+"""The characters of the longest token of a vocabulary."""
 _MOST_ITEMS = 10_000
-"""Of all `maxItems` and `minItems` together: the engine's compiler writes each item out."""
+"""The most for all `maxItems` and `minItems` together, because the engine's compiler writes out each item."""
 _EXACT = 2**53
-"""The compiler reckons in floating point."""
-_LONGER = {"minItems": 1, "minProperties": 1, "minLength": _LONGEST_TOKEN}
+"""The largest integer that is exact in floating point, which the compiler computes in."""
+_SIZE_PER_TOKEN = {"minItems": 1, "minProperties": 1, "minLength": _LONGEST_TOKEN}
 
 
 class Bounds:
-    """`tokens`: the most that the answer can have. An item of a list takes at least one."""
+    """The bounds of one request.
+
+    `tokens` is the most that the answer can have; a list item takes at least one.
+    """
 
     def __init__(self, tokens: int) -> None:
         self._tokens = tokens
         self._items = 0
 
     def apply(self, schema: Json, path: str) -> None:
-        """Changes the schema: what no answer can reach is left out. Raises Refused."""
-        for low, size in _LONGER.items():
+        """Remove the bounds that no answer can reach from the schema.
+
+        Raises Refused for impossible bounds.
+        """
+        for low, size in _SIZE_PER_TOKEN.items():
             high = low.replace("min", "max")
             self._lengths(schema, low, high, self._tokens * size, path)
         self._items += int(schema.get("maxItems", schema.get("minItems", 0)))
@@ -42,7 +48,10 @@ class Bounds:
 
 
 def _numbers(schema: Json, path: str) -> None:
-    """Nearer bounds are narrower ones."""
+    """Move bounds beyond the exact integers to the largest one, which only narrows the schema.
+
+    Raises Refused.
+    """
     for low in ("minimum", "exclusiveMinimum"):
         if low in schema:
             schema[low] = max(schema[low], -_EXACT)

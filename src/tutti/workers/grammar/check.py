@@ -1,4 +1,4 @@
-"""The last guard: whether a finished text keeps to what was to be enforced."""
+"""The last check: does a finished text match the schema or pattern that was to be enforced?"""
 
 import json
 import sys
@@ -11,7 +11,7 @@ from tutti.workers.grammar.regex import whole_pattern
 
 
 def violation(text: str, schema: Any, pattern: str | None) -> str:
-    """What is wrong; nothing where the text is as it has to be."""
+    """Return what is wrong with the text, or "" if it matches."""
     if pattern is not None:
         validator = text_validator(whole_pattern(pattern).whole)
         return "" if validator.is_valid(text) else "it does not match the pattern"
@@ -22,12 +22,12 @@ def violation(text: str, schema: Any, pattern: str | None) -> str:
     try:
         found = next(jsonschema_rs.validator_for(schema).iter_errors(value), None)
     except (ValueError, jsonschema_rs.ReferencingError):
-        return ""  # a schema that has a grammar, but not for this library: nobody can judge the text
+        return ""  # the schema has a grammar, but this library cannot read it: the text cannot be judged
     if found is None:
         return ""
     return f"{found.message[:200]} (at /{'/'.join(map(str, found.instance_path))})"
 
 
 def _float(text: str) -> float:
-    """What is beyond the range of floats is still a number."""
+    """Return the number, or the largest float if it is beyond the range of floats: JSON allows it."""
     return max(-sys.float_info.max, min(sys.float_info.max, float(text)))

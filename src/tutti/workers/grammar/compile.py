@@ -1,6 +1,6 @@
 """Compiles grammars with llguidance, in the version that is built into xllamacpp's llama.cpp.
 
-Whatever it refuses here llama.cpp would only log, and then enforce nothing at all.
+A grammar that llguidance refuses here would make llama.cpp only write to its log, and enforce nothing.
 """
 
 import itertools
@@ -19,14 +19,14 @@ from tutti.workers.grammar.refused import Refused
 from tutti.workers.grammar.regex import json_pattern
 
 MOST_CPU_S = 0.25
-"""For a grammar: the engine's loop, which serves all requests, spends about as much on it again."""
+"""The CPU time for a grammar. The engine's loop, which serves all requests, spends about as much again."""
 _STEPS = 24
 _CONTEXT = re.compile(r" <state>| 1 \| start:")
-"""Begins what the compiler adds to a message: its own state, our grammar."""
+"""Marks where the compiler's additions to an error message begin: its own state and our grammar."""
 _ONE_OF = "oneOf constraints are not supported"
 _STOPS = ("NoExtension", "EndOfSentence")
 _OPTIONS = {
-    # Small models love to go on with white space for ever, and llguidance repeats any pattern of it.
+    # Small models tend to generate white space without end, and llguidance allows any amount of it.
     "whitespace_flexible": False,
     "item_separator": ", ",
     "key_separator": ": ",
@@ -35,25 +35,28 @@ _OPTIONS = {
 
 
 class OneOf(Exception):
-    """Alternatives of a oneOf that may match at once."""
+    """The compiler cannot show that only one alternative of a oneOf matches at a time."""
 
 
 def json_grammar(schema: Json, definitions: Json, *, any_of: bool) -> str:
-    """As llama.cpp takes it. `any_of`: a oneOf is taken for an anyOf. Raises OneOf, Refused."""
+    """Return the schema's grammar as llama.cpp takes it.
+
+    `any_of` treats oneOf as anyOf. Raises OneOf, Refused.
+    """
     whole = _for_compiler(schema)
     whole = whole if is_object(whole) else {"allOf": [whole]}
     if definitions:
         whole |= {"$defs": {name: _for_compiler(it) for name, it in definitions.items()}}
     options = _OPTIONS | {"coerce_one_of": any_of}
-    return _tried(f"%json {msgspec.json.encode(whole | {'x-guidance': options}).decode()}")
+    return _compiled(f"%json {msgspec.json.encode(whole | {'x-guidance': options}).decode()}")
 
 
 def regex_grammar(whole: str) -> str:
-    """Of a pattern that `regex.whole_pattern` has written. Raises Refused."""
-    return _tried(f"/{whole}/")
+    """Return the grammar of a pattern that `regex.whole_pattern` has written. Raises Refused."""
+    return _compiled(f"/{whole}/")
 
 
-def _tried(start: str) -> str:
+def _compiled(start: str) -> str:
     lark = f"start: {start}\n"
     began = time.process_time()
     matcher = LLMatcher(vocabulary(), LLMatcher.grammar_from_lark(lark), log_level=0)
@@ -63,14 +66,14 @@ def _tried(start: str) -> str:
 
 
 def _write(matcher: LLMatcher, began: float) -> None:
-    """Writes a little: some limits of the compiler are only met then."""
-    chance = random.Random(0)
+    """Generate a few random tokens, because the compiler meets some of its limits only then."""
+    generator = random.Random(0)
     for _ in range(_STEPS):
         mask = matcher.compute_bitmask()
         _raise_error(matcher)
         if time.process_time() - began > MOST_CPU_S:
             raise Refused("it takes too long to compile: make it smaller or simpler")
-        token = _any_of(mask, chance)
+        token = _random_token(mask, generator)
         if token is None or token == vocabulary().eos_token:
             return
         matcher.consume_token(token)
@@ -79,11 +82,11 @@ def _write(matcher: LLMatcher, began: float) -> None:
         _raise_error(matcher)
 
 
-def _any_of(mask: bytes, chance: random.Random) -> int | None:
+def _random_token(mask: bytes, generator: random.Random) -> int | None:
     bits = int.from_bytes(mask, "little")
     if not bits:
         return None
-    after = bits >> chance.randrange(bits.bit_length())
+    after = bits >> generator.randrange(bits.bit_length())
     return bits.bit_length() - after.bit_length() + (after & -after).bit_length() - 1
 
 
@@ -101,8 +104,8 @@ def _raise_error(matcher: LLMatcher) -> None:
     raise Refused(reason.replace("Unsatisfiable schema", "nothing can match it")[:300])
 
 
-class _Words:
-    """What a vocabulary of a model looks like to a grammar: bytes, parts of words, numbers, punctuation."""
+class _SampleTokenizer:
+    """A tokenizer with a vocabulary like a model's: bytes, parts of words, numbers, punctuation."""
 
     def __init__(self) -> None:
         letters = string.ascii_lowercase
@@ -121,11 +124,12 @@ class _Words:
 
 @lru_cache
 def vocabulary() -> LLTokenizer:
-    return LLTokenizer(TokenizerWrapper(_Words()))
+    """Return a sample vocabulary to compile grammars for."""
+    return LLTokenizer(TokenizerWrapper(_SampleTokenizer()))
 
 
 def _for_compiler(schema: Any) -> Any:
-    """In words that it reads rightly."""
+    """Rewrite the schema with keywords that the compiler reads correctly."""
     if is_list(schema):
         return [_for_compiler(it) for it in schema]
     if not is_object(schema):
@@ -161,7 +165,11 @@ def _pattern(schema: Json) -> Json:
 
 
 def _other_names(schema: Json) -> Json:
-    """The compiler lets other names be written in escapes, and so a name that has a schema of its own."""
+    """Return keywords that forbid escapes in the names of additional properties.
+
+    Otherwise the compiler lets a name that has a schema of its own be written in escapes, as an additional
+    one.
+    """
     others = schema.get("additionalProperties", True)
     if others is False or not (schema.get("properties") or schema.get("required")):
         return {}

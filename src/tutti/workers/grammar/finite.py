@@ -1,4 +1,4 @@
-"""Schemas whose values never end: what asks for itself, and for itself again."""
+"""Finds recursive schemas that no finite value can match, because each value requires another inside it."""
 
 from collections.abc import Set
 from typing import Any
@@ -7,7 +7,7 @@ from tutti.workers.grammar.keywords import Json, is_object
 
 
 def ends(schema: Any, definitions: Json) -> bool:
-    """Whether some finite value can match, as far as references go."""
+    """Return True if some finite value can match the schema, as far as references decide it."""
     ending: set[str] = set()
     while True:
         found = {name for name, it in definitions.items() if name not in ending and _ends(it, ending)}
@@ -17,7 +17,7 @@ def ends(schema: Any, definitions: Json) -> bool:
 
 
 def _ends(schema: Any, ending: Set[str]) -> bool:
-    """`ending`: the definitions that are known to end."""
+    """Return True if a finite value can match. `ending` are the definitions known to have one."""
     if not is_object(schema):
         return schema is not False
     parts = [_ends(it, ending) for key in ("anyOf", "oneOf") for it in schema.get(key, ())]
@@ -40,7 +40,7 @@ def _fields_end(schema: Json, ending: Set[str]) -> bool:
 
 
 def _unpatterned(schema: Json) -> list[str]:
-    """The required names that have a schema of their own or that of all others."""
+    """Return the required names whose schema is their own or that of all additional names."""
     required = schema.get("required", [])
     if "patternProperties" not in schema:
         return required

@@ -1,4 +1,4 @@
-"""What is known of the keywords of JSON Schema."""
+"""The keywords of JSON Schema: which apply to which type, and which can be enforced."""
 
 from collections.abc import Mapping
 from typing import Any, TypeGuard
@@ -19,7 +19,7 @@ OF_TYPE: Mapping[str, tuple[str, ...]] = {
     "string": ("pattern", "minLength", "maxLength", "format"),
     "number": ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"),
 }
-"""Keywords that say nothing about values of another type. Who uses one without `type` means that type."""
+"""The keywords that apply only to values of a type. A schema that uses one without `type` means that type."""
 
 LISTS = ("anyOf", "oneOf", "allOf", "prefixItems")
 MAPS = ("properties", "patternProperties")
@@ -45,9 +45,12 @@ NOT_ENFORCED = frozenset(
         "$recursiveRef",
     }
 )
-"""No grammar says them. Keywords that are nobody's (`title`, `x-order`) mean nothing, as in the standard."""
+"""Keywords that no grammar can express.
 
-MEANS_NOTHING: Mapping[str, tuple[Any, ...]] = {
+Unknown ones (`title`, `x-order`) have no effect, as in the standard.
+"""
+
+WITHOUT_EFFECT: Mapping[str, tuple[Any, ...]] = {
     "uniqueItems": (False,),
     "not": (False,),
     "unevaluatedProperties": (True, {}),
@@ -57,6 +60,7 @@ MEANS_NOTHING: Mapping[str, tuple[Any, ...]] = {
     "dependentSchemas": ({},),
     "dependencies": ({},),
 }
+"""Values with which a keyword has no effect, so that it need not be enforced."""
 FORMATS = frozenset({"date-time", "time", "date", "duration", "email", "hostname", "ipv4", "ipv6", "uuid"})
 KINDS: Mapping[str, type | tuple[type, ...]] = {
     "$ref": str,
@@ -83,4 +87,5 @@ def is_number(value: Any) -> bool:
 
 
 def inferred_types(schema: Json) -> list[str]:
+    """Return the types that the schema's keywords apply to."""
     return [kind for kind, keywords in OF_TYPE.items() if any(keyword in schema for keyword in keywords)]

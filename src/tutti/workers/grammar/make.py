@@ -1,4 +1,4 @@
-"""From what a client wants enforced to the engine's grammar."""
+"""Builds the engine's grammar from the schemas or the pattern that a client wants enforced."""
 
 import contextlib
 from collections.abc import Sequence
@@ -19,8 +19,11 @@ _MIXED = ("allOf", "anyOf", "oneOf", "$ref", "patternProperties")
 
 
 class Part(msgspec.Struct):
-    """`name`: of the function whose arguments the schema is about; the text is then a call of it. `aside`:
-    the text may also be this, if the engine is ours; others have their own way to it."""
+    """One of the schemas that a text may match.
+
+    With a `name` the text is a call of that function, and the schema is that of its arguments. `aside` marks
+    an alternative for our own engine only; other engines have their own way to allow it.
+    """
 
     param: str
     schema: Any
@@ -30,7 +33,10 @@ class Part(msgspec.Struct):
 
 
 class Make(msgspec.Struct):
-    """Text that any of the parts allows, or that the pattern matches. `tokens`: the most it can have."""
+    """A request for the grammar of texts that match any of the parts, or the pattern.
+
+    `tokens` is the most that a text may have.
+    """
 
     tokens: int
     parts: list[Part] = []
@@ -39,7 +45,10 @@ class Make(msgspec.Struct):
 
 
 class Made(msgspec.Struct):
-    """`schema` is for engines that compile it themselves, and for the last guard."""
+    """A finished grammar. `schema` is for engines that compile schemas themselves, and for the last check.
+
+    `left_out` says what is not enforced.
+    """
 
     grammar: str
     schema: Any = None
@@ -47,7 +56,7 @@ class Made(msgspec.Struct):
 
 
 def made(wanted: Make) -> Made:
-    """Raises Refused."""
+    """Build the grammar. Raises Refused if it is impossible."""
     if wanted.pattern is not None:
         try:
             return Made(regex_grammar(whole_pattern(wanted.pattern).whole))
@@ -65,8 +74,10 @@ def made(wanted: Make) -> Made:
 
 
 def _compiled(request: Normaliser, parts: Sequence[Part], read: Sequence[Any]) -> tuple[str, bool]:
-    """The grammar, and whether a oneOf is taken for an anyOf. Where it cannot be made each part is tried by
-    itself, so that the error names it."""
+    """Return the grammar, and whether it treats oneOf as anyOf.
+
+    If it cannot be compiled, each part is tried by itself, so that the error names the part.
+    """
     try:
         return _compile(request, _either(read), strict=any(part.strict for part in parts))
     except Refused:
@@ -110,8 +121,10 @@ def _read(request: Normaliser, part: Part) -> Any:
 
 
 def _parameters(schema: Any) -> Any:
-    """Without any, `{}` is the only argument; only those that are named may be given unless the schema says
-    otherwise."""
+    """Return the schema of a function's arguments. Names that it does not list are forbidden by default.
+
+    Without any schema the only value is `{}`.
+    """
     given: Any = schema or {"type": "object", "properties": {}}
     if not is_object(given) or "properties" not in given or any(key in given for key in _MIXED):
         return given
@@ -119,7 +132,7 @@ def _parameters(schema: Any) -> Any:
 
 
 def _relaxed(schema: Any) -> Any:
-    """With each oneOf as an anyOf."""
+    """Return the schema with each oneOf replaced by an anyOf."""
     if is_list(schema):
         return [_relaxed(it) for it in schema]
     if not is_object(schema):

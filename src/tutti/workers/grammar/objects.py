@@ -1,4 +1,4 @@
-"""Objects whose names match patterns."""
+"""Objects with `patternProperties`: schemas for names that match a pattern."""
 
 from collections.abc import Iterable
 from functools import lru_cache
@@ -10,8 +10,10 @@ from tutti.workers.grammar.regex import json_pattern
 
 
 def with_patterns(schema: Json) -> Json:
-    """Names that have a schema must also keep to those of the patterns that they match, which the engine's
-    compiler forgets."""
+    """Add the schemas of matching patterns to those of the named properties.
+
+    JSON Schema requires both, but the engine's compiler applies only the property's own.
+    """
     patterns = schema.get("patternProperties")
     if not patterns or "properties" not in schema:
         return schema
@@ -28,7 +30,10 @@ def _matcher(pattern: str) -> jsonschema_rs.Validator:
 
 
 def text_validator(whole: str) -> jsonschema_rs.Validator:
-    """Of text that matches from its beginning to its end, in a time that grows with its length only."""
+    """Return a validator of text that matches the pattern as a whole.
+
+    Its time grows only with the text's length.
+    """
     schema = {"pattern": f"^(?:{whole})$"}
     return jsonschema_rs.validator_for(schema, pattern_options=jsonschema_rs.RegexOptions())
 

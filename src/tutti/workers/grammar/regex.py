@@ -1,9 +1,10 @@
-"""Patterns of clients as regular expressions for llguidance, which compiles them for llama.cpp.
+"""Rewrites clients' regular expressions for llguidance, which compiles them for llama.cpp.
 
-Dialects differ (Python, ECMA 262, Rust), so a pattern is written anew: anchors are taken off, classes are
-spelled out, and where the dialects disagree (`\\W`, `.`) only those characters stay that match in each.
-Known: literals, `.`, classes, \\d \\w \\s and their opposites, groups, `|`, greedy or lazy quantifiers. What
-no grammar can say (look-around, back-references, word boundaries, flags) is refused.
+Dialects differ (Python, ECMA 262, Rust), so a pattern is parsed and rewritten: anchors are removed, classes
+are written as ranges, and where the dialects disagree (`\\W`, `.`) only the characters remain that match in
+all of them. Supported: literals, `.`, classes, \\d \\w \\s and their complements, groups, `|`, greedy and
+lazy quantifiers. What no grammar can express (look-around, back-references, word boundaries, flags) is
+refused.
 """
 
 import re
@@ -29,7 +30,7 @@ _ESCAPED_IN_JSON = frozenset({0x22, 0x5C, 0x7F, *range(0x20)})
 
 
 class _Class(NamedTuple):
-    """The characters that every dialect takes, and those that any of them takes."""
+    """The characters that a class matches: `least` in every dialect, `most` in at least one of them."""
 
     least: Ranges
     most: Ranges
@@ -44,20 +45,22 @@ _ASCII: dict[str, Ranges] = {
 
 @dataclass(frozen=True)
 class Pattern:
-    """`whole` matches a text from its beginning to its end. `padding`: a character that the text must not
-    have, 0 where it may have any (see `_literal`)."""
+    """A rewritten pattern. `whole` matches a text from its beginning to its end.
+
+    `padding` is a character that the text must not contain, or 0 if it may contain any (see `_literal`).
+    """
 
     whole: str
     padding: int
 
 
 def whole_pattern(pattern: str) -> Pattern:
-    """Of a regular expression that has to match all of the text. Raises Refused."""
+    """Rewrite a regular expression that has to match the whole text. Raises Refused."""
     return Pattern(_Reader(pattern, padding=0, search=False).whole(), 0)
 
 
 def json_pattern(pattern: str) -> Pattern:
-    """Of a `pattern` of JSON Schema, which may match anywhere in the string. Raises Refused."""
+    """Rewrite a `pattern` of JSON Schema, which may match anywhere in the string. Raises Refused."""
     plain = _Reader(pattern, padding=0, search=True)
     text = plain.whole()
     if not plain.points:
@@ -69,7 +72,7 @@ def json_pattern(pattern: str) -> Pattern:
 
 
 class _Reader:
-    """A cursor over the pattern."""
+    """A recursive descent parser of the pattern. Each method reads one construct and returns it rewritten."""
 
     def __init__(self, pattern: str, *, padding: int, search: bool) -> None:
         self._pattern = pattern
@@ -78,7 +81,7 @@ class _Reader:
         self._at = 0
         self._depth = 0
         self.points: set[int] = set()
-        """Its literals that JSON escapes."""
+        """The code points of those literals in the pattern that JSON escapes."""
 
     def whole(self) -> str:
         text = self._alternatives()
@@ -108,7 +111,7 @@ class _Reader:
         return ("" if begins else _ANYTHING) + text + ("" if ends else _ANYTHING)
 
     def _at_end_anchor(self) -> bool:
-        """Takes an anchor that ends the pattern, or one of its alternatives."""
+        """Skip an anchor that ends the pattern or one of its alternatives. Return True if there was one."""
         for anchor in ("$", "\\Z", "\\z"):
             after = self._at + len(anchor)
             if self._pattern.startswith(anchor, self._at) and self._pattern[after : after + 1] in ("", "|"):
@@ -123,7 +126,7 @@ class _Reader:
         if character == "[":
             return self._set(self._class())
         if character == ".":
-            return self._set(_opposite(_LINE_ENDS))
+            return self._set(_complement(_LINE_ENDS))
         if character == "\\":
             return self._set(self._escape(in_class=False, inverted=False))
         if character in "*+?{":
@@ -195,7 +198,7 @@ class _Reader:
             ranges += self._class_item(inverted)
             first = False
         self._at += 1
-        return _opposite(tuple(ranges)) if inverted else _merged(tuple(ranges))
+        return _complement(tuple(ranges)) if inverted else _merged(tuple(ranges))
 
     def _class_item(self, inverted: bool) -> Ranges:
         start = self._class_end(inverted)
@@ -234,7 +237,7 @@ class _Reader:
         return _one(character)
 
     def _hex(self, digits: int) -> int:
-        """After \\x, \\u or \\U: as many digits as it takes, or any number in braces."""
+        """Return the code point after \\x, \\u or \\U: a fixed number of digits, or any number in braces."""
         if self._take("{"):
             text, brace, _ = self._pattern[self._at :].partition("}")
             self._at += len(text) + 1
@@ -281,8 +284,11 @@ class _Reader:
         return self._literal(low)
 
     def _literal(self, point: int) -> str:
-        """One character that JSON escapes. The engine's compiler (derivre 0.3.8) leaves out whatever follows
-        such a byte in a string, but not what follows a set of two: the other is the padding."""
+        """Return the pattern of one character that JSON escapes.
+
+        The engine's compiler (derivre 0.3.8) drops whatever follows such a byte in a string, but not what
+        follows a class of two characters. So the padding is the second one.
+        """
         return f"[{_point(point)}{_point(self._padding)}]" if self._padding else f"[{_point(point)}]"
 
 
@@ -292,16 +298,16 @@ def _one(character: str) -> Ranges:
 
 @lru_cache
 def _known(letter: str) -> _Class:
-    """`\\d`, `\\w`, `\\s` and, in capitals, their opposites."""
+    """Return the class for the d, w or s of an escape, or for a capital letter its complement."""
     positive = letter.lower()
     least = _ASCII[positive]
     most = _merged((*least, *_python_class(positive), *(((0xFEFF, 0xFEFF),) if positive == "s" else ())))
-    return _Class(least, most) if letter.islower() else _Class(_opposite(most), _opposite(least))
+    return _Class(least, most) if letter.islower() else _Class(_complement(most), _complement(least))
 
 
 @lru_cache
 def _python_class(letter: str) -> Ranges:
-    """What Python takes for it: the most of the dialects, by the Unicode database."""
+    """Return the characters of Python's class, which follows Unicode and is the widest of the dialects."""
     everything = "".join(map(chr, range(sys.maxunicode + 1)))
     return tuple((it.start(), it.end() - 1) for it in re.finditer(rf"\{letter}+", everything))
 
@@ -320,8 +326,8 @@ def _merged(ranges: Ranges) -> Ranges:
     return tuple(merged)
 
 
-def _opposite(ranges: Ranges) -> Ranges:
-    """All other characters, but for NUL and the surrogates, which are none."""
+def _complement(ranges: Ranges) -> Ranges:
+    """Return all other characters, except NUL and the surrogates, which are no characters."""
     gaps: list[tuple[int, int]] = []
     start = 1
     for low, high in _merged((*ranges, _SURROGATES)):

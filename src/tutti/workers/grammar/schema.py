@@ -1,7 +1,7 @@
-"""Schemas of clients as they are enforced: the same meaning, or a narrower one, in fewer words.
+"""Normalises clients' JSON Schemas for the compiler: the same meaning or a narrower one, with fewer keywords.
 
-References lead to one table of definitions, types that are only hinted at are written down, bounds that no
-answer reaches are left out. What cannot be enforced is refused (`strict`), or left out and told.
+References point into one table of definitions, types that are only implied are written down, bounds that no
+answer can reach are removed. What cannot be enforced is refused (`strict`), or left out and reported.
 """
 
 from typing import Any
@@ -14,10 +14,10 @@ from tutti.workers.grammar.keywords import (
     LIMITS,
     LISTS,
     MAPS,
-    MEANS_NOTHING,
     NOT_ENFORCED,
     NUMBERS,
     TYPES,
+    WITHOUT_EFFECT,
     Json,
     inferred_types,
     is_list,
@@ -34,20 +34,22 @@ _KEPT = ("const", "description", "title")
 
 
 class Normaliser:
-    """Of all schemas of one request, which share the table of definitions."""
+    """Normalises all schemas of one request, which share the table of definitions.
+
+    `guesses` is True once a type was inferred from other keywords, `chooses` once there is a oneOf with
+    several alternatives, and `left_out` lists the keywords that are not enforced.
+    """
 
     def __init__(self, bounds: Bounds) -> None:
         self.definitions: Json = {}
         self.left_out: list[str] = []
         self.guesses = False
-        """A type was only hinted at."""
         self.chooses = False
-        """There is a oneOf."""
         self._bounds = bounds
         self._count = 0
 
     def read(self, root: Any, *, strict: bool, param: str) -> Any:
-        """Raises Refused."""
+        """Return the schema, normalised. Raises Refused. `param` names the request's field in errors."""
         document = _Document(self, root, strict=strict, param=param)
         try:
             schema = document.schema(root, "", 0)
@@ -66,7 +68,7 @@ class Normaliser:
 
 
 class _Document:
-    """What references lead into."""
+    """One schema document, into which its references point."""
 
     def __init__(self, request: Normaliser, root: Any, *, strict: bool, param: str) -> None:
         self._request = request
@@ -77,13 +79,14 @@ class _Document:
         self._waiting: list[tuple[str, Any]] = []
 
     def read_definitions(self) -> None:
-        """One after the other: they may refer to one another in chains of any length."""
+        """Normalise the definitions, in a loop: they may refer to one another in chains of any length."""
         while self._waiting:
             reference, target = self._waiting.pop()
             name = self._names[reference]
             self._request.definitions[name] = self.schema(target, reference.lstrip("#"), 0)
 
     def schema(self, schema: Any, path: str, depth: int) -> Any:
+        """Return a schema inside the document, normalised. Raises Refused."""
         self._request.count(path)
         if isinstance(schema, bool):
             return schema
@@ -133,10 +136,10 @@ class _Document:
             if key in given:
                 found[key] = self.schema(given[key], f"{path}/{key}", depth + 1)
         if "$ref" in given:
-            found["$ref"] = self._moved(given["$ref"], path)
+            found["$ref"] = self._redirected(given["$ref"], path)
 
-    def _moved(self, reference: str, path: str) -> str:
-        """The reference into the table of definitions, where its target will be."""
+    def _redirected(self, reference: str, path: str) -> str:
+        """Return the reference into the table of definitions, and queue its target to be read into it."""
         if reference not in self._names:
             target = self._target(reference, path)
             name = self._names[reference] = self._new_name(reference)
@@ -165,7 +168,7 @@ class _Document:
 
     def _leave_out(self, given: Json, path: str) -> None:
         for key in list(given):
-            if key in NOT_ENFORCED and given[key] not in MEANS_NOTHING.get(key, ()):
+            if key in NOT_ENFORCED and given[key] not in WITHOUT_EFFECT.get(key, ()):
                 self._left_out(key, path)
         if "format" in given and given["format"] not in FORMATS:
             self._left_out(f"format {given['format']!r}", path)
@@ -183,8 +186,11 @@ class _Document:
 
 
 def _uncounted(given: Json) -> list[str]:
-    """The limits of an object's size that are not enforced: names that are not in the schema may come twice,
-    and the compiler counts no optional names, but for a choice of one."""
+    """Return the limits of an object's size that cannot be enforced.
+
+    Names that are not in the schema may come twice, and the compiler does not count optional names, except
+    for a choice of one.
+    """
     least, most, required = (
         given.get("minProperties", 0),
         given.get("maxProperties"),
@@ -198,7 +204,7 @@ def _uncounted(given: Json) -> list[str]:
 
 
 def _modern(schema: Json) -> Json:
-    """Lists of items and excluded limits, as older drafts write them, in the words of 2020-12."""
+    """Rewrite lists of items and exclusive bounds of older drafts in the keywords of draft 2020-12."""
     given = dict(schema)
     if isinstance(given.get("items"), list):
         given["prefixItems"] = given.pop("items")
@@ -237,5 +243,5 @@ def _check_pattern(pattern: str, path: str) -> None:
 
 
 def _in_order(given: Json, found: Json) -> Json:
-    """The keywords as the client ordered them: names of an object come in the order of their schemas."""
+    """Return the keywords in the client's order, which decides the order of names in an answer."""
     return {key: found[key] for key in (*given, *found) if key in found}

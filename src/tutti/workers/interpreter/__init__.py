@@ -1,6 +1,7 @@
-"""The program that runs a session's code, inside its sandbox, with the environment's Python.
+"""The runner: the program that executes a session's code inside its sandbox, with the environment's Python.
 
-It is not trusted: the code can do with it what it likes, so limits are held by the kernel and by the sandbox
-host, and what it keeps itself is only politeness. Standard library and IPython only; nothing of Tutti's is
-there. Started by sandboxes/base.py: `confine`, then `main`.
+The runner is not trusted, because the code can change it at will. The kernel and the sandbox host enforce the
+limits; those that the runner keeps are only a convenience. It uses the standard library and IPython, and
+imports nothing else of Tutti, because only this folder exists in the sandbox. sandboxes/base.py starts it:
+`confine`, then `main`.
 """

@@ -1,11 +1,12 @@
-"""All that the code puts out, in order, as frames for the sandbox host.
+"""Sends all output of the code, in order, as frames to the sandbox host.
 
-In: {"code", "files": [{"name", "content": base64}]}. Out: {"type": "ready"} once, then for each request any
-number of {"type", "data"} as in the API's outputs, {"type": "full"} when the rest of them is left out, and
-{"type": "done"}.
+Requests: {"code", "files": [{"name", "content": base64}]}. Answers: {"type": "ready"} once; then for each
+request any number of {"type", "data"} as in the API's outputs, {"type": "full"} if further output is dropped,
+and {"type": "done"}.
 
-Nothing is sent between two executions. What comes then (threads, background processes) is kept up to a size
-for the next one; after that, threads lose it and processes wait on a full pipe.
+Nothing is sent between two executions. Output that arrives then, from threads or background processes, is
+kept for the next one, up to a limit. Beyond it output of threads is dropped, and processes block on a full
+pipe.
 """
 
 import contextlib
@@ -23,23 +24,28 @@ from tutti.workers.interpreter.descriptors import NAMES, Descriptors
 
 _CHUNK = 32 * 1024
 _KEPT = 64 * 1024
-"""Characters between executions."""
+"""The most characters of output that are kept between executions."""
 _AT_ONCE, _PAUSE_S = 100, 0.05
-"""The first lines go out at once, then not more often than this: so that little is lost when the process ends
-suddenly, and a million lines cost little."""
+"""The first 100 lines are sent at once, later ones with this pause between two frames. So little is lost if
+the process ends suddenly, and a million lines cost little."""
 _QUIET_S = 0.0005
-"""Nothing printed for this long: a subprocess may have written in the meantime."""
+"""If Python printed nothing for this long, subprocesses may have: their output is read first then."""
 _OVERHEAD = 100
-"""What a piece of output counts in addition to its size: a million empty ones are much, too."""
+"""The bytes that a frame counts in addition to its size: a million empty ones reach the limit, too."""
 _ERROR_CHARACTERS = 32 * 1024
 _LATE_ERRORS = 4
-"""That are sent although everything else is left out: how it ended is worth knowing."""
+"""The errors that are sent even if other output is dropped, because they say how the code ended."""
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
 
 class Channel:
+    """The connection to the sandbox host, and the output that is still to be sent."""
+
     def __init__(self, output_bytes: int, *, is_sandboxed: bool) -> None:
-        """`is_sandboxed`: see sandboxes/base.py."""
+        """Open the channel. `output_bytes` limits the output of an execution.
+
+        `is_sandboxed`: see sandboxes/base.py.
+        """
         self._descriptors = Descriptors()
         self._is_sandboxed = is_sandboxed
         self._output_bytes = output_bytes
@@ -61,11 +67,11 @@ class Channel:
         self._send({"type": "ready"})
 
     def receive(self) -> dict[str, Any] | None:
-        """The next request; None when there will be none."""
+        """Wait for the next request. Return None if there will be none."""
         return frames.read(self._descriptors.reading)
 
     def begin(self) -> None:
-        """From here on output is sent, and an interrupt raises KeyboardInterrupt."""
+        """Begin an execution: from here on output is sent, and an interrupt raises KeyboardInterrupt."""
         self._descriptors.restore()
         signal.signal(signal.SIGINT, self._on_interrupt)
         self._left, self._full, self._flushes = self._output_bytes, False, 0
@@ -75,10 +81,11 @@ class Channel:
         self._interruptible = True
 
     def calm(self) -> None:
-        """Interrupts mean nothing any more."""
+        """Ignore interrupts from here on."""
         self._interruptible = False
 
     def end(self) -> None:
+        """End an execution: send the rest of its output, and `done`."""
         self._descriptors.flush_c()
         with self._lock:
             self._drain()
@@ -89,7 +96,7 @@ class Channel:
     # --- output -------------------------------------------------------------------------------------------
 
     def write(self, name: str, text: str) -> None:
-        if self._forked:  # the process that made us reads the pipe
+        if self._forked:  # the parent process, from which the code forked, reads the pipe
             frames.write(1 + NAMES.index(name), text.encode("utf-8", "replace"))
             return
         with self._lock:
@@ -102,7 +109,7 @@ class Channel:
                 self._flush()
 
     def show(self, kind: str, data: dict[str, Any]) -> None:
-        """`display_data` or `execute_result`: data by MIME type."""
+        """Send a `display_data` or `execute_result`: data by MIME type."""
         if self._forked:
             self.write("stdout", f"{data.get('text/plain', '')}\n")
             return
@@ -111,12 +118,12 @@ class Channel:
             self._flush()
             frame = frames.encode({"type": kind, "data": data})
             if len(frame) + _OVERHEAD > self._left:
-                told = f"[{', '.join(data)}: {len(frame)} bytes left out, more than an execution may put out]"
-                frame = frames.encode({"type": kind, "data": {"text/plain": told}})
+                note = f"[{', '.join(data)}: {len(frame)} bytes left out, more than an execution may put out]"
+                frame = frames.encode({"type": kind, "data": {"text/plain": note}})
             self._spend(frame)
 
     def error(self, text: str) -> None:
-        """A text in any length."""
+        """Send an error. A long text is shortened in its middle."""
         if self._forked:
             self.write("stderr", f"{text}\n")
             return
@@ -169,7 +176,7 @@ class Channel:
         self._put(frames.encode(message))
 
     def _put(self, frame: bytes) -> None:
-        """Whole frames only: an interrupt waits for the end of one."""
+        """Write a whole frame. An interrupt takes effect after it."""
         if threading.get_ident() != self._main:
             frames.write(self._descriptors.writing, frame)
             return
@@ -183,7 +190,7 @@ class Channel:
             raise KeyboardInterrupt
 
     def _pump(self) -> None:
-        """A thread that hears what does not come from Python."""
+        """Forward output that does not come from Python's streams. Runs in a thread of its own."""
         while True:
             self._descriptors.wait()
             with self._lock:
@@ -197,7 +204,9 @@ class Channel:
             return
         if self._is_sandboxed:
             with contextlib.suppress(OSError):
-                os.kill(-1, signal.SIGTERM)  # the subprocesses, too: everybody here but us
+                os.kill(
+                    -1, signal.SIGTERM
+                )  # ends all other processes in the sandbox: the code's subprocesses
         if self._sending:
             self._interrupted = True
         else:

@@ -1,4 +1,4 @@
-"""Descriptors 1 and 2 of the code: pipes, so that what subprocesses and C libraries write is heard, too."""
+"""Makes file descriptors 1 and 2 pipes, so that output of subprocesses and C libraries is captured, too."""
 
 import codecs
 import contextlib
@@ -13,7 +13,11 @@ _LINE_BUFFERED = 1
 
 
 class Descriptors:
-    """`reading` and `writing`: the protocol's pipes, which were 0 and 1; 0 is /dev/null from now on."""
+    """The file descriptors of the runner.
+
+    `reading` and `writing` are the protocol's pipes, which were descriptors 0 and 1 before; 0 is /dev/null
+    now.
+    """
 
     def __init__(self) -> None:
         self.reading = fcntl.fcntl(0, fcntl.F_DUPFD_CLOEXEC, 3)
@@ -25,25 +29,28 @@ class Descriptors:
             os.set_blocking(reading, False)
         self.restore()
         self._c = ctypes.CDLL(None)
-        for name in NAMES:  # else the C library would keep what it prints: these are no terminals
+        for name in NAMES:  # the C library buffers whole blocks otherwise, since these are not terminals
             self._c.setvbuf(ctypes.c_void_p.in_dll(self._c, name), None, _LINE_BUFFERED, 0)
 
     def restore(self) -> None:
-        """Whatever the code has done to 0, 1 and 2. Raises OSError where it closed our own ends, too."""
+        """Restore descriptors 0, 1 and 2, whatever the code did to them.
+
+        Raises OSError if the code closed the runner's own ends of the pipes, too.
+        """
         os.dup2(self._null, 0)
         for at, (_, writing) in enumerate(self._pipes):
             os.dup2(writing, 1 + at)
 
     def flush_c(self) -> None:
-        """Lines that the C library has begun."""
+        """Flush the buffers of the C library, which may hold incomplete lines."""
         self._c.fflush(None)
 
     def wait(self) -> None:
-        """Until something was written."""
+        """Wait until something was written."""
         select.select([reading for reading, _ in self._pipes], (), ())
 
     def drain(self) -> list[tuple[str, str]]:
-        """What was written until now, at most some 100 kB: (name, text)."""
+        """Return the output so far, as pairs of the stream's name and text, at most about 100 kB."""
         found: list[tuple[str, str]] = []
         for (reading, _), name, decoder in zip(self._pipes, NAMES, self._decoders, strict=True):
             with contextlib.suppress(BlockingIOError):

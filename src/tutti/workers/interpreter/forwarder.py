@@ -1,7 +1,7 @@
-"""Inside a sandbox that may use the network: connections to a loopback port go on to the proxy's socket.
+"""Forwards a loopback port to the HTTP proxy's UNIX socket, in sandboxes that may use the network.
 
-HTTP clients know proxies at addresses only, not at UNIX sockets. It is a thread of the runner: a program of
-its own would be one more process and 10 MB a session. Standard library only.
+HTTP clients can reach a proxy only at an address, not at a UNIX socket. The forwarder is a thread of the
+runner, because a program of its own would be one more process, and 10 MB a session. Standard library only.
 """
 
 import asyncio
@@ -12,7 +12,10 @@ _PIECE_BYTES = 64 * 1024
 
 
 def start(path: str, port: int) -> None:
-    """Returns when the port can be connected to. Raises OSError where there is no such port to be had."""
+    """Start the forwarder, and return once the port accepts connections.
+
+    Raises OSError if the port is taken.
+    """
     listening = threading.Event()
     failed: list[OSError] = []
 
@@ -48,7 +51,7 @@ async def _serve(path: str, port: int, listening: threading.Event) -> None:
 
 
 async def _pump(source: StreamReader, target: StreamWriter) -> None:
-    """Until one side is gone. The target is told where the source ends."""
+    """Copy from source to target until one side closes. The end of the source is passed on."""
     try:
         while piece := await source.read(_PIECE_BYTES):
             target.write(piece)

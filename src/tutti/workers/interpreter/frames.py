@@ -1,4 +1,4 @@
-"""Frames on a pipe: 4 bytes of length, then JSON."""
+"""Reads and writes frames on a pipe: 4 bytes of length (big-endian), then JSON."""
 
 import json
 import os
@@ -6,7 +6,7 @@ from typing import Any, cast
 
 
 def encode(message: dict[str, Any]) -> bytes:
-    """Whatever the code made: numbers that JSON does not have become null, other things text."""
+    """Encode a message. NaN and infinity become null, and objects that JSON does not have become text."""
     try:
         text = json.dumps(message, ensure_ascii=False, allow_nan=False, default=str)
     except (ValueError, TypeError, RecursionError):
@@ -22,7 +22,7 @@ def write(fd: int, data: bytes) -> None:
 
 
 def read(fd: int) -> dict[str, Any] | None:
-    """None when the pipe has ended."""
+    """Read a frame. Return None if the pipe is closed."""
     head = _read(fd, 4)
     body = _read(fd, int.from_bytes(head, "big")) if len(head) == 4 else b""
     return json.loads(body) if body else None

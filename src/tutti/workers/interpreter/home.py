@@ -1,4 +1,4 @@
-"""The home directory: what is there at the start, and the files that come with a request."""
+"""Prepares the home directory, and writes the files that come with a request into it."""
 
 import base64
 import contextlib
@@ -17,13 +17,16 @@ def prepare() -> None:
     if packages := os.environ.get("PIP_TARGET"):
         Path(packages).mkdir(exist_ok=True)
         sys.path.append(packages)
-    for fonts in Path(sys.prefix, "share/matplotlib").glob("*.json"):  # looking for them takes a second
+    for fonts in Path(sys.prefix, "share/matplotlib").glob("*.json"):  # making the list again takes a second
         (home / _CACHE).mkdir(parents=True, exist_ok=True)
         (home / _CACHE / fonts.name).symlink_to(fonts)
 
 
 def receive(files: list[dict[str, Any]], failed: Callable[[str], None]) -> bool:
-    """Whether all were written. No symbolic link is followed, neither in a name's folders nor at its end."""
+    """Write the files, and return True if all were written. `failed` gets the message about one that was not.
+
+    No symbolic link is followed, neither in a name's folders nor at its end.
+    """
     for file in files:
         try:
             _write(file["name"].split("/"), base64.b64decode(file["content"]))

@@ -1,4 +1,4 @@
-"""The loop: a request, its files, its code, `done`."""
+"""The runner's main loop: it reads a request, writes its files, executes its code, and answers `done`."""
 
 import builtins
 import gc
@@ -18,16 +18,16 @@ from tutti.workers.interpreter.streams import Stream
 _BROKEN = 70
 
 
-def main(told: dict[str, Any]) -> None:
-    """`told`: see sandboxes/base.py. Never returns."""
+def main(settings: dict[str, Any]) -> None:
+    """Run the loop with `settings` (see sandboxes/base.py). Never returns."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     sys.argv[:] = [""]
-    channel = Channel(told["output_bytes"], is_sandboxed=told["is_sandboxed"])
+    channel = Channel(settings["output_bytes"], is_sandboxed=settings["is_sandboxed"])
     streams = (Stream("stdout", channel.write), Stream("stderr", channel.write))
-    run_cell = make(channel, told)
+    run_cell = make(channel, settings)
     home.prepare()
-    if told["proxy"] is not None:
-        forwarder.start(told["proxy"]["socket"], told["proxy"]["port"])
+    if settings["proxy"] is not None:
+        forwarder.start(settings["proxy"]["socket"], settings["proxy"]["port"])
     gc.freeze()
     gc.enable()
     channel.start()
@@ -39,8 +39,8 @@ def main(told: dict[str, Any]) -> None:
 
 
 def _serve(channel: Channel, run_cell: Callable[[str], object], streams: tuple[Stream, Stream]) -> None:
-    own, builtin = os.getpid(), builtins.__dict__
-    sound = builtin.copy()
+    own, names = os.getpid(), builtins.__dict__
+    original = names.copy()
     while (request := channel.receive()) is not None:
         try:
             try:
@@ -50,7 +50,7 @@ def _serve(channel: Channel, run_cell: Callable[[str], object], streams: tuple[S
                 if home.receive(request["files"], channel.error):
                     run_cell(request["code"])
             finally:
-                builtin.update(sound)  # the code may have taken away what we need, too
+                names.update(original)  # the code may have replaced builtins that the runner needs
                 channel.calm()
         except BaseException:  # also KeyboardInterrupt
             channel.calm()

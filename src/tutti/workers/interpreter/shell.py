@@ -1,6 +1,6 @@
 # pyright: basic, reportMissingImports=false
 # IPython is there in the sandbox only, and comes without types.
-"""IPython without a terminal: what it displays goes to the channel."""
+"""IPython without a terminal. Whatever it displays goes to the channel."""
 
 import base64
 import builtins
@@ -32,6 +32,8 @@ _IPYTHON = interactiveshell.__file__
 
 
 class _Results(DisplayHook):
+    """Sends the value of a cell's last expression."""
+
     def start_displayhook(self) -> None:
         pass
 
@@ -47,21 +49,25 @@ class _Results(DisplayHook):
 
 
 class _Displays(DisplayPublisher):
+    """Sends what the code displays: plots, tables."""
+
     def publish(self, data: dict[str, Any], *_: Any, **__: Any) -> None:
         self.shell.channel.show("display_data", _written(data))
 
     def clear_output(self, wait: bool = False) -> None:
-        """What was put out stays: it is not a screen."""
+        """Do nothing: output that was sent cannot be taken back."""
 
 
 class Shell(InteractiveShell):
+    """IPython's shell, which sends results, displays and errors to the channel."""
+
     displayhook_class = _Results
     display_pub_class = _Displays
     system = InteractiveShell.system_raw
 
-    def __init__(self, channel: Channel, told: dict[str, Any]) -> None:
+    def __init__(self, channel: Channel, settings: dict[str, Any]) -> None:
         self.channel = channel
-        self._told = told
+        self._settings = settings
         super().__init__(config=_config())
         self.set_hook("show_in_pager", _page)
 
@@ -73,7 +79,7 @@ class Shell(InteractiveShell):
         running_compiled_code: bool = False,
         **__: Any,
     ) -> None:
-        """Once, as an error. IPython's own prints what it cannot format to stderr instead."""
+        """Send the traceback once, as an error. IPython's own method may print to stderr instead."""
         keep_reserve(False)
         try:
             kind, error, trace = self._get_exc_info(exc_tuple)
@@ -91,23 +97,23 @@ class Shell(InteractiveShell):
     ) -> list[str]:
         try:
             if _has_group(error):
-                return traceback.format_exception(kind, error, _own(trace))
+                return traceback.format_exception(kind, error, _without_ipython(trace))
             if issubclass(kind, SyntaxError):
                 where = traceback.extract_tb(trace, extent)
                 return self.SyntaxTB.structured_traceback(kind, error, where)
             if rendered := getattr(error, "_render_traceback_", None):
                 return [str(line) for line in rendered()]
             return self.InteractiveTB.structured_traceback(kind, error, trace, tb_offset=offset)
-        except BaseException:  # also of the code's own methods; or memory or open files are all used up
-            return traceback.format_exception(kind, error, _own(trace))
+        except BaseException:  # methods of the code's error may fail, or memory or open files are used up
+            return traceback.format_exception(kind, error, _without_ipython(trace))
 
     def _format_exception_for_storage(self, *_: Any, **__: Any) -> dict[str, Any]:
-        """Nobody asks for it later, and the error's own methods may go wrong."""
+        """Return nothing: the stored form is never used, and the methods of the code's error may fail."""
         return {}
 
     def _get_exc_info(self, exc_tuple: Any = None) -> Any:
         kind, error, trace = super()._get_exc_info(exc_tuple)
-        _cut(trace)
+        _hide_runner(trace)
         return kind, error, trace
 
     def _showtraceback(self, etype: type, evalue: BaseException, stb: list[str]) -> None:
@@ -115,28 +121,30 @@ class Shell(InteractiveShell):
             if (status := getattr(evalue, "code", None)) not in (None, 0):
                 self.channel.error(f"SystemExit: {status}")
             return
-        self.channel.error("\n".join([*stb, *_hints(evalue, self._told)]))
+        self.channel.error("\n".join([*stb, *_hints(evalue, self._settings)]))
 
     def show_usage_error(self, exc: BaseException) -> None:
-        """Of a magic command."""
+        """Send the error of a magic command."""
         self.channel.error(f"UsageError: {exc}")
 
     def enable_gui(self, gui: str | None = None) -> None:
-        """There is no screen; `%matplotlib inline` asks for none."""
+        """Do nothing: there is no screen, and `%matplotlib inline` needs none."""
 
     def ask_exit(self) -> None:
-        """`exit` and `quit` end the code, not the session."""
+        """End the code, but not the session, on `exit` and `quit`."""
         raise SystemExit(0)
 
 
-def make(channel: Channel, told: dict[str, Any]) -> Callable[[str], object]:
-    """What runs a cell."""
+def make(channel: Channel, settings: dict[str, Any]) -> Callable[[str], object]:
+    """Set up IPython, and return the function that runs a cell."""
     warnings.filterwarnings("ignore", message="To exit: use 'exit'")
-    warnings.filterwarnings("ignore", message="You executed the system command")  # that `pip` is this one's
+    warnings.filterwarnings(
+        "ignore", message="You executed the system command"
+    )  # `!pip` is the right pip here
     warnings.filterwarnings("ignore", message=".*multi-threaded, use of fork", category=DeprecationWarning)
     builtins.input = getpass.getpass = _no_input
     os.system = _system
-    shell = Shell.instance(channel=channel, told=told)
+    shell = Shell.instance(channel=channel, settings=settings)
     return lambda code: shell.run_cell(code, store_history=True)
 
 
@@ -157,8 +165,8 @@ def _page(_shell: Shell, data: Any, **_: Any) -> None:
     sys.stdout.write(f"{data['text/plain'] if isinstance(data, dict) else data}\n")
 
 
-def _cut(trace: TracebackType | None) -> None:
-    """The frames at its end that are the runner's."""
+def _hide_runner(trace: TracebackType | None) -> None:
+    """Remove the runner's frames from the end of a traceback."""
     last = None
     while trace is not None:
         if not trace.tb_frame.f_code.co_filename.startswith(_OWN):
@@ -168,20 +176,23 @@ def _cut(trace: TracebackType | None) -> None:
         last.tb_next = None
 
 
-def _own(trace: TracebackType | None) -> TracebackType | None:
-    """Without the frames at its beginning that are IPython's."""
+def _without_ipython(trace: TracebackType | None) -> TracebackType | None:
+    """Return the traceback without IPython's frames at its beginning."""
     while trace is not None and trace.tb_frame.f_code.co_filename == _IPYTHON and trace.tb_next is not None:
         trace = trace.tb_next
     return trace
 
 
 def _has_group(error: BaseException) -> bool:
-    """IPython formats no groups. What was caught before counts too: it is shown with the error."""
+    """Return True if the error, or one in its chain, is an exception group, which IPython cannot format."""
     return any(isinstance(it, BaseExceptionGroup) for it in _chain(error))
 
 
 def _system(command: str | bytes) -> int:
-    """os.system that can be interrupted: the C library's ignores SIGINT while it waits. Its wait status."""
+    """Run a shell command and return its wait status, as os.system does.
+
+    This one can be interrupted: the C library's ignores SIGINT while it waits.
+    """
     code = subprocess.call(command, shell=True)  # noqa: S602 (it is what os.system does)
     return code << 8 if code >= 0 else -code
 
@@ -190,13 +201,15 @@ def _written(data: dict[str, Any]) -> dict[str, Any]:
     return {mime: base64.b64encode(v).decode() if isinstance(v, bytes) else v for mime, v in data.items()}
 
 
-def _hints(error: BaseException, told: dict[str, Any]) -> list[str]:
-    """Which limit it was: Python's own messages do not say."""
+def _hints(error: BaseException, settings: dict[str, Any]) -> list[str]:
+    """Return the limit that caused the error, if one did: Python's own messages do not name it."""
     mib = 1024 * 1024
-    disk = f"The session may keep {told['disk_bytes'] // mib} MiB in its home directory and /tmp together."
+    disk = (
+        f"The session may keep {settings['disk_bytes'] // mib} MiB in its home directory and /tmp together."
+    )
     network = "The code interpreter has no network here."
-    processes = f"The session may have {told['processes']} processes and threads."
-    memory = f"The session has {told['memory_bytes'] // mib} MiB of memory."
+    processes = f"The session may have {settings['processes']} processes and threads."
+    memory = f"The session has {settings['memory_bytes'] // mib} MiB of memory."
     by_number = {
         errno.ENOSPC: disk,
         errno.EFBIG: disk,
@@ -205,7 +218,7 @@ def _hints(error: BaseException, told: dict[str, Any]) -> list[str]:
         errno.EMFILE: "The open files of a process are limited.",
         errno.ENETUNREACH: network,
     }
-    if told["proxy"] is None and any(isinstance(it, socket.gaierror) for it in _chain(error)):
+    if settings["proxy"] is None and any(isinstance(it, socket.gaierror) for it in _chain(error)):
         return [network]
     if isinstance(error, MemoryError):
         return [memory]
@@ -215,7 +228,10 @@ def _hints(error: BaseException, told: dict[str, Any]) -> list[str]:
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    """It and what it came of: libraries wrap errors in their own. A chain can be a ring."""
+    """Yield the error and its causes, at most 10, since a chain can be a ring.
+
+    Libraries wrap errors in their own.
+    """
     for _ in range(10):
         if error is None:
             return

@@ -1,4 +1,4 @@
-"""sys.stdout and sys.stderr of the code."""
+"""The code's sys.stdout and sys.stderr, which write to the channel."""
 
 import io
 from collections.abc import Callable
@@ -9,7 +9,7 @@ Write = Callable[[str, str], None]
 
 
 class _Bytes(io.RawIOBase):
-    """What `sys.stdout.buffer` is: some libraries write bytes."""
+    """The binary stream at `sys.stdout.buffer`, for libraries that write bytes."""
 
     def __init__(self, text: "Stream") -> None:
         self._text = text
@@ -24,6 +24,8 @@ class _Bytes(io.RawIOBase):
 
 
 class Stream(io.TextIOBase):
+    """A text stream that passes what is written to `write`, with the stream's name."""
+
     encoding = "utf-8"
     errors = "replace"
 

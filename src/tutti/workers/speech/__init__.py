@@ -1,1 +1,1 @@
-"""The program that speaks: `python -m tutti.workers.speech --family hibari --folder MODEL --port 9000`."""
+"""Text to speech over HTTP: `python -m tutti.workers.speech --family hibari --folder MODEL --port 9000`."""

@@ -1,7 +1,7 @@
-"""Which characters a voice for English can say, and the one form that each of them is given.
+"""Normalises text to the characters that an English voice can say.
 
-Letters of scripts that write sounds are said as English would write them. Those of other scripts (Chinese,
-Arabic, Thai) are refused: their sounds can't be told from their letters.
+Letters of phonetic scripts are transliterated to Latin. Those of other scripts (Chinese, Arabic, Thai) are
+refused, because their letters alone do not tell how a word sounds.
 """
 
 import re
@@ -22,7 +22,7 @@ _FOREIGN = re.compile(r"[^\W\d_a-zA-Z]+")
 _MIXED_FRACTION = re.compile(r"(?<=\d)(?=[¼-¾⅐-⅞])")
 _POWER = re.compile(r"[⁰¹²³⁴-⁹⁺⁻]+")
 _KEPT = "²³…™℠′″"
-_SAME = str.maketrans(
+_EQUIVALENT = str.maketrans(
     {
         "‘": "'", "’": "'", "‛": "'", "ʼ": "'", "ʻ": "'", "ʾ": "'", "ʿ": "'", "´": "'",
         "“": '"', "”": '"', "„": '"', "‟": '"', "«": '"', "»": '"', "‹": '"', "›": '"',
@@ -35,25 +35,27 @@ _SAME = str.maketrans(
 
 
 def plain(text: str) -> str:
-    """The text with one form of each character: composed, full width as ASCII, without what can't be seen.
-    Raises Refused, naming the characters that can't be said."""
+    """Return the text in one form for each character: composed, full width as ASCII, no invisible ones.
+
+    Raises Refused, naming the characters that can't be said.
+    """
     text = _CONTROL.sub(" ", text)
     if text.isascii():
         return text
     text = _POWER.sub(_power, _MIXED_FRACTION.sub(" ", unicodedata.normalize("NFC", text)))
-    text = unicodedata.normalize("NFC", _OTHER.sub(_one_form, text.translate(_SAME)))
+    text = unicodedata.normalize("NFC", _OTHER.sub(_simplified, text.translate(_EQUIVALENT)))
     _check(text)
     return _OTHER.sub(lambda run: "".join(c for c in run[0] if unicodedata.category(c)[0] != "M"), text)
 
 
 def named(sign: str) -> str:
-    """The name of a sign that is no letter: thumbs up sign, not equal to. "" where it has none."""
+    """Return the English name of a symbol, such as "not equal to", or "" if it has none."""
     name = unicodedata.name(sign, "").removeprefix("REGIONAL INDICATOR SYMBOL LETTER ")
     return (name.removesuffix(" SIGN") or anyascii(sign).strip(":").replace("_", " ")).lower()
 
 
 def spelled_out(text: str, known: frozenset[str]) -> str:
-    """Words of other letters than English has, in those of `known` and ASCII."""
+    """Transliterate words with letters that English does not have. Only `known` letters and ASCII remain."""
     return _FOREIGN.sub(lambda run: _word(run[0], known), text)
 
 
@@ -61,7 +63,7 @@ def _power(run: re.Match[str]) -> str:
     return run[0] if run[0] in ("²", "³") else "^" + unicodedata.normalize("NFKC", run[0])
 
 
-def _one_form(run: re.Match[str]) -> str:
+def _simplified(run: re.Match[str]) -> str:
     return "".join(map(_simplest, run[0]))
 
 
@@ -73,7 +75,7 @@ def _simplest(c: str) -> str:
         return ""
     if category == "Nd":
         return str(unicodedata.decimal(c))
-    simple = c if category == "Sk" else unicodedata.normalize("NFKC", c).translate(_SAME)
+    simple = c if category == "Sk" else unicodedata.normalize("NFKC", c).translate(_EQUIVALENT)
     return f" {named(c)} " if category[0] == "N" and simple == c else simple
 
 
@@ -99,14 +101,17 @@ def _sayable(c: str) -> bool:
 
 
 def _word(word: str, known: frozenset[str]) -> str:
-    """A Greek letter that stands alone is a sign: pi, delta."""
+    """Transliterate a word. A Greek letter alone is a symbol, and becomes its name: pi, delta."""
     if len(word) == 1 and (name := unicodedata.name(word, "")).startswith("GREEK"):
         return f" {name.split(' WITH ')[0].split()[-1].lower().replace('lamda', 'lambda')} "
     return "".join(_letters(c, known) for c in word) or " ".join(map(named, word))
 
 
 def _letters(c: str, known: frozenset[str]) -> str:
-    """Those that the reader of unknown words knows stay, since it reads them better."""
+    """Transliterate a letter.
+
+    Those in `known` stay, since the model for unknown words pronounces them better.
+    """
     if unicodedata.name(c, "").startswith("LATIN") and len(c.lower()) == 1:
         found = next((form for form in (c, c.lower()) if form in known), None)
         if found is not None:

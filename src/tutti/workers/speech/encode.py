@@ -1,6 +1,6 @@
 # pyright: basic
 # The types of PyAV say too little of codecs.
-"""Samples as files of every audio format, and as bare samples, piece by piece."""
+"""Encodes samples piece by piece, as a file of any of the audio formats or as raw samples."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -19,9 +19,12 @@ _BLOCK_BYTES = 256 * 1024
 
 @dataclass(frozen=True)
 class Form:
-    """A container and a codec by FFmpeg's names. `whole`: its header tells the size, so it comes at the end.
-    `bit_rate` is what it is written with where the request does not say, `most_bits` the highest from each
-    sample rate on. `effort` keeps a codec from taking longer than the speaking does."""
+    """An audio format: a container and a codec by FFmpeg's names.
+
+    `bit_rate` is the default, and `most_bits` maps a sample rate to the highest bit rate from that rate on.
+    `whole`: the header tells the file's size, so all of it comes at the end. `effort` holds codec options
+    that keep encoding faster than the synthesis.
+    """
 
     container: str
     codec: str
@@ -55,12 +58,15 @@ RAW = {
 
 
 _BEST_HZ = 48_000
-"""Has every bit rate."""
+"""A sample rate at which every bit rate is possible."""
 
 
 def rate_of(form: Form, given_hz: int, wanted_hz: int | None, bit_rate: int | None) -> int:
-    """To write with: as it is given where none is wanted, unless only a higher one has the bit rate. Raises
-    Refused."""
+    """Return the sample rate to encode with: the wanted one, or else the one of the given samples.
+
+    If none is wanted and the bit rate needs a higher one, return that. Raises Refused if a wanted one is too
+    low for the bit rate.
+    """
     rate_hz = wanted_hz or given_hz
     most = max((bits for from_hz, bits in form.most_bits.items() if from_hz <= rate_hz), default=None)
     if bit_rate is None or most is None or bit_rate <= most:
@@ -74,10 +80,10 @@ def rate_of(form: Form, given_hz: int, wanted_hz: int | None, bit_rate: int | No
 
 
 class Encoder:
-    """Takes samples of `given_hz`, gives bytes at `rate_hz`."""
+    """Encodes samples of the rate `given_hz` into a file of the rate `rate_hz`."""
 
     def __init__(self, form: Form, given_hz: int, rate_hz: int, bit_rate: int | None) -> None:
-        """Raises Refused for a rate that the format does not have."""
+        """Open the encoder. Raises Refused for a sample rate that the format does not have."""
         _check_rate(form, rate_hz)
         self._form, self._given_hz, self._count = form, given_hz, 0
         self._pipe = _Pipe()
@@ -90,7 +96,7 @@ class Encoder:
             self._stream.bit_rate = bit_rate or form.bit_rate
 
     def feed(self, samples: Samples) -> bytes:
-        """What can be sent already: nothing of a form that comes whole."""
+        """Encode the samples and return the bytes that can be sent now: none if the format is `whole`."""
         if not len(samples):
             return b""
         frame = av.AudioFrame.from_ndarray(np.clip(samples, -1, 1)[None], format="flt", layout="mono")
@@ -100,7 +106,7 @@ class Encoder:
         return self._pipe.taken()
 
     def finish(self) -> Iterator[bytes]:
-        """The rest."""
+        """Yield the rest of the file."""
         self._container.mux(self._stream.encode(None))
         self._container.close()
         yield self._pipe.taken()
@@ -110,14 +116,20 @@ class Encoder:
                 yield block
 
     def close(self) -> None:
-        """Needed in any case: who leaves early does not come to the end of `finish`."""
+        """Free the encoder.
+
+        This is always needed, since a request that is cancelled never reaches `finish`.
+        """
         self._container.close()
         if self._file is not None:
             self._file.close()
 
 
 class _Pipe:
-    """Has no `seek`: what FFmpeg has written can be sent."""
+    """A file for FFmpeg to write to.
+
+    It has no `seek`, so that what was written never changes and can be sent.
+    """
 
     def __init__(self) -> None:
         self._data = bytearray()

@@ -1,6 +1,9 @@
 # pyright: basic
 # hibari comes without types.
-"""hibari: 8 MB a voice, each its own model. `heart` is in the package, others are files of the folder."""
+"""hibari: each voice is a model of 8 MB.
+
+The package contains `heart`; other voices are files in the folder.
+"""
 
 from functools import partial
 from pathlib import Path
@@ -16,7 +19,11 @@ class HibariModel:
     rate_hz = SAMPLE_RATE
 
     def __init__(self, folder: Path, threads: int) -> None:
-        """One thread a sentence: the network is too small to gain from more, sentences side by side do."""
+        """Load the voices.
+
+        Each sentence gets one thread, and sentences run in parallel: the network is too small to gain from
+        several threads.
+        """
         self.at_once = threads
         phonemes = Phonemes()
         self._voices = {name: _voice(phonemes, name, path) for name, path in _paths(folder).items()}
@@ -44,5 +51,5 @@ def _voice(phonemes: Phonemes, name: str, path: str) -> PhonemeVoice:
 
 
 def _say(model: Hibari, phonemes: str, speed: float) -> Samples:
-    """The same phonemes always sound the same: the noise in the voice has a fixed seed."""
+    """Synthesise the phonemes. The noise has a fixed seed, so the same phonemes always sound the same."""
     return model.from_phonemes(phonemes, speed, seed=0)

@@ -1,9 +1,9 @@
 # pyright: basic
 # onnxruntime and hibari come without types.
-"""Kokoro-82M as ONNX: one network, and for each voice a table of style vectors, one for each length.
+"""Kokoro-82M as ONNX: one network, and a table of style vectors for each voice, one for each phoneme count.
 
-The folder has one .onnx file, and voices as NAME.npy or NAME.f32 (nothing but the numbers). Voices are mixed
-by mixing their tables.
+The folder has one .onnx file, and voices as NAME.npy or NAME.f32 (raw float32). Voices are mixed by averaging
+their tables.
 """
 
 import json
@@ -21,9 +21,9 @@ from tutti.workers.speech.model import Samples, unknown_voice
 from tutti.workers.speech.phonemes import Phonemes, PhonemeVoice
 
 Styles = np.ndarray[Any, np.dtype[np.float32]]
-"""A row for each number of phonemes."""
+"""The style vectors of a voice: a row for each number of phonemes."""
 
-_STYLE = 256
+_STYLE_WIDTH = 256
 _MOST_MIXED = 16
 _TERM = re.compile(r"\s*(?P<name>\w+)\s*(\(\s*(?P<weight>\d{1,9}(\.\d{0,9})?)\s*\))?\s*", re.ASCII)
 
@@ -46,7 +46,10 @@ class KokoroModel:
         return tuple(self._styles)
 
     def voice(self, name: str) -> PhonemeVoice:
-        """British where the name says so, as Kokoro's do: bf_emma, bm_george."""
+        """Return the voice, or the mix of voices, of that name. Raises Refused.
+
+        It is British if the name begins with b, as Kokoro's names do: bf_emma, bm_george.
+        """
         terms = mixed(name)
         for term in terms:
             if term not in self._styles:
@@ -69,7 +72,10 @@ class KokoroModel:
 
 
 def mixed(voice: str) -> dict[str, float]:
-    """The weights of `af_bella(2)+af_heart(1)`; 1 where there is none. Raises Refused."""
+    """Return the weight of each voice in a mix such as `af_bella(2)+af_heart(1)`; the default is 1.
+
+    Raises Refused.
+    """
     weights: dict[str, float] = {}
     terms = voice.split("+", _MOST_MIXED)
     for term in terms:
@@ -82,6 +88,6 @@ def mixed(voice: str) -> dict[str, float]:
 
 
 def _styles(path: Path) -> Styles:
-    """Of a .npy file, pickled objects are refused."""
+    """Read the style vectors of a voice. Pickled objects in a .npy file are refused."""
     numbers = np.load(path, allow_pickle=False) if path.suffix == ".npy" else np.fromfile(path, "<f4")
-    return np.asarray(numbers, np.float32).reshape(-1, _STYLE)
+    return np.asarray(numbers, np.float32).reshape(-1, _STYLE_WIDTH)

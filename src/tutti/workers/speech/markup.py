@@ -1,4 +1,4 @@
-"""Markdown's marks, which say how a text looks: they are not said. What stands between them is."""
+"""Removes Markdown's markup, which is not to be spoken, and keeps the text in it."""
 
 import re
 

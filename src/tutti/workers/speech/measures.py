@@ -1,6 +1,7 @@
 # pyright: basic
 # hibari comes without types.
-"""Measures: the unit is said in full, with its powers and what it is divided by."""
+"""Writes out units of measurement after numbers, with powers and divisors: "5 m/s²" is "5 meters per square
+second"."""
 
 import re
 from types import MappingProxyType
@@ -28,7 +29,7 @@ UNITS = MappingProxyType(
     }
 )  # fmt: skip
 _ONLY_WITH_MORE = frozenset(("s", "h", "d", "t", "N", "J", "L"))
-"""Single letters that mean something else behind a number, unless a power or another unit follows."""
+"""Units of one letter that are read as units only if a power or another unit follows."""
 
 _NAMES = "|".join(sorted(map(re.escape, UNITS), key=len, reverse=True))
 _MEASURE = re.compile(
@@ -39,8 +40,8 @@ _FEET = re.compile(r"(?<!['\w])(\d+)[′'](?:\s?(\d+)(?:[″\"]|''))?(?!\w)")
 _POWERS = MappingProxyType({"2": "square ", "²": "square ", "3": "cubic ", "³": "cubic "})
 
 
-def measures_said(text: str) -> str:
-    """hibari's own reading knows degrees."""
+def spell_measures(text: str) -> str:
+    """Write out the measures in a text, except degrees, which hibari's text normalisation handles."""
     return _MEASURE.sub(_measure, _FEET.sub(_feet, text))
 
 

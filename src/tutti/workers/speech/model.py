@@ -1,4 +1,4 @@
-"""What speaks: a model with voices, which are given text and give samples."""
+"""The interface of a speech model: its voices turn text into samples."""
 
 from collections.abc import Generator
 from typing import Any, Protocol
@@ -11,18 +11,25 @@ Samples = np.ndarray[Any, np.dtype[np.float32]]
 
 
 class Voice(Protocol):
+    """A voice of a model."""
+
     def prepared(self, text: str) -> str:
-        """A whole text as it is to be cut into pieces for `read`. Raises Refused for what can't be said."""
+        """Normalise a whole text, before it is cut into pieces for `read`.
+
+        Raises Refused for unsayable text.
+        """
         ...
 
     def read(self, text: str, speed: float) -> Generator[Samples]:
-        """The sound of a piece of text as it is made: none where nothing can be said. Called from several
-        threads. Raises Refused before the first samples."""
+        """Yield the samples of a piece of text as they are made, or none if nothing in it can be said.
+
+        It is called from several threads. Raises Refused before the first samples.
+        """
         ...
 
 
 class SpeechModel(Protocol):
-    """`at_once`: how many threads may speak at the same time."""
+    """A model with voices. `at_once` is the number of threads that may synthesise at the same time."""
 
     @property
     def rate_hz(self) -> int: ...
@@ -32,11 +39,11 @@ class SpeechModel(Protocol):
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Of the voices, the default first."""
+        """The names of the voices, the default first."""
         ...
 
     def voice(self, name: str) -> Voice:
-        """Raises Refused."""
+        """Return the voice of that name. Raises Refused if there is none."""
         ...
 
 

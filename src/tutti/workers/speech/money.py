@@ -1,4 +1,4 @@
-"""Amounts of money: the currency is said after the number, whichever way it stood."""
+"""Writes out amounts of money. The currency comes after the number, wherever it was written."""
 
 import re
 import unicodedata
@@ -46,7 +46,7 @@ _AFTER = re.compile(rf"{_MINUS}(?<![\w.]){_AMOUNT}\s?(?:{_SIGN}(?!\s?\d)|{_CODE}
 _DECIMAL_COMMA = re.compile(r"(\d{1,3}(?:\.\d{3})+|\d+),(\d{1,2})|(\d{1,3}(?:\.\d{3})+)")
 
 
-def money_said(text: str) -> str:
+def spell_money(text: str) -> str:
     return _AFTER.sub(_money, _BEFORE.sub(_money, text))
 
 
@@ -64,8 +64,8 @@ def _money(found: re.Match[str]) -> str:
 
 def _with_cents(whole: str, cents: str, name: str, small: str) -> str:
     amounts = ((whole, name), (cents.lstrip("0") or "0", small))
-    said = [_counted(number, it) for number, it in amounts if number.strip("0,")]
-    return " and ".join(said) or _counted("0", name)
+    parts = [_counted(number, unit) for number, unit in amounts if number.strip("0,")]
+    return " and ".join(parts) or _counted("0", name)
 
 
 def _counted(number: str, name: str) -> str:
@@ -85,7 +85,7 @@ def _many(name: str) -> str:
 
 
 def _english(number: str) -> str:
-    """1.234,56 as 1234.56."""
+    """Return the number in English notation, without separators: 1.234,56 becomes 1234.56."""
     if european := _DECIMAL_COMMA.fullmatch(number):
         whole = (european[1] or european[3]).replace(".", "")
         return f"{whole}.{european[2]}" if european[2] else whole

@@ -1,16 +1,16 @@
 # pyright: basic
 # hibari comes without types.
-"""Numbers as words."""
+"""Writes out numbers as words."""
 
 import re
 
 from hibari.g2p import numbers
 
 NUMBER = r"\d(?:[\d,.]*\d)?"
-"""However its thousands and its decimals are marked."""
+"""A number, with any marks for thousands and decimals."""
 
 _MOST_DIGITS = 12
-"""More are the number of an account, or a key: said one by one."""
+"""A longer number is an account number or a key: its digits are read one by one."""
 
 _ORDINAL = re.compile(r"(?<![\w.,])(\d{1,3}(?:,\d{3})+|\d+)(?:st|nd|rd|th)\b", re.IGNORECASE)
 _DECADE = re.compile(r"(?<![\w.,])'?(\d+0)'?s\b")
@@ -18,15 +18,18 @@ _MINUS = re.compile(r"(?<![\w)\]])-(?=\.?\d)")
 _NUMBER = re.compile(r"\d{1,3}(?:,\d{3})+(?!,?\d)(?:\.\d+)*|\d*(?:\.\d+)+|\d+")
 
 
-def numbers_said(text: str) -> str:
-    """Each digit of the text is in the words."""
+def spell_numbers(text: str) -> str:
+    """Write out all numbers in a text. No digit is left out."""
     text = _ORDINAL.sub(lambda found: f"{_ordinal(found[1])} ", text)
-    text = _DECADE.sub(lambda found: f"{_plural(said(found[1]))} ", text)
-    return _NUMBER.sub(lambda found: f" {said(found[0])} ", _MINUS.sub(" minus ", text))
+    text = _DECADE.sub(lambda found: f"{_plural(number_words(found[1]))} ", text)
+    return _NUMBER.sub(lambda found: f" {number_words(found[0])} ", _MINUS.sub(" minus ", text))
 
 
-def said(number: str) -> str:
-    """Of digits, commas between thousands, and points. What has several points is a version or an address."""
+def number_words(number: str) -> str:
+    """Return a number of digits, thousands commas and points as words.
+
+    A number with several points is a version or an address, and its points are read as "dot".
+    """
     whole, *rest = number.replace(",", "").split(".")
     if len(rest) > 1:
         return " dot ".join(map(_whole, filter(None, (whole, *rest))))
@@ -35,8 +38,8 @@ def said(number: str) -> str:
 
 
 def cardinal(number: str) -> str:
-    """As `said`, but for an amount, which is no year."""
-    return said(number) if "." in number else _whole(number.replace(",", ""))
+    """Return an amount as words. Other than in `number_words`, four digits are never read as a year."""
+    return number_words(number) if "." in number else _whole(number.replace(",", ""))
 
 
 def _whole(digits: str, *, year: bool = False) -> str:

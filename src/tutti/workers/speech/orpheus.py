@@ -1,10 +1,10 @@
 # pyright: basic, reportAttributeAccessIssue=false
 # xllamacpp comes without types.
-"""Orpheus: a Llama that is given text and goes on in the codes of a sound (snac.py).
+"""Orpheus: a Llama that continues a text prompt with audio codes of the SNAC codec (snac.py).
 
-The folder has one .gguf file and SNAC's decoder as one .onnx file. llama.cpp runs in this process, on the GPU
-where there is one, and is spoken to over a loopback port of its own: a request that is left ends there, too.
-The prompt, the numbers of the tokens and the sampling are those of Orpheus's own package and notebooks.
+The folder has one .gguf file, and SNAC's decoder as one .onnx file. llama.cpp runs in this process, on the
+GPU if there is one, and serves a loopback port of its own, so that a request that is cancelled ends there
+too. The prompt, the token ids and the sampling are those of Orpheus's own package and notebooks.
 """
 
 import re
@@ -19,6 +19,7 @@ import xllamacpp
 from httpx_sse import connect_sse
 
 from tutti.workers.http import Refused
+from tutti.workers.llamacpp_params import server_params
 from tutti.workers.speech.model import Samples, unknown_voice
 from tutti.workers.speech.snac import PLACES, RATE_HZ, SnacDecoder, frames, streamed
 
@@ -31,16 +32,16 @@ _END_OF_SPEECH = "<custom_token_2>"
 _SPECIAL = re.compile(r"<(?=\||custom_token_)")
 
 _LEAST_FRAMES = 40
-"""3.4 s. Besides these a piece of text may take three halves of a frame a character, twice as long as people
-take: where the model does not end by itself it ends here."""
+"""3.4 s of audio. The limit for a piece of text is this and 1.5 frames a character, which is twice as long as
+people speak. It ends the generation if the model does not."""
 
 _SLOTS = 4
 _CONTEXT = 3328
-"""Tokens of a slot: for the longest piece of text at four a character, and its sound."""
+"""The tokens of a slot: enough for the longest piece of text, at four a character, and its audio."""
 
 _SAMPLING = {
     "temperature": 0.6,
-    "top_k": 50,  # else a token takes 6 ms of a processor instead of 3: there are 156,940
+    "top_k": 50,  # without it a token takes 6 ms of CPU time instead of 3: the vocabulary has 156,940 tokens
     "top_p": 0.9,
     "repeat_penalty": 1.1,
     "repeat_last_n": _CONTEXT,
@@ -48,13 +49,15 @@ _SAMPLING = {
 }
 
 
-class _Said(msgspec.Struct):
+class _Event(msgspec.Struct):
+    """An event in the stream of llama.cpp's answer."""
+
     tokens: list[int] = []
     stop: bool = False
 
 
 def completion(voice: str, text: str) -> dict[str, Any]:
-    """What llama.cpp is asked. What is written like a special token would be taken for it, so it is not."""
+    """Return the body of the request to llama.cpp. Text that looks like a special token is defused."""
     return {
         "prompt": [*_BEFORE, f"{voice}: {_SPECIAL.sub(' ', text)}", *_AFTER],
         "n_predict": PLACES * (_LEAST_FRAMES + len(text) * 3 // 2),
@@ -66,30 +69,28 @@ def completion(voice: str, text: str) -> dict[str, Any]:
 
 
 def _params(model: Path, threads: int) -> xllamacpp.CommonParams:
-    params = xllamacpp.CommonParams()
-    params.model.path = str(model)
-    params.hostnames, params.port = ["127.0.0.1"], 0
-    params.cpuparams.n_threads = params.cpuparams_batch.n_threads = threads
+    params = server_params(model, threads)
     params.n_threads_http = 4 * _SLOTS + 16  # one for each request, those that wait too
     params.n_parallel, params.n_ctx, params.kv_unified = _SLOTS, _SLOTS * _CONTEXT, False
     params.n_gpu_layers = -1  # as many as there is memory for
-    params.cache_ram_mib = 0  # else prompts that left their slot fill up to 8 GB
+
     params.special = True  # `stop` is looked for in the text, where special tokens are left out otherwise
-    params.endpoint_slots = params.endpoint_props = params.ui = params.fit_params = False
-    params.verbosity = 1  # errors
+    params.endpoint_slots = False
     return params
 
 
 class OrpheusVoice:
+    """A voice of Orpheus: a name in the prompt."""
+
     def __init__(self, name: str, client: httpx.Client, decoder: SnacDecoder) -> None:
         self._name, self._client, self._decoder = name, client, decoder
 
     def prepared(self, text: str) -> str:
-        """As it is: the model was given all kinds of text."""
+        """Return the text as it is, since the model was trained on all kinds of text."""
         return text
 
     def read(self, text: str, speed: float) -> Generator[Samples]:
-        """Never twice the same."""
+        """Yield the samples of a text. They differ each time, because the model samples its tokens."""
         if speed != 1:
             raise Refused("This model speaks at its own speed only.", "speed")
         if any(map(str.isalnum, text)):
@@ -97,23 +98,26 @@ class OrpheusVoice:
                 yield from streamed(frames(codes), self._decoder.decode)
 
     def _codes(self, text: str) -> Generator[int]:
-        """As `frames` wants them. Leaving it ends the work. Raises RuntimeError where llama.cpp fails."""
-        said = _Said()
+        """Yield the audio codes in the form that `frames` takes. Closing the generator cancels the request.
+
+        Raises RuntimeError if llama.cpp fails.
+        """
+        last = _Event()
         with connect_sse(self._client, "POST", "/completion", json=completion(self._name, text)) as source:
             for event in source.iter_sse():
-                said = msgspec.json.decode(event.data, type=_Said)
-                yield from (token - _FIRST_CODE for token in said.tokens)
-        if not said.stop:
+                last = msgspec.json.decode(event.data, type=_Event)
+                yield from (token - _FIRST_CODE for token in last.tokens)
+        if not last.stop:
             raise RuntimeError("llama.cpp ended before the speech did")
 
 
 class OrpheusModel:
     rate_hz = RATE_HZ
-    at_once = 16  # as many as the gateway lets in: what waits for a slot must not keep others from theirs
+    at_once = 16  # as many as the gateway admits, so that requests that wait for a slot block no others
     names = VOICES
 
     def __init__(self, folder: Path, threads: int) -> None:
-        """Raises RuntimeError for what llama.cpp cannot load."""
+        """Load the model and the decoder. Raises RuntimeError if llama.cpp cannot load the model."""
         self._decoder = SnacDecoder(next(folder.glob("*.onnx")), threads)
         self._server = xllamacpp.Server(_params(min(folder.glob("*.gguf")), threads))
         self._client = httpx.Client(

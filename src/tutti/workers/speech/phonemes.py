@@ -1,6 +1,6 @@
 # pyright: basic
 # hibari comes without types.
-"""English text as phonemes of misaki's alphabet, which Kokoro and hibari were trained on."""
+"""Converts English text to phonemes (G2P) in misaki's alphabet, which Kokoro and hibari were trained on."""
 
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
@@ -17,14 +17,14 @@ from tutti.workers.speech.model import Samples
 from tutti.workers.speech.words import words
 
 MOST_PHONEMES = 400
-"""Of one piece. Kokoro takes 510; longer ones are spoken no better and only come later."""
+"""The most phonemes of one piece. Kokoro takes 510, but longer pieces sound no better and come later."""
 
 
 class Phonemes:
-    """Each variety of English loads when it is first wanted, in 0.3 s."""
+    """The readers of American and British English. Each loads when it is first used, in 0.3 s."""
 
     def of(self, text: str, *, british: bool) -> Iterator[str]:
-        """Parts that a model takes at once; nothing where the text has nothing to say."""
+        """Yield the phonemes of a text, in parts that a model takes at once. Some texts have none."""
         reader = self._british if british else self._american
         rest = reader.read(text)
         while any(map(str.isalpha, rest)):
@@ -43,8 +43,11 @@ class Phonemes:
 
 @dataclass(frozen=True)
 class PhonemeVoice:
-    """`say` takes phonemes of misaki's English alphabet and the speed; it is called from several threads.
-    `british`: it wants to be given British pronunciation."""
+    """A voice of a model that takes phonemes.
+
+    `say` takes phonemes and the speed, and is called from several threads. `british` asks for British
+    pronunciation.
+    """
 
     phonemes: Phonemes
     say: Callable[[str, float], Samples]
@@ -59,20 +62,23 @@ class PhonemeVoice:
 
 
 class _Reader:
-    """Reads every word: one that the package has no phonemes for, or fails on, is spelled."""
+    """Converts text to phonemes.
+
+    Words for which the package has none, or on which it fails, are spelled out.
+    """
 
     def __init__(self, g2p: G2P) -> None:
         self._g2p = g2p
         self._known = frozenset(g2p.oov.cin)
 
     def read(self, text: str) -> str:
-        """The phonemes of a prepared text. Raises Refused."""
+        """Return the phonemes of a prepared text. Raises Refused."""
         return self._phonemes(words(text, self._known))
 
     def _phonemes(self, text: str) -> str:
         try:
             tokens = self._g2p.phonemize_tokens(self._g2p.tokenize(text))
-        except Exception as error:  # whatever it may be: one strange word is no reason to say nothing
+        except Exception as error:  # whatever it is: one odd word must not silence the whole text
             return self._in_parts(text, error)
         return "".join(self._token(token) + (" " if token.whitespace else "") for token in tokens).strip()
 
@@ -92,7 +98,10 @@ class _Reader:
 
 
 def check_language(code: str) -> None:
-    """Raises Refused. A region changes nothing: each voice has its own, and is bad at any other."""
+    """Raise Refused unless the language is English.
+
+    A region changes nothing: each voice has its own accent.
+    """
     if language(code) != "en":
         raise Refused(f"This model speaks English only (en), not {code[:20]!r}.", "language")
 

@@ -1,6 +1,6 @@
 # pyright: basic
 # hibari comes without types.
-"""Text in pieces that are spoken one by one: sentences, and parts of very long ones."""
+"""Cuts text into pieces that are synthesised one by one: sentences, and parts of very long sentences."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -10,16 +10,19 @@ from hibari import Hibari
 from tutti.workers.http import Refused
 
 MOST_CHARACTERS = 200
-"""About 14 seconds of speech: with a slow model, too, progress shows and leaving is noticed soon."""
+"""About 14 seconds of speech.
+
+So progress is seen and a cancellation takes effect soon, even with a slow model.
+"""
 
 _FIRST_CHARACTERS = 80
-"""A first sentence that is longer ends after its first clause of a third of this."""
+"""A longer first sentence is cut after its first clause that has at least a third of this length."""
 
 _CLAUSE = re.compile(r"[,;:—]\s")
 
 
 def pronounced(text: str, rules: Sequence[str]) -> str:
-    """Applies "source/replacement" rules to whole words, whatever their case. Raises Refused."""
+    """Apply "source/replacement" rules to whole words, whatever their case. Raises Refused for a bad rule."""
     replacements = dict(map(_rule, rules))
     if not replacements:
         return text
@@ -37,7 +40,7 @@ def _rule(rule: str) -> tuple[str, str]:
 
 
 def pieces(text: str) -> Iterator[str]:
-    """The first is a short one, so that it can soon be heard."""
+    """Yield the pieces of a text. The first is short, so that it is heard soon."""
     first = True
     for sentence in Hibari.split_sentences(text):
         rest = " ".join(sentence.split())
@@ -54,7 +57,7 @@ def _end(text: str, first: bool) -> int:
 
 
 def _long_end(text: str) -> int:
-    """After a clause, or else a word, not too near the beginning."""
+    """Return where to cut: after a clause, or else a word, but not in the first quarter of the limit."""
     if len(text) <= MOST_CHARACTERS:
         return len(text)
     head = text[:MOST_CHARACTERS]

@@ -1,4 +1,4 @@
-"""POST /v1/audio/speech as OpenAI's, with Together's fields besides; GET /health and GET /progress."""
+"""The HTTP routes: POST /v1/audio/speech as in OpenAI's API with Together's fields, and the common ones."""
 
 from contextlib import aclosing
 
@@ -14,7 +14,7 @@ def application(speaker: Speaker) -> web.Application:
     async def speech(request: web.Request) -> web.StreamResponse:
         wanted = msgspec.json.decode(await request.read(), type=SpeechRequest)
         async with aclosing(speaker.speak(wanted)) as audio:
-            first = await anext(audio)  # what is refused is refused before the head is sent
+            first = await anext(audio)  # raises Refused before the response's headers are sent
             response = web.StreamResponse()
             response.content_type = _content_type(wanted)
             await response.prepare(request)

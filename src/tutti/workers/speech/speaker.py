@@ -1,4 +1,4 @@
-"""What turns a request into sound: one sentence after the other, requests taking turns with theirs."""
+"""Turns a request into audio, one sentence after the other. Requests take turns, sentence by sentence."""
 
 import asyncio
 import time
@@ -18,8 +18,8 @@ from tutti.workers.speech.pieces import pieces, pronounced
 
 _Made = TypeVar("_Made")
 _HEAD_START_S = 0.003
-"""In which the first sentence reaches its listener, before the next one takes the processor from all who pass
-it on: without it that was one in ten that came 3 ms late, on 2 cores."""
+"""A pause after the first sentence, in which it reaches the client before the next one takes the CPU. Without
+it one in ten first sentences came 3 ms late, on 2 cores."""
 
 
 class ExtraParams(msgspec.Struct):
@@ -27,7 +27,7 @@ class ExtraParams(msgspec.Struct):
 
 
 class SpeechRequest(msgspec.Struct):
-    """The contract's fields. `sample_rate` None: the model's own."""
+    """The request, with the API's fields. Without a `sample_rate` it is the model's own."""
 
     input: str
     voice: str
@@ -51,7 +51,10 @@ def _sound(request: SpeechRequest, voice: Voice) -> Generator[Samples]:
 
 
 class Speaker:
-    """The model, its threads, and how much of the work is done."""
+    """A speech model and its threads.
+
+    `busy` counts computations that run or wait, `done` those that ended.
+    """
 
     def __init__(self, model: SpeechModel) -> None:
         self._model = model
@@ -61,19 +64,22 @@ class Speaker:
         self._warm_up(model.voice(model.names[0]))
 
     async def speak(self, request: SpeechRequest) -> AsyncGenerator[bytes]:
-        """The encoded audio as it is made. Raises Refused before the first of it."""
+        """Yield the encoded audio as it is made. Raises Refused before the first bytes."""
         audio = self._audio(request)
-        while (data := await self._turn(partial(next, audio, None))) is not None:
+        while (data := await self._compute(partial(next, audio, None))) is not None:
             if data:
                 yield data
 
     def _warm_up(self, voice: Voice) -> None:
-        """Loads what else the first request would wait for; the made-up word, what reads unknown ones."""
+        """Speak once, to load what the first request would wait for.
+
+        The made-up word loads the model for unknown words.
+        """
         with closing(voice.read("Hello, Tuttifrutti.", 1.0)) as sound:
             next(sound, None)
 
-    async def _turn(self, work: Callable[[], _Made]) -> _Made:
-        """Counts only what waits for us: a client that reads slowly is no engine that hangs."""
+    async def _compute(self, work: Callable[[], _Made]) -> _Made:
+        """Run `work` in a thread, and count it as busy. A client that reads slowly does not count."""
         self.busy += 1
         try:
             made = await asyncio.get_running_loop().run_in_executor(self._threads, work)
@@ -83,7 +89,10 @@ class Speaker:
             self.busy -= 1
 
     def _audio(self, request: SpeechRequest) -> Iterator[bytes]:
-        """In a thread: a sentence at each step, or as much as the voice makes at once."""
+        """Yield the encoded audio: a sentence at each step, or as much as the voice makes at once.
+
+        It runs in a thread.
+        """
         voice, silent = self._model.voice(request.voice), True
         with closing(self._encoder(request)) as encoder, closing(_sound(request, voice)) as sound:
             for samples in sound:

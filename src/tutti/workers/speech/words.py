@@ -1,9 +1,9 @@
 # pyright: basic
 # hibari comes without types.
-"""A piece of text as the words that are said: numbers, signs, addresses and abbreviations written out.
+"""Text normalisation: writes out numbers, symbols, addresses and abbreviations as the words that are spoken.
 
-hibari's own reading knows times, dates, titles and Roman numerals. What it would drop is written out before
-it comes to that, and what it leaves over is after that: in the end there are words and pauses only.
+hibari's own normalisation handles times, dates, titles and Roman numerals. Whatever it would drop is written
+out before it, and whatever it leaves is written out after it. In the end there are only words and pauses.
 """
 
 import re
@@ -13,12 +13,12 @@ from types import MappingProxyType
 from hibari.g2p.normalize import normalize
 
 from tutti.workers.speech.characters import named, spelled_out
-from tutti.workers.speech.measures import measures_said
-from tutti.workers.speech.money import money_said
-from tutti.workers.speech.numbers import numbers_said
+from tutti.workers.speech.measures import spell_measures
+from tutti.workers.speech.money import spell_money
+from tutti.workers.speech.numbers import spell_numbers
 
 MOST_LETTERS = 24
-"""Of a word, which the reader of unknown words takes: a longer one is read in parts."""
+"""The longest word that the model for unknown words takes. A longer one is read in parts."""
 
 _PAUSES = frozenset("\t\n ,.;:!?'\"“”()[]{}-–—…•‧‖।")
 _BRACKETS = str.maketrans(
@@ -38,7 +38,7 @@ _SIGNS = MappingProxyType(
     }
 )  # fmt: skip
 _LATER = frozenset("/%+#°")
-"""hibari's reading wants to see them: in dates, after numbers, before them."""
+"""Symbols that hibari's normalisation needs: in dates, after numbers, before them."""
 _IN_ADDRESSES = MappingProxyType(
     {**_SIGNS, ".": "dot", ":": "colon", "-": "dash", "?": "question mark", ",": "comma", ";": "semicolon",
      "!": "exclamation mark"}
@@ -69,7 +69,7 @@ _BEFORE_PAUSE = re.compile(r" +(?=[,.;:!?])")
 
 
 def words(text: str, known: frozenset[str]) -> str:
-    """`known` are the letters that unknown words may have."""
+    """Write out a piece of text. `known` are the letters that the model for unknown words takes."""
     for step in _steps(known):
         text = step(text)
     return _BEFORE_PAUSE.sub("", _SPACES.sub(" ", text)).strip()
@@ -78,18 +78,21 @@ def words(text: str, known: frozenset[str]) -> str:
 def _steps(known: frozenset[str]) -> Iterator[Callable[[str], str]]:
     yield lambda text: _ADDRESS.sub(_address, text)
     yield _abbreviations
-    yield money_said
-    yield measures_said
+    yield spell_money
+    yield spell_measures
     yield _mathematics
-    yield lambda text: _SIGN.sub(lambda sign: sign[0] if sign[0] in _LATER else _said(sign[0]), text)
+    yield lambda text: _SIGN.sub(lambda sign: sign[0] if sign[0] in _LATER else _symbol_name(sign[0]), text)
     yield normalize
-    yield lambda text: numbers_said(_HYPHEN.sub(_hyphen, text))
-    yield lambda text: _SIGN.sub(lambda sign: _said(sign[0]), text)
+    yield lambda text: spell_numbers(_HYPHEN.sub(_hyphen, text))
+    yield lambda text: _SIGN.sub(lambda sign: _symbol_name(sign[0]), text)
     yield lambda text: _LONG.sub(r"\1 ", spelled_out(text, known).translate(_BRACKETS))
 
 
 def _address(found: re.Match[str]) -> str:
-    """Each sign of it is said. Names of two letters and initials (U.S., e.g.) are none."""
+    """Write out every symbol of an address.
+
+    Initials and names of two letters (U.S., e.g.) are not addresses.
+    """
     if all(len(part) <= 2 for part in re.findall(r"\w+", found[0])) and "@" not in found[0]:
         return found[0]
     parts = (_address_part(part) for part in _ADDRESS_PARTS.findall(found[0]))
@@ -99,7 +102,7 @@ def _address(found: re.Match[str]) -> str:
 def _address_part(part: str) -> str:
     if part.lower() == "www":
         return "w w w"
-    return part if part.isalnum() else _IN_ADDRESSES.get(part) or _said(part)
+    return part if part.isalnum() else _IN_ADDRESSES.get(part) or _symbol_name(part)
 
 
 def _abbreviations(text: str) -> str:
@@ -116,13 +119,13 @@ def _mathematics(text: str) -> str:
     return _ABOUT.sub("about ", text)
 
 
-def _said(sign: str) -> str:
+def _symbol_name(sign: str) -> str:
     if sign in _PAUSES or sign.isalpha():
         return sign
     return f" {_SIGNS.get(sign) or named(sign)} "
 
 
 def _hyphen(found: re.Match[str]) -> str:
-    """Between words it joins them, beside a number it is none of its own."""
+    """Return a hyphen between letters, which it joins, and a space beside a number."""
     before, after = found.string[found.start() - 1], found.string[found.end()]
     return "-" if before.isalpha() and after.isalpha() else " "

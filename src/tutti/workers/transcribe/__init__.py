@@ -1,1 +1,1 @@
-"""Speech to text over HTTP: recordings and live sessions, on Whisper. See __main__."""
+"""Speech to text over HTTP with Whisper: recordings and live sessions. See `__main__`."""

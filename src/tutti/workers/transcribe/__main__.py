@@ -2,7 +2,7 @@
 
 - POST /v1/audio/transcriptions, /v1/audio/translations: OpenAI's multipart form, plus `diarize`,
   `min_speakers`, `max_speakers` and `max_duration_s`. The answer is always verbose_json.
-- POST /realtime: opens a live session; its events are the lines of the answer (live.py).
+- POST /realtime: opens a live session. Its events are the lines of the response (live.py).
 - GET /health, GET /progress.
 """
 
@@ -10,14 +10,14 @@ from tutti.workers import http
 from tutti.workers.transcribe.lanes import Work
 from tutti.workers.transcribe.recording import Transcriber
 from tutti.workers.transcribe.server import application
-from tutti.workers.transcribe.voice import load_voice
+from tutti.workers.transcribe.vad import load_vad
 from tutti.workers.transcribe.whisper import Whisper
 
 
 def main() -> None:
     args = http.parser("tutti.workers.transcribe").parse_args()
     whisper = Whisper(args.folder, args.threads, Work())
-    http.run(application(Transcriber(whisper, load_voice(), args.folder)), args.port)
+    http.run(application(Transcriber(whisper, load_vad(), args.folder)), args.port)
 
 
 if __name__ == "__main__":

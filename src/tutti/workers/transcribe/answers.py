@@ -1,4 +1,4 @@
-"""verbose_json, as the API describes it."""
+"""Builds the response of a transcription: verbose_json, as the API describes it."""
 
 from collections.abc import Iterator, Sequence
 from itertools import groupby
@@ -54,7 +54,10 @@ def answer(
     diarize: bool,
     speakers: Speakers | None,
 ) -> Answer:
-    """`language` is a code; `duration` is in samples. `speakers` None: nobody was heard."""
+    """Build the response. `language` is a code, `duration` counts samples.
+
+    `speakers` is None if no speech was found.
+    """
     spoken = [(word, _speaker(word, speakers)) for segment in segments for word in segment.words]
     named = list(_named(spoken)) if diarize else [(word, None) for word, _ in spoken]
     return Answer(
@@ -73,7 +76,10 @@ def _speaker(word: Word, speakers: Speakers | None) -> int:
 
 
 def _named(spoken: Sequence[tuple[Word, int]]) -> Iterator[tuple[Word, str | None]]:
-    """Speakers are numbered as they first speak."""
+    """Yield each word with its speaker's name.
+
+    Speakers are numbered in the order in which they first speak.
+    """
     numbers: dict[int, int] = {}
     for word, speaker in spoken:
         yield word, f"SPEAKER_{numbers.setdefault(speaker, len(numbers)):02}"
@@ -84,13 +90,12 @@ def _word(word: Word, speaker_id: str | None) -> WordAnswer:
 
 
 def _speaker_segments(named: Sequence[tuple[Word, str | None]]) -> list[SpeakerAnswer]:
-    """What one speaker says until another does."""
-    found: list[SpeakerAnswer] = []
+    """Return the speaker segments: the consecutive words of one speaker make one segment."""
+    segments: list[SpeakerAnswer] = []
     for speaker_id, group in groupby(named, key=lambda pair: pair[1]):
-        said = [word for word, _ in group]
-        text = "".join(word.text for word in said).strip()
-        words = [_word(word, speaker_id) for word in said]
-        found.append(
-            SpeakerAnswer(len(found) + 1, speaker_id or "", said[0].start, said[-1].end, text, words)
-        )
-    return found
+        spoken = [word for word, _ in group]
+        text = "".join(word.text for word in spoken).strip()
+        words = [_word(word, speaker_id) for word in spoken]
+        start, end = spoken[0].start, spoken[-1].end
+        segments.append(SpeakerAnswer(len(segments) + 1, speaker_id or "", start, end, text, words))
+    return segments

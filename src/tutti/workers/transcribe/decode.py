@@ -1,9 +1,10 @@
 # pyright: basic
 # PyAV's types say little.
-"""Sound files of the formats that the API takes, as blocks of samples: any length in the same memory.
+"""Decodes audio files of the formats that the API takes into blocks of samples, in bounded memory.
 
-FFmpeg also knows formats that name other files and addresses (playlists, for one): only those listed here are
-opened, they read nothing but the file itself, and of a file's streams only sound is decoded.
+FFmpeg also knows formats that refer to other files and addresses, such as playlists. So only the formats
+listed here are opened, they may read nothing but the file itself, and only the audio stream of a file is
+decoded.
 """
 
 from collections.abc import Iterable, Iterator
@@ -21,16 +22,19 @@ from tutti.workers.transcribe.samples import RATE_HZ, Samples
 
 _FORMATS = "wav,w64,mp3,mov,mp4,m4a,matroska,webm,flac,ogg,aac,aiff,caf,mpeg"
 READ = "wav, mp3, m4a, mp4, webm, mkv, flac, ogg, opus, aac, aiff, caf, w64 and mpeg"
-"""The same by the endings of files, for people."""
+"""The formats by their file extensions, for error messages."""
 _OPTIONS = {"format_whitelist": _FORMATS, "protocol_whitelist": "pipe"}
 _BLOCK = RATE_HZ
 _RATES_HZ = range(1_000, 768_001)
 _MOST_CHANNELS = 64
-"""No recording has more, and the head of a small file may say what takes FFmpeg all of the memory."""
+"""More than any recording has.
+
+The header of a small file may claim so many that FFmpeg uses up the memory.
+"""
 
 
 class BadAudio(Exception):
-    """For people: why the file can't be heard."""
+    """The file can't be transcribed. The message is for people, `code` is the API's error code."""
 
     code: str | None = None
 
@@ -40,8 +44,10 @@ class TooLong(BadAudio):
 
 
 def decoded(path: Path, max_duration_s: float | None = None) -> Iterator[Samples]:
-    """Blocks of about a second. Damaged parts are left out. Raises BadAudio: before the first block where
-    there is no sound at all, or when it turns out longer than allowed."""
+    """Decode the file into blocks of about a second. Damaged parts are left out.
+
+    Raises BadAudio: before the first block if there is no audio at all, or once it is longer than allowed.
+    """
     with path.open("rb") as file:
         try:
             container = av.open(file, "r", options=_OPTIONS, metadata_errors="ignore")
@@ -71,12 +77,18 @@ def _blocks(container: InputContainer) -> Iterator[Samples]:
 
 
 def _form(frame: av.AudioFrame) -> tuple[str, str, int]:
-    """What may change in the middle of a file, as where two were joined."""
+    """Return sample format, channel layout and rate.
+
+    They may change inside a file that was joined from two.
+    """
     return frame.format.name, frame.layout.name, frame.sample_rate
 
 
 def _resampled(frames: Iterable[av.AudioFrame]) -> Iterator[Samples]:
-    """Rows of channels. FFmpeg gives them packed: PyAV crashes on more than eight planes."""
+    """Yield blocks of samples at RATE_HZ, one row a channel.
+
+    FFmpeg returns them interleaved ("packed"), because PyAV crashes on more than eight planes.
+    """
     resampler = AudioResampler(format="flt", rate=RATE_HZ, frame_size=_BLOCK)
     for frame in frames:
         _check(frame)
@@ -106,5 +118,5 @@ def _frames(container: InputContainer) -> Iterator[av.AudioFrame]:
                 yield from packet.decode()
             except av.error.InvalidDataError:
                 continue
-    except av.error.FFmpegError:  # a file that breaks off: what came before it counts
+    except av.error.FFmpegError:  # a truncated file: what came before is transcribed
         return

@@ -1,4 +1,4 @@
-"""The form of a transcription: its fields, and its file on disk."""
+"""Reads the multipart form of a transcription: its fields, and its file, which is kept on disk."""
 
 import tempfile
 from collections.abc import AsyncGenerator
@@ -10,9 +10,9 @@ import msgspec
 from aiohttp import BodyPartReader, web
 
 from tutti.workers.http import Refused
-from tutti.workers.transcribe.languages import whispers
+from tutti.workers.transcribe.languages import whisper_code
 from tutti.workers.transcribe.recording import Wanted
-from tutti.workers.transcribe.whisper import FALLBACKS, Hearing
+from tutti.workers.transcribe.whisper import FALLBACKS, Options
 
 _CHUNK = 1 << 18
 _MAX_FIELD = 64 * 1024
@@ -36,7 +36,10 @@ class Fields(msgspec.Struct):
 
 @asynccontextmanager
 async def form(request: web.Request) -> AsyncGenerator[tuple[Fields, Path]]:
-    """The file is there until the end of the block. Raises Refused."""
+    """Read the form, and yield its fields and the path of its file. Raises Refused.
+
+    The file is deleted at the end of the block.
+    """
     with tempfile.NamedTemporaryFile(prefix="tutti-audio-") as file:
         values: dict[str, str | list[str]] = {}
         found = False
@@ -74,17 +77,17 @@ def _fields(values: dict[str, str | list[str]]) -> Fields:
 
 
 def wanted(fields: Fields, task: Literal["transcribe", "translate"]) -> Wanted:
-    """Raises Refused."""
-    language = whispers(None if fields.language in ("", "auto") else fields.language)
+    """Return the options of the transcription that the fields ask for. Raises Refused."""
+    language = whisper_code(None if fields.language in ("", "auto") else fields.language)
     least, most = fields.min_speakers, fields.max_speakers
     if least is not None and most is not None and least > most:
         raise Refused("min_speakers is greater than max_speakers.", "min_speakers")
     words = "word" in fields.timestamp_granularities
-    hearing = Hearing(
+    options = Options(
         task=task,
         language=language,
         prompt=fields.prompt,
         temperatures=(fields.temperature,) if fields.temperature else FALLBACKS,
         words=words or fields.diarize,
     )
-    return Wanted(hearing, words, fields.diarize, least, most, fields.max_duration_s)
+    return Wanted(options, words, fields.diarize, least, most, fields.max_duration_s)

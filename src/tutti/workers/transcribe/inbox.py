@@ -1,4 +1,7 @@
-"""What a live session has been sent and has not worked on yet: bounded, so that who sends faster waits."""
+"""The messages that a live session has yet to handle.
+
+The size is bounded: whoever sends too fast has to wait.
+"""
 
 import asyncio
 
@@ -10,7 +13,10 @@ class Gone(Exception):
 
 
 class Inbox:
-    """`get` is for one task; every message it gives must be followed by `handled`."""
+    """A bounded queue of messages.
+
+    Only one task calls `get`, and calls `handled` with each message afterwards.
+    """
 
     def __init__(self, max_bytes: int) -> None:
         self._messages: asyncio.Queue[tuple[int, Message]] = asyncio.Queue()
@@ -22,7 +28,10 @@ class Inbox:
         self._ended = False
 
     async def put(self, message: Message) -> None:
-        """Returns once there is room for it. Raises Gone."""
+        """Add a message, and wait first until there is room for its audio.
+
+        Raises Gone if the session has ended.
+        """
         if isinstance(message, Append):
             await self._room.wait()
             self._count(len(message.audio))
@@ -33,7 +42,7 @@ class Inbox:
         self._messages.put_nowait((self._clears, message))
 
     async def get(self) -> Message:
-        """Leaves out sound that was cleared before its turn came."""
+        """Return the next message. Audio that a later Clear has discarded is skipped."""
         while True:
             clears, message = await self._messages.get()
             if clears == self._clears or not isinstance(message, Append):

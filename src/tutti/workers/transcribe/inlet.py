@@ -1,6 +1,6 @@
 # pyright: basic
 # PyAV's types say little.
-"""The samples that a live session is sent, at any rate and in any portions, as those that the models take."""
+"""Converts the audio of a live session, at any rate and in pieces of any size, to the models' samples."""
 
 import av
 import numpy as np
@@ -10,13 +10,15 @@ from tutti.workers.transcribe.samples import RATE_HZ, Samples
 
 
 class Inlet:
+    """The decoder and resampler of one stream of 16-bit samples."""
+
     def __init__(self, rate_hz: int) -> None:
         self._rate_hz = rate_hz
-        self._half = b""  # a sample whose other byte has not come yet
+        self._half = b""  # the first byte of a sample whose second byte has not arrived yet
         self._resampler = AudioResampler(format="flt", layout="mono", rate=RATE_HZ)
 
     def read(self, data: bytes) -> Samples:
-        """`data` is s16le."""
+        """Return the samples in `data`, which is 16-bit little-endian mono (s16le), at RATE_HZ."""
         data = self._half + data
         whole = len(data) // 2 * 2
         self._half = data[whole:]

@@ -1,4 +1,4 @@
-"""Whose turn it is to compute: one thread a lane, the most urgent first, then the first come."""
+"""Lanes: queues of computations with one thread each. The most urgent goes first, then the oldest."""
 
 import asyncio
 import heapq
@@ -13,13 +13,14 @@ T = TypeVar("T")
 
 @dataclass
 class Work:
-    """For GET /progress: `done` moves with everything that gets done."""
+    """The counts for GET /progress: `busy` is the number of running tasks, `done` grows with each step."""
 
     busy: int = 0
     done: int = 0
 
     @contextmanager
     def one(self) -> Generator[None]:
+        """Count one piece of work as busy during the block."""
         self.busy += 1
         try:
             yield
@@ -28,6 +29,8 @@ class Work:
 
 
 class Lane:
+    """A thread and the queue of those that wait for it."""
+
     def __init__(self, name: str) -> None:
         self._thread = ThreadPoolExecutor(1, name)
         self._free = True
@@ -35,14 +38,17 @@ class Lane:
         self._count = 0
 
     async def run(self, work: Callable[[], T], urgency: int = 0) -> T:
-        """Lower is more urgent. Who is cancelled while waiting never computes."""
-        await self._turn(urgency)
+        """Run `work` in the thread and return its result. A lower `urgency` goes first.
+
+        Whoever is cancelled while waiting never runs.
+        """
+        await self._wait_for_turn(urgency)
         try:
             return await asyncio.get_running_loop().run_in_executor(self._thread, work)
         finally:
             self._next()
 
-    async def _turn(self, urgency: int) -> None:
+    async def _wait_for_turn(self, urgency: int) -> None:
         if self._free:
             self._free = False
             return

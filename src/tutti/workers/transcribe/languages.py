@@ -1,4 +1,4 @@
-"""The languages that Whisper knows, by their ISO 639-1 codes, with the names that it gives them."""
+"""The languages that Whisper knows: ISO 639-1 codes and Whisper's names."""
 
 from types import MappingProxyType
 
@@ -26,16 +26,19 @@ LANGUAGES = {
 }  # fmt: skip
 
 
-_ITS_OWN = MappingProxyType({"jv": "jw", "fil": "tl", "nb": "no"})
-"""Codes that are not those of the standards."""
+_WHISPER_CODES = MappingProxyType({"jv": "jw", "fil": "tl", "nb": "no"})
+"""Whisper's own codes for languages whose standard code differs."""
 
 
-def whispers(code: str | None) -> str | None:
-    """Its own code for a language that is given by any of ISO 639 or BCP 47; None is any. Raises Refused."""
+def whisper_code(code: str | None) -> str | None:
+    """Return Whisper's code for a code of ISO 639 or BCP 47.
+
+    None, for any language, stays None. Raises Refused.
+    """
     if code is None:
         return None
     found = code.lower() if code.lower() in LANGUAGES else language(code) or ""
-    found = _ITS_OWN.get(found, found)
+    found = _WHISPER_CODES.get(found, found)
     if found not in LANGUAGES:
         known = ", ".join(sorted(LANGUAGES))
         raise Refused(f"Whisper does not know the language {code[:20]!r}, but these: {known}.", "language")

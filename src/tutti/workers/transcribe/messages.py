@@ -1,4 +1,4 @@
-"""What goes into a live session, and what comes out of it."""
+"""The messages to a live session, and the events from it."""
 
 from typing import Annotated
 
@@ -10,7 +10,7 @@ Milliseconds = Annotated[int, msgspec.Meta(ge=0, le=60_000)]
 
 
 class TurnDetection(msgspec.Struct, frozen=True):
-    """The API's own words and defaults."""
+    """The settings of turn detection, with the API's names and defaults."""
 
     threshold: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.3
     min_silence_duration_ms: Milliseconds = 500
@@ -19,6 +19,7 @@ class TurnDetection(msgspec.Struct, frozen=True):
     speech_pad_ms: Milliseconds = 250
 
     def limits(self, longest_s: float) -> Limits:
+        """Return the settings for Turns, with turns of at most `longest_s` seconds."""
         return Limits(
             self.threshold,
             self.min_silence_duration_ms,
@@ -36,20 +37,22 @@ class Opening(msgspec.Struct, frozen=True):
 
 
 class Append(msgspec.Struct, frozen=True, tag_field="type", tag="append"):
-    """Samples, s16le mono."""
+    """More audio: 16-bit little-endian mono samples."""
 
     audio: bytes
 
 
 class Commit(msgspec.Struct, frozen=True, tag_field="type", tag="commit"):
-    pass
+    """End the current turn here, and transcribe it."""
 
 
 class Clear(msgspec.Struct, frozen=True, tag_field="type", tag="clear"):
-    pass
+    """Discard the audio since the last completed turn."""
 
 
 class Update(msgspec.Struct, frozen=True, tag_field="type", tag="update"):
+    """New settings for the audio that follows."""
+
     turn_detection: TurnDetection | None
     prompt: str = ""
     language: str | None = None
@@ -63,12 +66,14 @@ class Opened(msgspec.Struct, frozen=True, tag_field="type", tag="opened"):
 
 
 class Delta(msgspec.Struct, frozen=True, tag_field="type", tag="delta"):
-    """All that the turn that goes on seems to say so far."""
+    """The draft of the current turn: its whole text so far."""
 
     text: str
 
 
 class Completed(msgspec.Struct, frozen=True, tag_field="type", tag="completed"):
+    """The transcript of a turn, with its place in the session's audio."""
+
     text: str
     start_s: float
     duration_s: float
@@ -79,7 +84,7 @@ class Failed(msgspec.Struct, frozen=True, tag_field="type", tag="failed"):
 
 
 class Processed(msgspec.Struct, frozen=True, tag_field="type", tag="processed"):
-    """Audio before this will not be looked at again."""
+    """All audio before this position is transcribed, and is not needed again."""
 
     ms: float
 

@@ -1,5 +1,8 @@
-"""A recording, cut at pauses into pieces that Whisper hears at once: it always listens to half a minute,
-however much of that is filled."""
+"""Cuts a recording at pauses into packs for Whisper.
+
+Whisper always processes a window of 30 seconds, however little of it is filled, so a pack holds as many turns
+as fit.
+"""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -7,10 +10,10 @@ from itertools import takewhile
 
 from tutti.workers.transcribe.samples import RATE_HZ, Samples, Tape
 from tutti.workers.transcribe.turns import Limits, Turn, Turns
-from tutti.workers.transcribe.voice import Voice
+from tutti.workers.transcribe.vad import SpeechDetector
 
 MAX_PACK_S = 29
-_MAX_PAUSE = 4 * RATE_HZ  # Whisper makes things up in long silences
+_MAX_PAUSE = 4 * RATE_HZ  # in long silences Whisper hallucinates
 _LIMITS = Limits(
     threshold=0.35,
     min_silence_duration_ms=400,
@@ -22,22 +25,29 @@ _LIMITS = Limits(
 
 @dataclass
 class Pack:
-    """`samples` begin at `start` of the recording; `turns` are positions in the recording."""
+    """A piece of the recording, to be transcribed at once.
+
+    `start` is the position of `samples` in the recording; the positions of `turns` also count from its start.
+    """
 
     start: int
     samples: Samples
     turns: list[Turn]
 
     def of(self, turn: Turn) -> Samples:
+        """Return the samples of a turn."""
         return self.samples[turn.start - self.start : turn.end - self.start]
 
 
 @dataclass
 class Reading:
-    """`duration` is known when the packs are all read. Once it is `left`, by another thread, it soon ends:
-    hours of silence are read without a pack."""
+    """Reads a recording and yields its packs.
 
-    voice: Voice
+    `duration`, in samples, is complete once all packs are read. Another thread sets `left` to end the reading
+    soon: hours of silence are read without yielding a pack.
+    """
+
+    detector: SpeechDetector
     duration: int = 0
     left: bool = False
     _turns: Turns = field(default_factory=lambda: Turns(_LIMITS))
@@ -45,13 +55,14 @@ class Reading:
     _open: list[Turn] = field(default_factory=list[Turn])
 
     def packs(self, blocks: Iterator[Samples]) -> Iterator[Pack]:
+        """Yield the packs of the blocks, in order. Only the audio that is still needed is in memory."""
         for block in takewhile(lambda _: not self.left, blocks):
             self._tape.append(block)
             self.duration = self._tape.end
-            for probability in self.voice.hear(block):
+            for probability in self.detector.hear(block):
                 yield from self._add(self._turns.feed(float(probability)))
             self._tape.forget(self._open[0].start if self._open else self._turns.needed)
-        for probability in self.voice.finish():
+        for probability in self.detector.finish():
             yield from self._add(self._turns.feed(float(probability)))
         yield from self._add(self._turns.finish())
         if self._open:

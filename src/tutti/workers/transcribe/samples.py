@@ -1,4 +1,7 @@
-"""What sound is in this worker: mono, 16 kHz, 32-bit floats from -1 to 1. Positions are counts of samples."""
+"""Audio samples as the models take them: mono, 16 kHz, 32-bit floats from -1 to 1.
+
+Positions count samples.
+"""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +20,7 @@ def position(seconds: float) -> int:
 
 
 class Tape:
-    """The part of a stream that is still needed, by its positions in the whole."""
+    """The part of a stream that is still needed: from position `start` of the stream to position `end`."""
 
     def __init__(self) -> None:
         self.start = 0
@@ -29,10 +32,11 @@ class Tape:
         self.end += len(block)
 
     def forget(self, before: int) -> None:
-        """Frees whole blocks only."""
+        """Free the blocks that lie entirely before the position."""
         while self._blocks and self.start + len(self._blocks[0]) <= before:
             self.start += len(self._blocks.pop(0))
 
     def between(self, start: int, end: int) -> Samples:
+        """Return the samples between two positions of the stream, as far as they are still there."""
         whole = np.concatenate([np.empty(0, np.float32), *self._blocks])
         return whole[max(start - self.start, 0) : max(end - self.start, 0)]

@@ -1,4 +1,4 @@
-"""The worker's HTTP: transcriptions and translations as OpenAI's, live sessions, /health and /progress."""
+"""The HTTP routes: transcriptions and translations as in OpenAI's API, live sessions, and the common ones."""
 
 import time
 from typing import Literal
@@ -12,7 +12,7 @@ from tutti.workers.transcribe.forms import form, wanted
 from tutti.workers.transcribe.live import live_routes
 from tutti.workers.transcribe.recording import Transcriber
 
-_TICK_S = 5  # a large model on a small machine is in one call for minutes: that it computes is its progress
+_TICK_S = 5  # one call of a large model on a small machine takes minutes, so CPU time counts as progress
 
 
 def application(transcriber: Transcriber) -> web.Application:

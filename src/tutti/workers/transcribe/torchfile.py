@@ -1,8 +1,8 @@
-"""Tensors of a file that an old `torch.save` wrote, without torch and without running anything of it.
+"""Reads tensors from the legacy file format of `torch.save`, without torch and without executing anything.
 
-Format: pickles of a magic number, a version, the system, the object and the keys of its storages, then the
-storages. Nothing but dictionaries, numbers, strings and float32 tensors is ever built; a pickle that names
-anything else is refused.
+Format: pickles of a magic number, a protocol version, the system's sizes, the object and the keys of its
+storages, then the storages. Only dictionaries, numbers, strings and float32 tensors are ever built; a pickle
+that names anything else is refused.
 """
 
 import pickle
@@ -19,18 +19,20 @@ _MAGIC = 0x1950A86A20F9469CFC6C
 
 
 class BadFile(Exception):
-    """The file is no such archive, or wants more than tensors."""
+    """The file has another format, or names more than tensors."""
 
 
 @dataclass(frozen=True)
 class _Tensor:
+    """A tensor whose data is not read yet: the key of its storage, and its place there."""
+
     key: str
     offset: int
     shape: tuple[int, ...]
 
 
 class _FloatStorage:
-    """Only a mark: what torch.FloatStorage is called in the file."""
+    """Stands for torch.FloatStorage, which the file names. It is never instantiated."""
 
 
 def _rebuild(storage: str, offset: int, shape: tuple[int, ...], *_: Any) -> _Tensor:
@@ -55,7 +57,7 @@ class _Reader(pickle.Unpickler):
 
 
 def read_torch(path: Path) -> dict[str, Any]:
-    """The saved dictionary, its tensors as arrays. Raises BadFile."""
+    """Return the saved dictionary, with its tensors as arrays. Raises BadFile."""
     with path.open("rb") as file:
         try:
             if _Reader(file).load() != _MAGIC:

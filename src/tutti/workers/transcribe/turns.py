@@ -1,16 +1,18 @@
-"""Where speech begins and ends, from the probabilities of the frames, as the realtime API describes it."""
+"""Turn detection as the realtime API describes it: where speech begins and ends, from frame probabilities."""
 
 from dataclasses import dataclass
 
 from tutti.workers.transcribe.samples import position
-from tutti.workers.transcribe.voice import FRAME
+from tutti.workers.transcribe.vad import FRAME
 
-_HYSTERESIS = 0.15  # speech goes on until it is this much less likely than what began it
+_HYSTERESIS = 0.15  # speech ends below a probability this much lower than the threshold that begins it
 _LEAST_THRESHOLD = 0.01
 
 
 @dataclass(frozen=True)
 class Limits:
+    """The settings of turn detection, with the names and defaults of the realtime API."""
+
     threshold: float = 0.3
     min_silence_duration_ms: float = 500
     min_speech_duration_ms: float = 250
@@ -20,45 +22,48 @@ class Limits:
 
 @dataclass(frozen=True)
 class Turn:
-    """`start` and `end` with padding; nothing was said after `heard`."""
+    """A turn, in positions of the stream.
+
+    `start` and `end` include padding; `speech_end` is where speech ended.
+    """
 
     start: int
     end: int
-    heard: int
+    speech_end: int
 
 
 class Turns:
-    """Takes one frame after the other. `limits` may be replaced at any time."""
+    """Turn detection for one stream, frame by frame. `limits` may be replaced at any time."""
 
     def __init__(self, limits: Limits, at: int = 0) -> None:
         self.limits = limits
         self.position = at
-        self._end = at  # of the last turn, padded
-        self._quiet_before: int | None = None  # the end of the last turn, not padded
-        self._speech: int | None = None
-        self._start = at
-        self._quiet: int | None = None
-        self._gaps: list[tuple[int, int]] = []
+        self._end = at  # where the last turn ended, with padding
+        self._quiet_before: int | None = None  # where speech ended in the last turn, without padding
+        self._speech: int | None = None  # where speech began in the current turn
+        self._start = at  # where the current turn begins, with padding
+        self._quiet: int | None = None  # where the current silence began
+        self._gaps: list[tuple[int, int]] = []  # the pauses in the current turn
 
     @property
     def start(self) -> int | None:
-        """Of the turn that goes on, padded; None: nobody speaks."""
+        """The start of the current turn, with padding, or None if nobody speaks."""
         return None if self._speech is None else self._start
 
     @property
     def quiet(self) -> int | None:
-        """Since when nobody has spoken in the turn that goes on."""
+        """The position since which the current turn has been silent, or None if somebody speaks."""
         return self._quiet
 
     @property
     def needed(self) -> int:
-        """Samples before this will be in no turn any more."""
+        """The position before which no sample can be part of a later turn."""
         if self._speech is not None:
             return self._start
         return max(self._end, self.position - position(self.limits.speech_pad_ms / 1000))
 
     def feed(self, probability: float) -> Turn | None:
-        """The turn that ended with this frame."""
+        """Take the speech probability of the next frame. Return the turn that ends with it, if one does."""
         now = self.position
         self.position += FRAME
         if probability >= self.limits.threshold:
@@ -74,7 +79,7 @@ class Turns:
         return None
 
     def finish(self) -> Turn | None:
-        """The turn that goes on, ended here."""
+        """End the current turn here, and return it. Return None if there is none, or if it is too short."""
         return None if self._speech is None else self._close()
 
     def _heard(self, now: int) -> None:
@@ -90,21 +95,24 @@ class Turns:
         return 0 if self._quiet is None else self.position - self._quiet
 
     def _pad(self, gap: int, *, whole: bool = False) -> int:
-        """Two turns share the gap between them."""
+        """Return the padding beside a gap of that length: at most half of it, since two turns share it.
+
+        With `whole` the padding may take all of the gap.
+        """
         return min(position(self.limits.speech_pad_ms / 1000), gap if whole else gap // 2)
 
     def _close(self) -> Turn | None:
         assert self._speech is not None
-        heard = self.position if self._quiet is None else self._quiet
-        turn = Turn(self._start, heard + self._pad(self._silence()), heard)
-        long_enough = heard - self._speech >= position(self.limits.min_speech_duration_ms / 1000)
+        speech_end = self.position if self._quiet is None else self._quiet
+        turn = Turn(self._start, speech_end + self._pad(self._silence()), speech_end)
+        long_enough = speech_end - self._speech >= position(self.limits.min_speech_duration_ms / 1000)
         self._speech = self._quiet = None
-        self._quiet_before = heard
+        self._quiet_before = speech_end
         self._end = turn.end if long_enough else self._end
         return turn if long_enough else None
 
     def _split(self) -> Turn | None:
-        """At the longest pause of a turn that has become too long; where there was none, here."""
+        """Split a turn that has become too long at its longest pause, or here if it has none."""
         assert self._speech is not None
         least = self._speech + position(self.limits.min_speech_duration_ms / 1000)
         gaps = [gap for gap in self._gaps if gap[0] >= least]

@@ -1,6 +1,6 @@
 # pyright: basic
 # faster-whisper and CTranslate2 come with few types.
-"""Whisper, by faster-whisper (CTranslate2): on the GPU where there is one that works, else on the CPU."""
+"""Whisper on faster-whisper (CTranslate2): on the GPU if there is a working one, else on the CPU."""
 
 import tempfile
 import zlib
@@ -18,17 +18,20 @@ from tutti.workers.transcribe.lanes import Lane, Work
 from tutti.workers.transcribe.samples import RATE_HZ, Samples
 
 WEIGHTS_FILE = "model.ct2"
-FALLBACKS = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)  # as Whisper's authors: warmer where the text repeats itself
+FALLBACKS = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)  # Whisper's temperatures: the next one if the text repeats itself
 _LANES = 2
-_WINDOW_FRAMES = 3000  # hundredths of a second
-_GLANCE_AFTER = 200
-_GLANCE_LEAST = 800
-_NO_SPEECH, _UNLIKELY, _REPEATED = 0.6, -1.0, 2.4  # the authors' thresholds, which faster-whisper has too
+_WINDOW_FRAMES = 3000  # frames of 10 ms: Whisper's window of 30 s
+_SHORT_AFTER = 200  # frames of silence that `transcribe_short` adds to the audio
+_SHORT_LEAST = 800  # the least frames that `transcribe_short` takes
+_NO_SPEECH, _UNLIKELY, _REPEATED = 0.6, -1.0, 2.4  # Whisper's thresholds, which faster-whisper uses too
 
 
 @dataclass(frozen=True)
-class Hearing:
-    """How to listen. `temperatures` are tried in order until the text looks sound."""
+class Options:
+    """The options of Whisper.
+
+    `temperatures` are tried in order until the text passes Whisper's thresholds.
+    """
 
     task: Literal["transcribe", "translate"] = "transcribe"
     language: str | None = None
@@ -40,7 +43,10 @@ class Hearing:
 
 @dataclass(frozen=True)
 class Word:
-    """`text` begins with the space that separates it, where there is one. Seconds of the recording."""
+    """A word, with its times in seconds of the recording.
+
+    `text` begins with the space before it, if there is one.
+    """
 
     text: str
     start: float
@@ -56,8 +62,8 @@ class Segment:
 
 
 @dataclass(frozen=True)
-class Heard:
-    """`language` is its code."""
+class Transcript:
+    """The result: the segments, and the code of the language."""
 
     segments: Sequence[Segment]
     language: str
@@ -68,7 +74,7 @@ class Heard:
 
 
 class Whisper:
-    """Recordings and live speech have a lane each, so that a recording never holds up a conversation."""
+    """The model, with a lane for recordings and one for live speech, which recordings so never delay."""
 
     def __init__(self, folder: Path, threads: int, work: Work) -> None:
         self._model = _load(folder, threads)
@@ -77,20 +83,23 @@ class Whisper:
         self.live = Lane("live")
 
     def language(self, code: str | None) -> str | None:
-        """What to listen for: models for English alone know nothing else."""
+        """Return the language to transcribe: the given one, or English if the model knows no other."""
         return code if self._model.model.is_multilingual else "en"
 
-    def hear(self, samples: Samples, hearing: Hearing, offset_s: float = 0) -> Heard:
-        """Computes for a while: to be called from a lane."""
+    def transcribe(self, samples: Samples, options: Options, offset_s: float = 0) -> Transcript:
+        """Transcribe with all of Whisper's fallbacks. It computes for a while, so it is called in a lane.
+
+        `offset_s` is the place of the samples in the recording, and is added to all times.
+        """
         segments, info = self._model.transcribe(
             samples,
-            language=hearing.language,
-            task=hearing.task,
-            beam_size=hearing.beams,
-            temperature=list(hearing.temperatures),
-            initial_prompt=hearing.prompt or None,
+            language=options.language,
+            task=options.task,
+            beam_size=options.beams,
+            temperature=list(options.temperatures),
+            initial_prompt=options.prompt or None,
             condition_on_previous_text=False,
-            word_timestamps=hearing.words,
+            word_timestamps=options.words,
         )
         limit = offset_s + len(samples) / RATE_HZ
         found = []
@@ -98,25 +107,28 @@ class Whisper:
             self.work.done += 1
             found.append(_segment(segment, offset_s, limit))
         self.work.done += 1
-        return Heard(found, info.language)
+        return Transcript(found, info.language)
 
-    def glance(self, samples: Samples, hearing: Hearing) -> Heard | None:
-        """Listens to little more than what is there, instead of the half minute that Whisper was made for:
-        some five times as fast. None where the text looks unsound. Computes for a while, too."""
+    def transcribe_short(self, samples: Samples, options: Options) -> Transcript | None:
+        """Transcribe short audio without padding it to Whisper's window of 30 s: about five times as fast.
+
+        Return None if the text fails Whisper's thresholds. It computes for a while, so it is called in a
+        lane.
+        """
         features = self._model.feature_extractor(samples, padding=0)
-        frames = min(max(features.shape[1] + _GLANCE_AFTER, _GLANCE_LEAST), _WINDOW_FRAMES)
+        frames = min(max(features.shape[1] + _SHORT_AFTER, _SHORT_LEAST), _WINDOW_FRAMES)
         features = features[:, :frames]
         encoded = self._model.encode(np.pad(features, ((0, 0), (0, frames - features.shape[1]))))
-        language = hearing.language or self._model.model.detect_language(encoded)[0][0][0][2:-2]
+        language = options.language or self._model.model.detect_language(encoded)[0][0][0][2:-2]
         tokens = Tokenizer(
-            self._model.hf_tokenizer, self._model.model.is_multilingual, task=hearing.task, language=language
+            self._model.hf_tokenizer, self._model.model.is_multilingual, task=options.task, language=language
         )
-        before = tokens.encode(" " + hearing.prompt.strip()) if hearing.prompt else []
+        before = tokens.encode(" " + options.prompt.strip()) if options.prompt else []
         prompt = self._model.get_prompt(tokens, before, without_timestamps=True)
         found = self._model.model.generate(
             encoded,
             [prompt],
-            beam_size=hearing.beams,
+            beam_size=options.beams,
             max_length=min(len(prompt) + 32 + frames // 8, self._model.max_length),
             return_scores=True,
             return_no_speech_prob=True,
@@ -124,9 +136,9 @@ class Whisper:
         self.work.done += 1
         text = tokens.decode([token for token in found.sequences_ids[0] if token < tokens.eot])
         if found.no_speech_prob > _NO_SPEECH and found.scores[0] < _UNLIKELY:
-            return Heard([], language)
+            return Transcript([], language)
         sound = found.scores[0] >= _UNLIKELY and _repetition(text) <= _REPEATED
-        return Heard([Segment(text, 0, len(samples) / RATE_HZ)], language) if sound else None
+        return Transcript([Segment(text, 0, len(samples) / RATE_HZ)], language) if sound else None
 
 
 def _segment(segment, offset_s: float, limit_s: float) -> Segment:
@@ -138,13 +150,16 @@ def _segment(segment, offset_s: float, limit_s: float) -> Segment:
 
 
 def _repetition(text: str) -> float:
-    """How well it compresses."""
+    """Return the compression ratio of the text, which is high if the text repeats itself."""
     data = text.encode()
     return len(data) / len(zlib.compress(data)) if data else 0.0
 
 
 def _load(folder: Path, threads: int) -> WhisperModel:
-    """CTranslate2 wants its weights to be called model.bin, a name under which others publish pickles."""
+    """Load the model from links to its files.
+
+    CTranslate2 expects its weights in model.bin, a name under which others publish pickles.
+    """
     with tempfile.TemporaryDirectory() as linked:
         for path in folder.resolve().iterdir():
             (Path(linked) / ("model.bin" if path.name == WEIGHTS_FILE else path.name)).symlink_to(path)
@@ -154,14 +169,14 @@ def _load(folder: Path, threads: int) -> WhisperModel:
 def _on_device(folder: str, threads: int) -> WhisperModel:
     if ctranslate2.get_cuda_device_count():
         try:
-            return _tried(WhisperModel(folder, device="cuda", compute_type="float16", num_workers=_LANES))
+            return _warmed_up(WhisperModel(folder, device="cuda", compute_type="float16", num_workers=_LANES))
         except (RuntimeError, ValueError) as error:  # CUDA's libraries, or the memory, are not there
             print(f"not on the GPU: {error}", flush=True)  # noqa: T201 - the log of the child
     cpu = {"device": "cpu", "compute_type": "int8", "cpu_threads": threads, "num_workers": _LANES}
-    return _tried(WhisperModel(folder, **cpu))
+    return _warmed_up(WhisperModel(folder, **cpu))
 
 
-def _tried(model: WhisperModel) -> WhisperModel:
-    """Libraries are loaded at the first use, and the first use is slow."""
+def _warmed_up(model: WhisperModel) -> WhisperModel:
+    """Transcribe a second of silence and return the model. The first use loads libraries, and is slow."""
     list(model.transcribe(np.zeros(RATE_HZ, np.float32), language="en", beam_size=1)[0])
     return model

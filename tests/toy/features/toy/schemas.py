@@ -13,3 +13,4 @@ class Toy(BaseModel):
     id: str
     status: str
     size: int
+    address: str

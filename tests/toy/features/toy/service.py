@@ -20,4 +20,6 @@ async def retrieve(platform: Platform, project_id: str, id: str) -> Toy:
         row = await session.get(JobRow, id)
     if row is None or row.project_id != project_id or row.kind != KIND:
         raise NotFound(f"There is no toy {id!r}.", param="id")
-    return Toy(id=row.id, status=row.status, size=row.state.get("size", 0))
+    return Toy(
+        id=row.id, status=row.status, size=row.state.get("size", 0), address=row.state.get("address", "")
+    )

@@ -1,4 +1,4 @@
-"""The texts that a model reads of a line of training data, for workers/tokens.py to count."""
+"""The texts that a model reads of a line of training data, for workers/tokens to count."""
 
 from collections.abc import Iterator
 from typing import Any, cast

@@ -1,4 +1,7 @@
-"""Counts with a folder of the hub: tokenizer.json, and a chat template, rendered as transformers does it."""
+"""Counts tokens with the tokenizer.json of a model from the Hugging Face hub.
+
+Its chat template is rendered as transformers renders it.
+"""
 
 # pyright: basic
 # tokenizers comes without types.
@@ -15,12 +18,15 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from tokenizers import Tokenizer
 
 from tutti.workers.gguf import BadModel
-from tutti.workers.tokens_base import Count, Refused, Sample
+from tutti.workers.tokens.base import Count, Refused, Sample
 
 
 @contextmanager
 def hub_counter(folder: Path, template: str | None) -> Iterator[Count]:
-    """Raises BadModel where there is no tokeniser that can be read."""
+    """Open a counter for a model folder. Raises BadModel if there is no tokenizer.json.
+
+    `template` replaces the model's own chat template.
+    """
     if not (folder / "tokenizer.json").exists():
         raise BadModel("it has no tokenizer.json")
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
@@ -44,7 +50,10 @@ class _Counter:
         return self._tokens(texts, special=True) + self._tokens(chats, special=False)
 
     def _tokens(self, texts: Sequence[str], *, special: bool) -> int:
-        """`special`: with those that the tokeniser adds by itself, which a chat template writes out."""
+        """Return the number of tokens. `special` adds those that the tokenizer adds by itself, such as BOS.
+
+        A chat template writes them into its text.
+        """
         return sum(len(it.ids) for it in self._tokenizer.encode_batch(texts, add_special_tokens=special))
 
     def _render(self, sample: Sample) -> str:
@@ -85,7 +94,7 @@ def _raise(message: str) -> NoReturn:
 
 
 def _template_of(config: Mapping[str, Any]) -> str | None:
-    """One, or several by name."""
+    """Return the configuration's chat template: the only one, or of several named ones the default."""
     found = config.get("chat_template")
     if isinstance(found, list):
         return next((it["template"] for it in found if it["name"] == "default"), None)
@@ -93,14 +102,17 @@ def _template_of(config: Mapping[str, Any]) -> str | None:
 
 
 def _special(config: Mapping[str, Any]) -> dict[str, str]:
-    """Tokens by the names that templates call them by, such as bos_token."""
+    """Return the special tokens under their names in templates, such as bos_token."""
     found = {name: value for name, value in config.items() if name.endswith("_token")}
-    texts = {name: it["content"] if isinstance(it, dict) else it for name, it in found.items()}
+    texts = {name: token["content"] if isinstance(token, dict) else token for name, token in found.items()}
     return {name: text for name, text in texts.items() if isinstance(text, str)}
 
 
 def _message(message: dict[str, Any]) -> dict[str, Any]:
-    """Templates read arguments as an object, as transformers' own documentation says."""
+    """Return the message with the arguments of tool calls as objects.
+
+    Templates expect that, as the documentation of transformers says.
+    """
     calls = message.get("tool_calls")
     return {**message, "tool_calls": [_call(call) for call in calls]} if calls else message
 

@@ -1,6 +1,9 @@
 # pyright: basic
 # onnxruntime comes without types.
-"""How likely it is that somebody speaks, 31 times a second: Silero's model, which faster-whisper carries."""
+"""Voice activity detection with Silero's VAD model, which faster-whisper includes.
+
+It gives the probability of speech for each frame of 512 samples, 31 times a second.
+"""
 
 from pathlib import Path
 
@@ -8,23 +11,20 @@ import numpy as np
 import onnxruntime
 from faster_whisper.utils import get_assets_path
 
+from tutti.workers import onnx
 from tutti.workers.transcribe.samples import Samples
 
 FRAME = 512
-_CONTEXT = 64
+_CONTEXT = 64  # the samples of the previous frame that the model takes with each frame
 
 
-def load_voice() -> onnxruntime.InferenceSession:
-    """One serves any number of streams."""
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    options.enable_cpu_mem_arena = False
-    path = Path(get_assets_path()) / "silero_vad_v6.onnx"
-    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+def load_vad() -> onnxruntime.InferenceSession:
+    """Load the model. One session serves any number of streams."""
+    return onnx.session(Path(get_assets_path()) / "silero_vad_v6.onnx", 1, keeps_memory=False)
 
 
-class Voice:
-    """Of one stream: what the model remembers of it, and the samples that do not fill a frame yet."""
+class SpeechDetector:
+    """The state of one stream: the LSTM state (h, c), and the samples that do not fill a frame yet."""
 
     def __init__(self, session: onnxruntime.InferenceSession) -> None:
         self._session = session
@@ -33,14 +33,14 @@ class Voice:
         self._rest = np.empty(0, np.float32)
 
     def hear(self, samples: Samples) -> Samples:
-        """The probability of each frame that is now complete."""
+        """Return the speech probability of each frame that these samples complete."""
         samples = np.concatenate([self._rest, samples])
         count = len(samples) // FRAME
         self._rest = samples[count * FRAME :]
         return self._run(samples[: count * FRAME].reshape(count, FRAME)) if count else np.empty(0, np.float32)
 
     def finish(self) -> Samples:
-        """The last frame, filled up with silence."""
+        """Return the probability of the last, incomplete frame, padded with silence."""
         return self.hear(np.zeros(-len(self._rest) % FRAME, np.float32))
 
     def _run(self, frames: Samples) -> Samples:

@@ -1,8 +1,8 @@
-"""Takes an archive (.zip, .tar, .tar.gz, .tar.zst) apart.
+"""Unpacks an archive (.zip, .tar, .tar.gz, .tar.zst).
 
-`python -m tutti.workers.unpack ARCHIVE FOLDER MAX_BYTES`. Only plain files come out of it, below FOLDER.
-Refused are links, devices, paths that lead elsewhere, and what becomes larger than MAX_BYTES. What is wrong
-is a line on stderr and status 1.
+`python -m tutti.workers.uploads.unpack ARCHIVE FOLDER MAX_BYTES` writes only regular files, and only below
+FOLDER. It refuses links, devices, paths that lead out of FOLDER, and contents of more than MAX_BYTES. An
+error is a line on stderr and status 1.
 """
 
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
@@ -25,11 +25,11 @@ _CHUNK = 1 << 20
 _MOST_FILES = 10_000
 _MEMORY_BYTES = 1024**3
 _CPU_S = 60.0
-"""Between two pieces of what comes out."""
+"""CPU time for one chunk of the output, in seconds."""
 
 
 class BadArchive(Exception):
-    """For people."""
+    """The archive is refused. The message is for people."""
 
 
 def main() -> NoReturn:
@@ -56,10 +56,10 @@ def unpack(archive: Path, folder: Path, limit: int) -> None:
         target = _target(folder, name)
         target.parent.mkdir(parents=True, exist_ok=True)
         with source, target.open("xb") as file:
-            left -= _copied(source, file, left, limit)
+            left -= _copy(source, file, left, limit)
 
 
-def _copied(source: IO[bytes], file: IO[bytes], left: int, limit: int) -> int:
+def _copy(source: IO[bytes], file: IO[bytes], left: int, limit: int) -> int:
     size = 0
     while chunk := source.read(_CHUNK):
         limit_time(_CPU_S)
@@ -100,7 +100,7 @@ def _tarred(archive: Path) -> Iterator[tuple[str, IO[bytes]]]:
 
 
 def _plain(archive: Path) -> IO[bytes]:
-    """A tar without its compression, told by the first bytes."""
+    """Open a tar file, decompressed if its first bytes say gzip or zstd."""
     with archive.open("rb") as file:
         start = file.read(4)
     if start[:2] == b"\x1f\x8b":

@@ -1,7 +1,8 @@
-"""A byte-level BPE tokenizer (tokenizer.json) in GGUF's terms.
+"""Writes a byte-level BPE tokenizer (tokenizer.json) into a GGUF file.
 
-llama.cpp has the rules by which a text is split before BPE built in, under a name for each. The name is found
-by the rules themselves; others are refused, since any guess would give other tokens than the model knows.
+llama.cpp has the rules that split a text before BPE (pre-tokenizers) built in, each under a name. The name is
+found by comparing the rules. Unknown rules are refused: a wrong guess would give tokens that the model was
+not trained on.
 """
 
 import json
@@ -25,17 +26,19 @@ _BY_PATTERN = {
     _WORDS + r"\p{N}{1,3}" + _REST: "llama-bpe",
     _TEKKEN: "tekken",
 }
-_WHOLE_WORDS_FIRST = frozenset({"llama-bpe", "tekken"})
-"""Where llama.cpp takes a word that is a token without looking at merges."""
+_IGNORES_MERGES = frozenset({"llama-bpe", "tekken"})
+"""Rules with which llama.cpp takes a whole word that is a token without applying merges (`ignore_merges`)."""
 
 
 class UnknownTokenizer(Exception):
-    """For people: why it cannot be converted."""
+    """The tokenizer cannot be converted. The message is for people."""
 
 
 def add_vocabulary(writer: gguf.GGUFWriter, folder: Path, size: int) -> int:
-    """`size` is the number of rows of the embeddings, which may be more than there are tokens; the number of
-    tokens written. Raises UnknownTokenizer."""
+    """Write the vocabulary and return the number of tokens written. Raises UnknownTokenizer.
+
+    `size` is the number of rows of the embedding matrix, which may be larger than the vocabulary.
+    """
     path = folder / "tokenizer.json"
     if not path.exists():
         raise UnknownTokenizer("it has no tokenizer.json: upload it as GGUF")
@@ -61,7 +64,7 @@ def _rules(tokenizer: Json) -> str:
     normalizer: Json = tokenizer.get("normalizer") or {}
     steps = _steps(tokenizer.get("pre_tokenizer") or {})
     found = _known(steps) if normalizer.get("type") in (None, "NFC") else None
-    if found is None or bool(tokenizer["model"].get("ignore_merges")) > (found in _WHOLE_WORDS_FIRST):
+    if found is None or bool(tokenizer["model"].get("ignore_merges")) > (found in _IGNORES_MERGES):
         raise UnknownTokenizer(
             "its tokenizer splits texts by rules that llama.cpp does not have: upload it as GGUF"
         )
@@ -91,7 +94,10 @@ def _known(steps: list[Json]) -> str | None:
 
 
 def _tokens(tokenizer: Json, size: int) -> tuple[list[str], list[int]]:
-    """In the order of their numbers; rows that no token has are filled up."""
+    """Return the tokens by id, and their types.
+
+    Rows of the embedding matrix without a token get padding tokens.
+    """
     kinds = dict.fromkeys(range(size), gguf.TokenType.UNUSED)
     tokens = {number: f"[PAD{number}]" for number in range(size)}
     for token, number in tokenizer["model"]["vocab"].items():

@@ -1,7 +1,8 @@
-"""Vectors of voices: close together (by cosine) where the same person speaks.
+"""Speaker embeddings: vectors with a high cosine similarity if the same person speaks.
 
-Resemblyzer's encoder (GE2E: three LSTM layers over 1.6 s of a mel spectrogram), in numpy. Its weights are the
-pickle of its package, of which only the tensors are read.
+Resemblyzer's encoder in numpy: GE2E ("Generalized End-to-End Loss for Speaker Verification"), three LSTM
+layers over 1.6 s of a mel spectrogram. The weights are the pickle in its package, of which only the tensors
+are read.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,18 +17,20 @@ from tutti.workers.transcribe.torchfile import read_torch
 
 WEIGHTS_FILE = "voices.ge2e"
 
-_WINDOW = 400  # samples of a frame of the spectrogram
-HOP = 160
-FRAMES = 160  # of a window of speech: 1.6 s
+_WINDOW = 400  # samples in a frame of the spectrogram: 25 ms
+HOP = 160  # samples from one frame to the next: 10 ms
+FRAMES = 160  # frames in a window of speech: 1.6 s
 _MELS = 40
 _LAYERS = 3
-_LOUDNESS = 10 ** (-30 / 20)
+_LOUDNESS = 10 ** (-30 / 20)  # the RMS level of the training data: -30 dBFS
 _BATCH = 32
 
 Array = NDArray[np.float32]
 
 
-class Voices:
+class SpeakerEncoder:
+    """The encoder that computes speaker embeddings."""
+
     def __init__(self, folder: Path) -> None:
         state: Mapping[str, Any] = read_torch(folder / WEIGHTS_FILE)["model_state"]
         self._layers = [_layer(state, index) for index in range(_LAYERS)]
@@ -36,7 +39,10 @@ class Voices:
         self._mels = _filters()
 
     def spectrogram(self, samples: Samples) -> Array:
-        """A row of 40 each hundredth of a second. Quiet speech is made as loud as the training's."""
+        """Return the mel spectrogram: a row of 40 bands for each hop of 10 ms.
+
+        Quiet speech is amplified to the level of the training data.
+        """
         loudness = float(np.sqrt(np.mean(samples**2))) if len(samples) else 0.0
         if 0 < loudness < _LOUDNESS:
             samples = samples * np.float32(_LOUDNESS / loudness)
@@ -46,7 +52,7 @@ class Voices:
         return (power @ self._mels).astype(np.float32)
 
     def vectors(self, windows: Sequence[Array]) -> Array:
-        """A row of length 1 for each window of `FRAMES` rows."""
+        """Return a unit vector (row) for each window of FRAMES rows of a spectrogram."""
         rows = [self._run(np.stack(windows[i : i + _BATCH])) for i in range(0, len(windows), _BATCH)]
         return np.concatenate([np.empty((0, len(self._bias)), np.float32), *rows])
 
@@ -69,7 +75,10 @@ def _layer(state: Mapping[str, Any], index: int) -> tuple[Array, Array, Array]:
 
 
 def _lstm(layer: tuple[Array, Array, Array], steps: Array) -> Array:
-    """The outputs at every step; gates in torch's order: input, forget, cell, output."""
+    """Return an LSTM layer's outputs at every step.
+
+    The gates are in torch's order: input, forget, cell, output.
+    """
     inputs, hidden, bias = layer
     size = hidden.shape[0]
     given = steps @ inputs + bias
@@ -88,7 +97,7 @@ def _sigmoid(x: Array) -> Array:
     return np.asarray((np.tanh(x / 2) + 1) / 2, np.float32)
 
 
-# --- the spectrogram: librosa's, with Slaney's mel scale --------------------------------------------------
+# --- the spectrogram, as librosa computes it, with Slaney's mel scale -------------------------------------
 
 _HANN = np.hanning(_WINDOW + 1)[:-1].astype(np.float32)
 _LINEAR_TO_HZ = 1000.0  # the scale is linear up to here, logarithmic above
@@ -97,6 +106,7 @@ _STEP = np.log(6.4) / 27
 
 
 def _filters() -> Array:
+    """Return the mel filterbank: triangular filters of equal area, a column for each band."""
     edges = _hz(np.linspace(0, _mel(RATE_HZ / 2), _MELS + 2))
     low, middle, high = edges[:-2, None], edges[1:-1, None], edges[2:, None]
     hz = np.fft.rfftfreq(_WINDOW, 1 / RATE_HZ)

@@ -1,9 +1,10 @@
-"""A model of Hugging Face's transformers, in safetensors, as the GGUF file that llama.cpp reads.
+"""Converts a Hugging Face transformers model, in safetensors, to a GGUF file for llama.cpp.
 
-`python -m tutti.workers.convert FOLDER OUT`; `python -m tutti.workers.convert FILE.gguf` only says whether
-llama.cpp knows the architecture. What is wrong is a line on stderr and status 1. Matrices keep their type, so
-nothing is lost; vectors become float32, as llama.cpp wants them. Taken is what can be converted exactly: the
-architectures of `ARCHITECTURES` with a byte-level BPE tokenizer that llama.cpp has the rules of.
+`python -m tutti.workers.uploads.convert FOLDER OUT` converts; `... convert FILE.gguf` only checks that
+llama.cpp knows the architecture. An error is a line on stderr and status 1. Matrices keep their type, so
+nothing is lost; vectors become float32, as llama.cpp expects. Only models that can be converted exactly are
+accepted: the architectures of `ARCHITECTURES` with a byte-level BPE tokenizer whose split rules llama.cpp
+has.
 """
 
 import json
@@ -18,9 +19,9 @@ import numpy as np
 
 from tutti.workers.gguf import BadModel, read_header
 from tutti.workers.limits import limit_by_size
-from tutti.workers.rope import rope_order
-from tutti.workers.tensors import Array, BadTensors, Tensor, read_tensors
-from tutti.workers.vocabulary import UnknownTokenizer, add_vocabulary
+from tutti.workers.uploads.rope import rope_order
+from tutti.workers.uploads.tensors import Array, BadTensors, Tensor, read_tensors
+from tutti.workers.uploads.vocabulary import UnknownTokenizer, add_vocabulary
 
 Json = Mapping[str, Any]
 
@@ -38,8 +39,8 @@ _STORED = {
 _SKIPPED = ("rotary_emb.inv_freq", "attention.masked_bias", "attention.bias")
 
 
-class Untaken(Exception):
-    """For people: why it cannot be converted."""
+class Unconvertible(Exception):
+    """The model cannot be converted. The message is for people."""
 
 
 def main() -> NoReturn:
@@ -50,7 +51,7 @@ def main() -> NoReturn:
             _check_architecture(source)
         else:
             convert(source, Path(sys.argv[2]))
-    except (Untaken, UnknownTokenizer, BadTensors, BadModel) as error:
+    except (Unconvertible, UnknownTokenizer, BadTensors, BadModel) as error:
         sys.exit(str(error))
     except MemoryError:
         sys.exit("it needs more memory than there is for a model of its size")
@@ -60,7 +61,10 @@ def main() -> NoReturn:
 
 
 def convert(folder: Path, out: Path) -> None:
-    """Raises Untaken, UnknownTokenizer, BadTensors, and what damaged files cause."""
+    """Convert the model.
+
+    Raises Unconvertible, UnknownTokenizer, BadTensors, or whatever damaged files cause.
+    """
     config = json.loads((folder / "config.json").read_bytes())
     architecture = _architecture(config)
     writer = gguf.GGUFWriter(out, gguf.MODEL_ARCH_NAMES[architecture])
@@ -74,7 +78,7 @@ def convert(folder: Path, out: Path) -> None:
     for name, tensor in _tensors(folder):
         mapped = names.get_name(name, try_suffixes=(".weight", ".bias"))
         if mapped is None:
-            raise Untaken(f"it has a tensor {name}, which {config['architectures'][0]} does not have")
+            raise Unconvertible(f"it has a tensor {name}, which {config['architectures'][0]} does not have")
         _add(writer, mapped, _in_rope_order(name, tensor, config, architecture))
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
@@ -85,20 +89,20 @@ def convert(folder: Path, out: Path) -> None:
 def _check_architecture(path: Path) -> None:
     name = read_header(path).text("general.architecture")
     if name not in gguf.MODEL_ARCH_NAMES.values():
-        raise Untaken(f"llama.cpp does not know the architecture {name}")
+        raise Unconvertible(f"llama.cpp does not know the architecture {name}")
 
 
 def _architecture(config: Json) -> gguf.MODEL_ARCH:
     name = (config.get("architectures") or ["nothing"])[0]
     if name not in ARCHITECTURES:
-        raise Untaken(
+        raise Unconvertible(
             f"its architecture is {name}, and safetensors are taken of {', '.join(ARCHITECTURES)}; upload it "
             "as GGUF"
         )
     if config.get("quantization_config"):
-        raise Untaken("its weights are quantised: upload the original, or a GGUF file")
+        raise Unconvertible("its weights are quantised: upload the original, or a GGUF file")
     if config.get("hidden_act", "silu") != "silu":
-        raise Untaken(f"its activation is {config['hidden_act']} instead of silu")
+        raise Unconvertible(f"its activation is {config['hidden_act']} instead of silu")
     return ARCHITECTURES[name]
 
 
@@ -117,22 +121,30 @@ def _add_numbers(writer: gguf.GGUFWriter, config: Json) -> None:
     writer.add_layer_norm_rms_eps(config["rms_norm_eps"])
     writer.add_rope_freq_base(_rope(config).get("rope_theta") or config.get("rope_theta", 10000.0))
     if config.get("sliding_window") and config.get("use_sliding_window", True):
-        raise Untaken("it attends to a sliding window, which is not converted exactly: upload it as GGUF")
+        raise Unconvertible(
+            "it attends to a sliding window, which is not converted exactly: upload it as GGUF"
+        )
 
 
 def _rope(config: Json) -> Json:
-    """transformers 5 has one field for what were two."""
+    """Return the parameters of the rotary embedding (RoPE).
+
+    transformers 5 has one field for them, where earlier versions had two.
+    """
     return config.get("rope_parameters") or config.get("rope_scaling") or {}
 
 
 def _rope_factors(config: Json) -> Array | None:
-    """Llama 3's, by which llama.cpp divides the frequencies."""
+    """Return the factors of Llama 3's RoPE scaling, or None for a model without scaling.
+
+    llama.cpp divides the frequencies by them.
+    """
     rope = _rope(config)
     kind = rope.get("rope_type") or rope.get("type") or "default"
     if kind == "default":
         return None
     if kind != "llama3":
-        raise Untaken(
+        raise Unconvertible(
             f"its positions are scaled by {kind}, which is not converted exactly: upload it as GGUF"
         )
     head = config.get("head_dim") or config["hidden_size"] // config["num_attention_heads"]
@@ -157,7 +169,10 @@ def _tensors(folder: Path) -> Iterator[tuple[str, Tensor]]:
 
 
 def _in_rope_order(name: str, tensor: Tensor, config: Json, architecture: gguf.MODEL_ARCH) -> Tensor:
-    """The rows of a llama's queries and keys lie in another order in GGUF."""
+    """Return the tensor as GGUF stores it.
+
+    The rows of a Llama's query and key matrices have another order there.
+    """
     if architecture is not gguf.MODEL_ARCH.LLAMA or ".self_attn." not in name:
         return tensor
     heads = config["num_attention_heads"]

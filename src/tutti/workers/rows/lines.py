@@ -1,9 +1,9 @@
-"""What the readers of csv and Parquet files have in common: `python -m tutti.workers.rows_csv < FILE`.
+"""The common part of the readers of csv and Parquet files: `python -m tutti.workers.rows.csv < FILE`.
 
-A row is a JSON line: `{"line": n, ...}` with what its reader says of it. What is wrong is
-`{"line": n, "error": ..., "param": ...}`, with line 0 for the file as a whole; reading ends with what leaves
-nothing to be read. The size of a file says nothing about what is in it: a row that does not fit the limits of
-memory and time is wrong too. Whoever reads the output may leave at any time, which ends this.
+Each row is a JSON line `{"line": n, ...}`, whose other fields depend on the reader. An error is `{"line": n,
+"error": ..., "param": ...}`, with line 0 for the file as a whole; an error after which nothing can be read
+ends the reading. The size of a file does not limit what it expands to, so a row that exceeds the limits of
+memory or time is an error too. If whoever reads the output closes the pipe, the program ends.
 """
 
 import json
@@ -16,14 +16,14 @@ from tutti.workers.limits import limit_memory, limit_time
 
 MEMORY_BYTES = 1024**3
 CPU_S = 60.0
-"""For one row."""
-_LONGEST = 16 * 1024 * 1024
-"""Of a line of the output, in bytes."""
+"""CPU time for one row, in seconds."""
+_MOST_LINE_BYTES = 16 * 1024 * 1024
 
 Line = dict[str, Any]
 
 
 def write_rows(read: Callable[[BinaryIO], Iterator[Line]]) -> None:
+    """Write the lines that `read` finds in stdin to stdout, within the limits."""
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     limit_memory(MEMORY_BYTES)
     limit_time(CPU_S)
@@ -35,7 +35,7 @@ def write_rows(read: Callable[[BinaryIO], Iterator[Line]]) -> None:
 
 def _encoded(line: Line) -> bytes:
     data = json.dumps(line, ensure_ascii=False).encode() + b"\n"
-    return data if len(data) <= _LONGEST else _encoded(too_large(line["line"]))
+    return data if len(data) <= _MOST_LINE_BYTES else _encoded(too_large(line["line"]))
 
 
 def wrong(line: int, error: str, param: str | None = None) -> Line:

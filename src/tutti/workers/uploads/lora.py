@@ -1,10 +1,9 @@
-"""A PEFT adapter, checked against the base that it is for.
+"""Checks a PEFT LoRA adapter against its base model, and converts it for llama.cpp.
 
-`python -m tutti.workers.lora FOLDER OUT BASE.json` makes a LoRA file of llama.cpp, with the base as `Base`
-describes it; `python -m tutti.workers.lora FOLDER BASE_FOLDER` only compares it with a base in safetensors.
-What is wrong with the adapter is a line on stderr and status 1. llama.cpp adds `alpha / rank * B A` to a
-weight, where rank is that of the tensor; PEFT's other ways to scale (rslora, alpha_pattern) are multiplied
-into B.
+`python -m tutti.workers.uploads.lora FOLDER OUT BASE.json` writes a LoRA file for llama.cpp, with the base
+described as in `Base`; `... lora FOLDER BASE_FOLDER` only checks the adapter against a base in safetensors.
+An error in the adapter is a line on stderr and status 1. llama.cpp adds `alpha / rank * B A` to a weight,
+where rank is the tensor's own; PEFT's other ways to scale (rslora, alpha_pattern) are multiplied into B.
 """
 
 import json
@@ -21,8 +20,8 @@ import numpy as np
 import numpy.typing as npt
 
 from tutti.workers.limits import limit_by_size
-from tutti.workers.rope import rope_order
-from tutti.workers.tensors import BadTensors, Tensor, read_shapes, read_tensors
+from tutti.workers.uploads.rope import rope_order
+from tutti.workers.uploads.tensors import BadTensors, Tensor, read_shapes, read_tensors
 
 Json = Mapping[str, Any]
 Matrix = npt.NDArray[np.float32]
@@ -33,25 +32,38 @@ ARCHITECTURES = {
     "qwen3": gguf.MODEL_ARCH.QWEN3,
 }
 _NAME = re.compile(r"base_model\.model\.(?P<module>.+)\.lora_(?P<half>[AB])(\.default)?\.weight")
-_UNTAKEN = ("use_dora", "modules_to_save", "bias", "lora_bias", "fan_in_fan_out", "trainable_token_indices")
+_UNSUPPORTED = (
+    "use_dora",
+    "modules_to_save",
+    "bias",
+    "lora_bias",
+    "fan_in_fan_out",
+    "trainable_token_indices",
+)
 
 
 class BadAdapter(Exception):
-    """For people: why it cannot be used."""
+    """The adapter cannot be used. The message is for people."""
 
 
 @dataclass(frozen=True)
 class Base:
+    """The base model of an adapter.
+
+    `shapes` are those of its matrices, (outputs, inputs), by llama.cpp's names.
+    """
+
     architecture: str
     layers: int
     heads: int
     heads_kv: int
     shapes: Mapping[str, tuple[int, int]]
-    """Of its matrices: outputs, inputs."""
 
 
 @dataclass(frozen=True)
 class Pair:
+    """The two low-rank matrices of a weight: `a` has shape (rank, inputs), `b` (outputs, rank)."""
+
     a: Matrix
     b: Matrix
 
@@ -77,7 +89,7 @@ def main() -> NoReturn:
 
 
 def check(tensors: Mapping[str, Tensor], shapes: Mapping[str, Sequence[int]]) -> None:
-    """`shapes`: of the base's tensors, by transformers' names. Raises BadAdapter."""
+    """Raise BadAdapter unless the adapter fits the base. `shapes` are the base's, by transformers' names."""
     modules = _by_module(tensors)
     if not modules:
         raise BadAdapter("it has no LoRA tensors")
@@ -98,7 +110,7 @@ def read_base(path: Path) -> Base:
 
 
 def convert(config: Json, tensors: Mapping[str, Tensor], base: Base) -> Mapping[str, Pair]:
-    """By the base's names. Raises BadAdapter."""
+    """Return the adapter's matrices by the base's tensor names. Raises BadAdapter."""
     if base.architecture not in ARCHITECTURES:
         raise BadAdapter(
             f"its base has the architecture {base.architecture}; adapters can be used on "
@@ -120,7 +132,7 @@ def _read_config(path: Path) -> Json:
     config: Json = json.loads(path.read_bytes())
     if config.get("peft_type") != "LORA":
         raise BadAdapter(f"it is of the kind {config.get('peft_type')}; only LORA adapters can be used")
-    for option in _UNTAKEN:
+    for option in _UNSUPPORTED:
         if config.get(option) not in (None, False, "none", [], {}):
             raise BadAdapter(f"it was made with {option}={config[option]!r}, which the engine cannot apply")
     return config
@@ -145,7 +157,10 @@ def _pair(
 
 
 def _halves(module: str, halves: Mapping[str, Tensor], shape: Sequence[int] | None) -> tuple[Matrix, Matrix]:
-    """`shape`: of what they are added to, where that is known."""
+    """Return the matrices A and B of a module. Raises BadAdapter if they don't fit a weight of that shape.
+
+    `shape` is (outputs, inputs), or None if it is unknown.
+    """
     if len(halves) != 2:
         raise BadAdapter(f"it has only one of the two tensors for {module}")
     a, b = halves["A"].float32(), halves["B"].float32()
@@ -165,7 +180,10 @@ def _unknown(module: str) -> BadAdapter:
 
 
 def _from_layers(name: str) -> str:
-    """What stands before the layers depends on what else a model has, such as a vision tower."""
+    """Return the name from `layers.` on.
+
+    The prefix depends on other parts of the model, such as a vision tower.
+    """
     return name[max(0, name.find("layers.")) :]
 
 
@@ -174,7 +192,7 @@ def _shapes_in(folder: Path) -> Mapping[str, Sequence[int]]:
 
 
 def _extra_scale(module: str, rank: int, config: Json) -> float:
-    """What PEFT scales by, over what llama.cpp will."""
+    """Return PEFT's scale divided by the one that llama.cpp will apply."""
     patterns: Json = config.get("alpha_pattern") or {}
     alphas = [value for pattern, value in patterns.items() if _matches(pattern, module)]
     alpha = alphas[0] if alphas else config["lora_alpha"]
@@ -183,12 +201,15 @@ def _extra_scale(module: str, rank: int, config: Json) -> float:
 
 
 def _matches(pattern: str, module: str) -> bool:
-    """As PEFT does it: the end of the module's name."""
+    """Return True if the pattern matches the end of the module's name, as PEFT matches it."""
     return re.match(rf"(.*\.)?({pattern})$", module) is not None
 
 
 def _as_stored(module: str, b: Matrix, base: Base) -> Matrix:
-    """The rows of a llama's queries and keys lie in another order in GGUF: that of llama.cpp's rope."""
+    """Return B as GGUF stores it.
+
+    A Llama's queries and keys have their rows in the order of llama.cpp's RoPE.
+    """
     if base.architecture == "llama" and module.endswith(("q_proj", "k_proj")):
         return rope_order(b, base.heads if module.endswith("q_proj") else base.heads_kv)
     return b

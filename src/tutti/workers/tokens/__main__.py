@@ -1,10 +1,10 @@
-"""Counts tokens with a model's own tokeniser and chat template.
+"""Counts tokens with a model's own tokenizer and chat template.
 
-`python -m tutti.workers.tokens FILE.gguf`, or a folder with a tokenizer.json. stdin has a JSON object a line:
-`{"line": n, "text": ...}`, read as a prompt would be, or `{"line": n, "messages": [...], "tools": [...]}`,
-which the chat template puts together, without the beginning of another answer. When stdin ends, so does this,
-after one line: `{"tokens": n}`, or `{"line": n, "refused": ...}` where the tokeniser or the template cannot
-take what stands in line n. A model that cannot be read ends it with status 1 and a line on stderr.
+`python -m tutti.workers.tokens FILE.gguf`, or a folder with a tokenizer.json. stdin has one JSON object a
+line: `{"line": n, "text": ...}`, tokenized like a prompt, or `{"line": n, "messages": [...], "tools":
+[...]}`, which the chat template renders without a generation prompt. When stdin ends, the program writes one
+line and ends: `{"tokens": n}`, or `{"line": n, "refused": ...}` if the tokenizer or the template fails on the
+object of line n. If the model cannot be read, the status is 1, with a line on stderr.
 """
 
 import argparse
@@ -18,15 +18,15 @@ from typing import Any, TextIO
 
 from tutti.workers.gguf import BadModel
 from tutti.workers.limits import limit_memory, limit_time
-from tutti.workers.tokens_base import Count, Refused, Sample
-from tutti.workers.tokens_gguf import gguf_counter
-from tutti.workers.tokens_hub import hub_counter
+from tutti.workers.tokens.base import Count, Refused, Sample
+from tutti.workers.tokens.hub import hub_counter
+from tutti.workers.tokens.llamacpp import gguf_counter
 
-_TOGETHER = 64
-_TOGETHER_BYTES = 1024 * 1024
+_GROUP_LINES = 64
+_GROUP_BYTES = 1024 * 1024
 _MEMORY_BYTES = 4 * 1024**3
 _CPU_S = 120.0
-"""For lines that are counted together."""
+"""CPU time for one group of lines, in seconds."""
 
 
 def main() -> None:
@@ -40,9 +40,9 @@ def main() -> None:
         with _open(args.model, args.chat_template) as count:
             answer = _total(count, _groups(sys.stdin.buffer))
     except (BadModel, MemoryError, RuntimeError, ValueError, OSError) as error:
-        _leave(1, sys.stderr, f"tutti: the tokens of {args.model.name} cannot be counted: {error}\n")
+        _exit(1, sys.stderr, f"tutti: the tokens of {args.model.name} cannot be counted: {error}\n")
     else:
-        _leave(0, sys.stdout, json.dumps(answer) + "\n")
+        _exit(0, sys.stdout, json.dumps(answer) + "\n")
 
 
 def _open(model: Path, template: Path | None) -> AbstractContextManager[Count]:
@@ -51,12 +51,15 @@ def _open(model: Path, template: Path | None) -> AbstractContextManager[Count]:
 
 
 def _groups(lines: Iterable[bytes]) -> Iterator[list[Sample]]:
-    """Few at a time where they are long: each is in memory several times while it is counted."""
+    """Yield groups of samples to count together.
+
+    Long lines come in smaller groups, since each is in memory several times while it is counted.
+    """
     group, size_bytes = list[Sample](), 0
     for line in lines:
         group.append(json.loads(line))
         size_bytes += len(line)
-        if len(group) >= _TOGETHER or size_bytes >= _TOGETHER_BYTES:
+        if len(group) >= _GROUP_LINES or size_bytes >= _GROUP_BYTES:
             yield group
             group, size_bytes = [], 0
     if group:
@@ -76,9 +79,9 @@ def _total(count: Count, groups: Iterator[list[Sample]]) -> dict[str, Any]:
     return {"tokens": tokens}
 
 
-def _leave(status: int, stream: TextIO, said: str) -> None:
-    """At once: llama.cpp's threads are not waited for."""
-    stream.write(said)
+def _exit(status: int, stream: TextIO, text: str) -> None:
+    """Write the text and end the process at once, without waiting for llama.cpp's threads."""
+    stream.write(text)
     stream.flush()
     os._exit(status)
 

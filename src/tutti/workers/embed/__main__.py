@@ -3,8 +3,9 @@
 """Sentence embeddings over HTTP, on onnxruntime.
 
 `python -m tutti.workers.embed --folder MODEL --port 9000` serves POST /v1/embeddings and POST /v1/rerank (by
-the cosine of the embeddings, moved from -1..1 to 0..1), GET /health and GET /progress. Texts longer than the
-model takes are cut. One thread computes, batch after batch; requests take turns with their batches.
+the cosine similarity of the embeddings, mapped from -1..1 to 0..1), GET /health and GET /progress. Texts that
+are longer than the model's limit are truncated. One thread runs the model, one batch after the other;
+requests take turns, batch by batch.
 """
 
 import asyncio
@@ -23,12 +24,12 @@ from aiohttp import web
 from tokenizers import Tokenizer
 
 from tutti.workers import http, onnx
-from tutti.workers.bert import GRAPH_FILE
+from tutti.workers.embed.bert import GRAPH_FILE
 
 Vectors = np.ndarray[Any, np.dtype[np.float32]]
 
 _BATCH_TEXTS = 32
-_BATCH_TOKENS = 4096  # padding included: the memory of the largest batch is kept
+_BATCH_TOKENS = 4096  # padding included. onnxruntime keeps the memory that the largest batch took.
 
 
 class EmbeddingsRequest(msgspec.Struct):
@@ -42,13 +43,16 @@ class RerankRequest(msgspec.Struct):
 
 
 class Embedder:
-    """The model, its thread, and how much of the work is done."""
+    """An embedding model with the thread that runs it.
+
+    `busy` counts running requests, `done` finished batches.
+    """
 
     def __init__(self, folder: Path, threads: int) -> None:
         self._session = onnx.session(_graph(folder), threads)
         self._tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
         self._tokenizer.no_padding()
-        self._tokenizer.encode_special_tokens = True  # where a text mentions them, they are text
+        self._tokenizer.encode_special_tokens = True  # a special token's name inside a text is plain text
         self._max_tokens = _max_tokens(folder)
         self._tokenizer.enable_truncation(self._max_tokens)
         self._ends = self._tokenizer.encode("").ids
@@ -57,11 +61,14 @@ class Embedder:
         self.done = 0
 
     async def embed(self, texts: Sequence[str | list[int]]) -> tuple[Vectors, int]:
-        """A row for each text (or the ids of its tokens), and the tokens of all of them."""
+        """Return the embeddings, a row for each text, and the total number of tokens.
+
+        A text is a string or a list of token ids. Raises Refused for an unknown token id.
+        """
         loop = asyncio.get_running_loop()
         self.busy += 1
         try:
-            encodings = await loop.run_in_executor(self._thread, self._encoded, texts)
+            encodings = await loop.run_in_executor(self._thread, self._encode, texts)
             rows: list[Vectors] = [np.empty(0, np.float32)] * len(texts)
             for batch in _batches([len(encoding) for encoding in encodings]):
                 found = await loop.run_in_executor(self._thread, self._run, [encodings[i] for i in batch])
@@ -71,12 +78,14 @@ class Embedder:
         finally:
             self.busy -= 1
 
-    def _encoded(self, texts: Sequence[str | list[int]]) -> list[list[int]]:
+    def _encode(self, texts: Sequence[str | list[int]]) -> list[list[int]]:
         encoded = iter(self._tokenizer.encode_batch([text for text in texts if isinstance(text, str)]))
-        return [next(encoded).ids if isinstance(text, str) else self._whole(text) for text in texts]
+        return [
+            next(encoded).ids if isinstance(text, str) else self._with_special_tokens(text) for text in texts
+        ]
 
-    def _whole(self, ids: list[int]) -> list[int]:
-        """With the tokens that begin and end every text, if they are not there yet; cut as texts are."""
+    def _with_special_tokens(self, ids: list[int]) -> list[int]:
+        """Return the ids with the begin and end tokens that every text has, truncated like a text."""
         if unknown := [token for token in ids if token >= self._tokenizer.get_vocab_size()]:
             raise http.Refused(f"There is no token {unknown[0]} in this model's tokenizer.", "input")
         begin, end = self._ends[:1], self._ends[1:]
@@ -96,7 +105,10 @@ class Embedder:
 
 
 def _batches(lengths: Sequence[int]) -> Iterator[list[int]]:
-    """Indexes of texts of about the same length, longest first, so that little is padded."""
+    """Yield batches of indexes.
+
+    Each holds texts of about the same length, longest first, so that little is padding.
+    """
     batch: list[int] = []
     for index in sorted(range(len(lengths)), key=lambda index: -lengths[index]):
         longest = lengths[batch[0]] if batch else 0
@@ -109,10 +121,13 @@ def _batches(lengths: Sequence[int]) -> Iterator[list[int]]:
 
 
 def _graph(folder: Path) -> Path:
-    """Made by a process of its own when it is first needed: that takes much memory for a moment."""
+    """Return the path of the ONNX graph, and build it first if it is missing or older than the weights.
+
+    A child process builds it, because that takes much memory for a moment.
+    """
     path, weights = folder / GRAPH_FILE, folder / "model.safetensors"
     if not path.exists() or path.stat().st_mtime < weights.stat().st_mtime:
-        made = subprocess.run([sys.executable, "-m", "tutti.workers.bert", str(folder)], check=False)
+        made = subprocess.run([sys.executable, "-m", "tutti.workers.embed.bert", str(folder)], check=False)
         if made.returncode:
             sys.exit(made.returncode)
     return path
@@ -139,7 +154,7 @@ def application(embedder: Embedder) -> web.Application:
         texts: list[str | list[int]] = [wanted.input] if isinstance(wanted.input, str) else wanted.input
         vectors, tokens = await embedder.embed(texts) if texts else (np.empty((0, 0), np.float32), 0)
         data = [
-            {"object": "embedding", "index": index, "embedding": _written(row, wanted.encoding_format)}
+            {"object": "embedding", "index": index, "embedding": _encoded(row, wanted.encoding_format)}
             for index, row in enumerate(vectors)
         ]
         usage = {"prompt_tokens": tokens, "total_tokens": tokens}
@@ -161,7 +176,7 @@ def _cosines(query: Vectors, documents: Vectors) -> Vectors:
     return np.clip(documents @ query / np.maximum(norms, 1e-12), -1, 1)
 
 
-def _written(row: Vectors, encoding_format: str) -> str | list[float]:
+def _encoded(row: Vectors, encoding_format: str) -> str | list[float]:
     return b64encode(row.astype("<f4").tobytes()).decode() if encoding_format == "base64" else row.tolist()
 
 

@@ -1,9 +1,9 @@
-"""A GGUF file with another's tokeniser and chat template, and next to no model.
+"""Writes a small GGUF file with another file's tokenizer and chat template.
 
-llama.cpp cannot read a tokeniser without a model around it, and a model may be larger than this machine's
-memory where it is only to count. So the header's entries on the tokeniser are copied as they are, byte for
-byte, and a Llama of one layer of zeros, which no token ever passes, is put beside them: a few sparse
-megabytes. Format: ggml's docs/gguf.md.
+llama.cpp cannot load a tokenizer without a model, and the model may be larger than this machine's memory
+although only tokens are counted. So the tokenizer's entries in the header are copied byte for byte, and a
+Llama with one layer of zeros, which is never evaluated, is put beside them: a few megabytes, as a sparse
+file. Format: ggml's docs/gguf.md.
 """
 
 import struct
@@ -27,8 +27,8 @@ Tensor = tuple[str, tuple[int, ...], int]
 
 
 def write_vocabulary(model: Path, to: Path) -> None:
-    """Raises BadModel where `model` is no GGUF file or has no tokeniser."""
-    entries, count = _tokeniser(model)
+    """Write the small file to `to`. Raises BadModel if `model` is no GGUF file or has no tokenizer."""
+    entries, count = _tokenizer(model)
     pairs = [*entries, *_llama(count)]
     tensors = _tensors(count)
     with to.open("wb") as file:
@@ -40,8 +40,8 @@ def write_vocabulary(model: Path, to: Path) -> None:
         file.truncate(_padded(file.tell()) + offset)
 
 
-def _tokeniser(path: Path) -> tuple[list[bytes], int]:
-    """The entries as they are, and how many tokens there are."""
+def _tokenizer(path: Path) -> tuple[list[bytes], int]:
+    """Return the raw bytes of each tokenizer entry, and the number of tokens in the vocabulary."""
     entries: list[bytes] = []
     tokens = 0
     try:
@@ -60,7 +60,10 @@ def _tokeniser(path: Path) -> tuple[list[bytes], int]:
 
 
 def _entries(file: BinaryIO) -> Iterator[tuple[int, str, int]]:
-    """Where each begins, its key, and how many items it has; the file stands at its end then."""
+    """Yield each entry's offset, its key, and how many items its value has.
+
+    The file is at the entry's end then.
+    """
     if file.read(4) != b"GGUF" or _number(file, "I") not in (2, 3):
         raise BadModel("it is no GGUF file of a known version")
     _number(file, "Q")  # tensors

@@ -1,7 +1,7 @@
-"""Counts with llama.cpp itself, the way it reads a prompt: the counts are the engine's by construction.
+"""Counts tokens with llama.cpp itself, so that the counts are the engine's by construction.
 
-It has no interface for that but its HTTP server, which is run in this process on the loopback address, with
-the model's vocabulary only (tokens_vocabulary).
+llama.cpp offers that only through its HTTP server. It runs in this process on the loopback address, with
+nothing of the model but its vocabulary (vocabulary.py).
 """
 
 # pyright: basic, reportAttributeAccessIssue=false
@@ -18,15 +18,17 @@ from urllib.parse import urlsplit
 
 import xllamacpp
 
-from tutti.workers.tokens_base import Count, Refused, Sample
-from tutti.workers.tokens_vocabulary import write_vocabulary
-
-LOOPBACK = "127.0.0.1"
+from tutti.workers.llamacpp_params import server_params, use_chat_template
+from tutti.workers.tokens.base import Count, Refused, Sample
+from tutti.workers.tokens.vocabulary import write_vocabulary
 
 
 @contextmanager
 def gguf_counter(model: Path, template: str | None) -> Iterator[Count]:
-    """Raises BadModel or RuntimeError for what llama.cpp cannot read."""
+    """Open a counter for a GGUF file. Raises BadModel or RuntimeError if llama.cpp cannot read the file.
+
+    `template` replaces the model's own chat template.
+    """
     with tempfile.TemporaryDirectory(prefix="tutti-tokens-") as folder:
         vocabulary = Path(folder) / "vocabulary.gguf"
         write_vocabulary(model, vocabulary)
@@ -37,11 +39,11 @@ def gguf_counter(model: Path, template: str | None) -> Iterator[Count]:
 
 class _Counter:
     def __init__(self, server: xllamacpp.Server, connection: HTTPConnection) -> None:
-        self._server = server  # which ends when it is collected
+        self._server = server  # it ends when this reference is gone
         self._connection = connection
         _, answer = self._post("/tokenize", {"content": "", "add_special": True})
         self._added = len(answer["tokens"])
-        """Such as the one for the beginning of a text."""
+        """The number of special tokens that the tokenizer adds to each text, such as a BOS token."""
 
     def count(self, samples: Sequence[Sample]) -> int:
         texts = [sample["text"] if "text" in sample else self._chat(sample) for sample in samples]
@@ -49,17 +51,17 @@ class _Counter:
             "/tokenize", {"content": texts, "add_special": False, "parse_special": True}
         )
         if status != 200:
-            raise Refused(samples[0]["line"], _said(answer))
+            raise Refused(samples[0]["line"], _reason(answer))
         return len(answer["tokens"]) + self._added * len(samples)
 
     def _chat(self, sample: Sample) -> str:
-        """Without what the tokeniser adds by itself: llama.cpp takes that off."""
+        """Render the messages with the chat template. llama.cpp strips what the tokenizer adds by itself."""
         body = {"messages": [_message(it) for it in sample["messages"]], "add_generation_prompt": False}
         if sample.get("tools"):
             body["tools"] = sample["tools"]
         status, answer = self._post("/apply-template", body)
         if status != 200:
-            raise Refused(sample["line"], _said(answer))
+            raise Refused(sample["line"], _reason(answer))
         return answer["prompt"]
 
     def _post(self, path: str, body: dict[str, Any]) -> tuple[int, Any]:
@@ -69,26 +71,18 @@ class _Counter:
 
 
 def _params(vocabulary: Path, template: str | None) -> xllamacpp.CommonParams:
-    params = xllamacpp.CommonParams()
-    params.model.path = str(vocabulary)
-    params.hostnames, params.port = [LOOPBACK], 0
-    params.cpuparams.n_threads = params.cpuparams_batch.n_threads = 1
+    params = server_params(vocabulary, 1)
     params.n_threads_http = 2
     params.n_parallel, params.n_ctx, params.n_batch, params.n_ubatch = 1, 64, 32, 32
     params.n_gpu_layers = 0
-    params.cache_ram_mib = 0
-    params.warmup = params.fit_params = params.ui = params.endpoint_props = False
-    params.use_jinja = True
-    params.prefill_assistant = False  # an answer at the end is whole
-    params.default_template_kwargs = {"enable_thinking": "true"}  # as in workers/llamacpp.py
-    params.verbosity = 1  # errors
-    if template is not None:
-        params.chat_template = template
+    params.warmup = False
+    params.prefill_assistant = False  # an assistant's message at the end is complete
+    use_chat_template(params, template)
     return params
 
 
 def _message(message: dict[str, Any]) -> dict[str, Any]:
-    """What clients may leave out or write in two ways, as llama.cpp wants it."""
+    """Return the message as llama.cpp takes it: with `content`, and with the names that it knows."""
     known = {name: value for name, value in message.items() if name != "weight"}
     known.setdefault("content", None)
     if "reasoning" in known:
@@ -104,6 +98,6 @@ def _call(call: dict[str, Any]) -> dict[str, Any]:
     return {**call, "type": "function", "function": {**call["function"], "arguments": text}}
 
 
-def _said(answer: Any) -> str:
-    """The reason stands at the end of it, below an excerpt of the template."""
+def _reason(answer: Any) -> str:
+    """Return the reason in an error answer: its last line, which follows an excerpt of the template."""
     return str(answer["error"]["message"]).strip().splitlines()[-1].rstrip(".")

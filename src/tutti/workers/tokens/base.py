@@ -1,17 +1,17 @@
-"""What the two ways to count tokens have in common."""
+"""The types that both ways to count tokens share."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
 
 Sample = dict[str, Any]
-"""`line`, and either `text` or `messages` with or without `tools`."""
+"""A line of the input: `line` (its number), and either `text` or `messages`, with or without `tools`."""
 
 Count = Callable[[Sequence[Sample]], int]
-"""The tokens of all of them together. Raises Refused."""
+"""Returns the total number of tokens of the samples. Raises Refused."""
 
 
 class Refused(Exception):
-    """The tokeniser or the chat template cannot take the sample of this line."""
+    """The tokenizer or the chat template fails on the sample of this line."""
 
     def __init__(self, line: int, message: str) -> None:
         super().__init__(message)

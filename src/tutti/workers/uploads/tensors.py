@@ -1,5 +1,8 @@
-"""Tensors of safetensors files without copies, bfloat16 included, which numpy and so safetensors' own reader
-for it do not know. Format: the length of a JSON header, the header, the data."""
+"""Reads the tensors of safetensors files without copying them.
+
+That includes bfloat16, which numpy does not have, so safetensors' own reader for numpy does not read it.
+Format: the length of a JSON header, the header, the data.
+"""
 
 import json
 import math
@@ -17,12 +20,12 @@ Array = npt.NDArray[Any]
 
 
 class BadTensors(Exception):
-    """For people: what is wrong with the file."""
+    """The file is damaged or has types that are not read. The message is for people."""
 
 
 @dataclass(frozen=True)
 class Tensor:
-    """`bits` is the data as it is stored: of bfloat16, its 16 bits as integers."""
+    """A tensor. `bits` is the data as stored; bfloat16 is stored as 16-bit integers."""
 
     dtype: str
     bits: Array
@@ -38,7 +41,7 @@ class Tensor:
 
 
 def read_tensors(path: Path) -> Iterator[tuple[str, Tensor]]:
-    """In the file's order. Raises BadTensors."""
+    """Yield names and tensors in the file's order. Raises BadTensors."""
     data = np.memmap(path, np.uint8, mode="r")
     length = int(data[:8].view("<u8")[0])
     header: Mapping[str, Any] = json.loads(bytes(data[8 : 8 + length]))
@@ -48,7 +51,7 @@ def read_tensors(path: Path) -> Iterator[tuple[str, Tensor]]:
 
 
 def read_shapes(path: Path) -> Mapping[str, Sequence[int]]:
-    """Of whatever types its tensors are."""
+    """Return the shapes of all tensors by name, whatever their types."""
     with path.open("rb") as file:
         header: Mapping[str, Any] = json.loads(file.read(int.from_bytes(file.read(8), "little")))
     return {name: about["shape"] for name, about in header.items() if name != "__metadata__"}

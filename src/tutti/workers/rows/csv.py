@@ -1,8 +1,8 @@
-"""Rows of a csv file: `python -m tutti.workers.rows_csv < FILE`; see workers/rows.
+"""Rows of a csv file: `python -m tutti.workers.rows.csv < FILE`; see workers/rows/lines.
 
-A row is `{"line": n, "fields": {...}}`, with the number of its first line in the file; rows without any cell
-are left out. Only a line feed ends a line. Cells are separated by what separates the header: commas, or else
-semicolons or tabs, as spreadsheets write them in many countries. A byte order mark is read past.
+A row is `{"line": n, "fields": {...}}`, where n is the number of its first line in the file. Rows whose cells
+are all empty are skipped. Only a line feed ends a line. The separator is the one that the header uses: comma,
+or else semicolon or tab, as spreadsheets write them in many countries. A byte order mark is skipped.
 """
 
 import csv
@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from itertools import chain
 from typing import BinaryIO
 
-from tutti.workers.rows import Line, too_large, write_rows, wrong
+from tutti.workers.rows.lines import Line, too_large, write_rows, wrong
 
 _MAX_CELL = 16 * 1024 * 1024
 _LONGEST_NAME = 1000
@@ -31,12 +31,12 @@ def csv_rows(source: BinaryIO) -> Iterator[Line]:
     except UnicodeDecodeError as error:
         yield wrong(records.line, f"The row is not UTF-8 ({error.reason}): save the file as UTF-8.")
     except csv.Error as error:
-        said = _RETURN if str(error).startswith("new-line") else str(error)
-        yield wrong(records.line, f"The row is not CSV: {said}.")
+        reason = _RETURN if str(error).startswith("new-line") else str(error)
+        yield wrong(records.line, f"The row is not CSV: {reason}.")
 
 
 class _Records:
-    """The records of the file, and the number of the line where the current one begins."""
+    """The records of a file. `line` is the number of the line where the current record begins."""
 
     def __init__(self, source: BinaryIO) -> None:
         self.line = 1
@@ -69,8 +69,8 @@ def _rows(records: _Records) -> Iterator[Line]:
         elif len(cells) == len(names):
             yield {"line": records.line, "fields": dict(zip(names, cells, strict=True))}
         else:
-            said = f"The row has {len(cells)} cells where the header names {len(names)}"
-            yield wrong(records.line, f"{said}: quote cells that contain separators.")
+            counts = f"The row has {len(cells)} cells where the header names {len(names)}"
+            yield wrong(records.line, f"{counts}: quote cells that contain separators.")
     if not names:
         yield wrong(0, "The file has no header: its first line must name the columns.")
 

@@ -1,10 +1,11 @@
 # pyright: basic
 # onnx comes without types.
-"""Writes the ONNX graph of a sentence embedder of BERT's architecture, out of its safetensors, without torch.
+"""Builds the ONNX graph of a BERT sentence embedder from its safetensors weights, without torch.
 
-`python -m tutti.workers.bert FOLDER` reads config.json and model.safetensors, and where they are there
+`python -m tutti.workers.embed.bert FOLDER` reads config.json and model.safetensors, and if they exist
 1_Pooling/config.json and modules.json, as sentence-transformers writes them (all-MiniLM, bge, e5, gte ...).
-The graph takes input_ids and attention_mask, [texts, tokens], and gives embedding, [texts, width].
+The graph's inputs are input_ids and attention_mask, of shape [texts, tokens]; its output is embedding, of
+shape [texts, width].
 """
 
 import json
@@ -20,7 +21,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 from safetensors import safe_open
 
-GRAPH_FILE = "tutti-bert-1.onnx"  # another number whenever graphs come out differently
+GRAPH_FILE = "tutti-bert-1.onnx"  # raise the number when the graph that is built changes
 _OPSET = 17
 _IR_VERSION = 9
 _MASKED = -1e9
@@ -29,11 +30,16 @@ Array = np.ndarray[Any, Any]
 
 
 class NotBert(Exception):
-    pass
+    """The model has another architecture than this program can build. The message is for people."""
 
 
 @dataclass(frozen=True)
 class Shape:
+    """The hyperparameters of a BERT encoder.
+
+    `width` is the hidden size, `epsilon` that of the layer norms.
+    """
+
     layers: int
     heads: int
     width: int
@@ -71,13 +77,16 @@ def _pooling(path: Path) -> str:
 
 
 def read_weights(folder: Path) -> dict[str, Array]:
-    """As float32, without the prefix that some have."""
+    """Return the weights as float32, by name. The prefix `bert.` of some models is left out."""
     with safe_open(folder / "model.safetensors", framework="numpy") as file:
         return {name.removeprefix("bert."): file.get_tensor(name).astype(np.float32) for name in file.keys()}  # noqa: SIM118
 
 
 class Graph:
-    """Nodes and constants as they are added; values are known by their names."""
+    """An ONNX graph under construction.
+
+    Each method adds nodes or constants, and returns the name of the result.
+    """
 
     def __init__(self, weights: Mapping[str, Array]) -> None:
         self._weights = weights
@@ -127,8 +136,8 @@ def build_graph(shape: Shape, weights: Mapping[str, Array]) -> onnx.ModelProto:
     graph = Graph(weights)
     x = _embeddings(graph, weights, shape)
     mask = graph.node("Cast", "attention_mask", to=TensorProto.FLOAT)
-    absent = graph.node("Sub", graph.number(1.0), graph.node("Unsqueeze", mask, graph.integers(1, 2)))
-    bias = graph.node("Mul", absent, graph.number(_MASKED))
+    padding = graph.node("Sub", graph.number(1.0), graph.node("Unsqueeze", mask, graph.integers(1, 2)))
+    bias = graph.node("Mul", padding, graph.number(_MASKED))
     for layer in range(shape.layers):
         x = _layer(graph, x, bias, f"encoder.layer.{layer}", shape)
     x = _pooled(graph, x, graph.node("Unsqueeze", mask, graph.integers(2)), shape.pooling)
@@ -140,14 +149,14 @@ def build_graph(shape: Shape, weights: Mapping[str, Array]) -> onnx.ModelProto:
 
 
 def _embeddings(graph: Graph, weights: Mapping[str, Array], shape: Shape) -> str:
-    """Of the words and of their places; all tokens are of type 0."""
+    """Add the sum of word, position and token type embeddings, and its layer norm. All tokens have type 0."""
     length = graph.node("Gather", graph.node("Shape", "input_ids"), graph.integers(1))
-    places = (
+    positions = (
         weights["embeddings.position_embeddings.weight"]
         + weights["embeddings.token_type_embeddings.weight"][0]
     )
     words = graph.node("Gather", graph.weight("embeddings.word_embeddings.weight"), "input_ids")
-    x = graph.node("Add", words, graph.node("Slice", graph.constant(places), graph.integers(0), length))
+    x = graph.node("Add", words, graph.node("Slice", graph.constant(positions), graph.integers(0), length))
     return graph.layer_norm(x, "embeddings.LayerNorm", shape.epsilon)
 
 
@@ -168,13 +177,13 @@ def _attention(graph: Graph, x: str, bias: str, name: str, shape: Shape) -> str:
         for part, perm in (("query", [0, 2, 1, 3]), ("key", [0, 2, 3, 1]), ("value", [0, 2, 1, 3]))
     )
     scores = graph.node("Mul", graph.node("MatMul", query, key), graph.number(size**-0.5))
-    chances = graph.node("Softmax", graph.node("Add", scores, bias), axis=-1)
-    mixed = graph.node("Transpose", graph.node("MatMul", chances, value), perm=[0, 2, 1, 3])
+    probabilities = graph.node("Softmax", graph.node("Add", scores, bias), axis=-1)
+    mixed = graph.node("Transpose", graph.node("MatMul", probabilities, value), perm=[0, 2, 1, 3])
     return graph.node("Reshape", mixed, graph.integers(0, 0, shape.width))
 
 
 def _gelu(graph: Graph, x: str) -> str:
-    """x/2 * (1 + erf(x / sqrt 2))"""
+    """Add the exact GELU: x/2 * (1 + erf(x / sqrt 2))."""
     erf = graph.node("Erf", graph.node("Mul", x, graph.number(2**-0.5)))
     half = graph.node("Mul", x, graph.number(0.5))
     return graph.node("Mul", half, graph.node("Add", graph.number(1.0), erf))
@@ -184,8 +193,8 @@ def _pooled(graph: Graph, x: str, mask: str, pooling: str) -> str:
     if pooling == "cls":
         return graph.node("Gather", x, graph.constant(np.array(0, np.int64)), axis=1)
     if pooling == "max":
-        absent = graph.node("Mul", graph.node("Sub", graph.number(1.0), mask), graph.number(_MASKED))
-        return graph.node("ReduceMax", graph.node("Add", x, absent), axes=[1], keepdims=0)
+        padding = graph.node("Mul", graph.node("Sub", graph.number(1.0), mask), graph.number(_MASKED))
+        return graph.node("ReduceMax", graph.node("Add", x, padding), axes=[1], keepdims=0)
     total = graph.node("ReduceSum", graph.node("Mul", x, mask), graph.integers(1), keepdims=0)
     return graph.node("Div", total, graph.node("ReduceSum", mask, graph.integers(1), keepdims=0))
 
@@ -195,7 +204,7 @@ def _json(path: Path) -> Any:
 
 
 def main() -> None:
-    """Writes the graph beside the weights, whole or not at all."""
+    """Write the graph beside the weights. The file appears only when it is complete."""
     folder = Path(sys.argv[1])
     try:
         model = build_graph(read_shape(folder), read_weights(folder))

@@ -1,0 +1,1 @@
+"""Sentence embeddings over HTTP, on onnxruntime. See `__main__`."""

@@ -1,0 +1,1 @@
+"""Programs that unpack, check and convert the models and adapters that clients upload."""
