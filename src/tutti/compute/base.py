@@ -1,4 +1,4 @@
-"""What a compute driver is: it turns a Program into something that runs somewhere."""
+"""The protocol of compute drivers: a driver turns a Program into something that runs somewhere."""
 
 from pathlib import Path
 from typing import Protocol
@@ -18,23 +18,24 @@ class Handle(Protocol):
     def alive(self) -> bool: ...
 
     async def wait(self) -> int:
-        """The exit status; 128 + n where signal n ended it."""
+        """Wait for its end, and return the exit status; 128 + n if signal n ended it."""
         ...
 
     async def stop(self) -> int:
-        """Asks it to end, insists after a grace, and waits; nothing of it is left afterwards."""
+        """Ask it to end, insist after a grace, and wait; nothing of it is left afterwards."""
         ...
 
     def kill(self) -> None:
-        """Ends it and all it started, now; `wait` returns soon after."""
+        """End it and all it started, now; `wait` returns soon after."""
         ...
 
     def rss_bytes(self) -> int:
-        """Memory it holds, with all it started; 0 where that cannot be known."""
+        """Return the memory that it holds, with all it started; 0 if that cannot be known."""
         ...
 
     def cpu_s(self) -> float:
-        """What it has computed, with all it started that still runs; 0 where that cannot be known."""
+        """Return the CPU time that it has used, with all it started that still runs; 0 if that cannot be
+        known."""
         ...
 
 
@@ -49,5 +50,5 @@ class Driver(Protocol):
         ...
 
     async def start(self, program: Program, log: Path, gpus: tuple[int, ...]) -> Handle:
-        """Its output goes to `log`; `gpus` are the only ones it may see."""
+        """Start the program. Its output goes to `log`; `gpus` are the only ones it may see."""
         ...

@@ -1,1 +1,1 @@
-"""What a machine runs."""
+"""The workloads of a machine, and the processes that are started on demand."""

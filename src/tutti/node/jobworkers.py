@@ -21,8 +21,8 @@ log = logging.getLogger(__name__)
 
 
 class JobWorkers:
-    """Started by the first job that is due, `count` at once; each leaves by itself.
-    One that dies is replaced without waiting for a job to be due: those it had will be in a moment."""
+    """Starts `count` workers at once when a job is due; each leaves by itself. One that dies is replaced
+    without waiting for a job to be due: those it had will be in a moment."""
 
     def __init__(
         self,
@@ -44,7 +44,7 @@ class JobWorkers:
         self._looking = asyncio.create_task(self._keep_looking())
 
     async def stop(self) -> None:
-        """SIGTERM to each; returns when all have ended, at the latest after their grace."""
+        """Send SIGTERM to each, and return when all have ended, at the latest after their grace."""
         self._looking.cancel()
         await asyncio.wait([self._looking])
         for child in self._children:

@@ -23,7 +23,7 @@ async def make(wanted: Wanted, fleet: Fleet) -> Life | None:
 
 
 async def _adapter(model: Model, base: Model, fleet: Fleet) -> Guest | None:
-    """Only the node that has its base takes it; where no node has, this one tries to bring that up."""
+    """Return the adapter on its base, if this node has that. If no node has it, try to bring it up here."""
     if not any(not host.gone.is_set() for host, _ in _hosts(base, fleet)):
         await want(fleet.database, Wanted(key_of(base)))
         replica = _replica(base, fleet)

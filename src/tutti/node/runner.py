@@ -242,9 +242,10 @@ class Runner:
                 await self.report()
 
     def _measure(self, running: Running) -> bool:
-        """Count the most that it was seen to take from now on. Return whether that has changed."""
+        """Count the most that it was seen to take from now on, instead of the workload's own estimate. What
+        the want asked for stays its own, used or not. Return whether the count has changed."""
         measured = running.handle.rss_bytes()
-        known = self._memory_bytes if self.state == "ready" else 0
+        known = self._memory_bytes if self.state == "ready" or self._asked != NO_SHARE else 0
         if measured <= known * 1.05:
             return False
         self._memory_bytes = measured

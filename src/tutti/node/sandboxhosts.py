@@ -22,8 +22,9 @@ log = logging.getLogger(__name__)
 
 
 class SandboxHosts:
-    """One at a time, while it is wanted; killed when it does not answer for `hang_timeout_s`. Its row goes
-    with it, unless that says why it failed. One that died is started again when it is wanted again."""
+    """Runs one host at a time, while it is wanted, and kills it when it does not answer for `hang_timeout_s`.
+    Its row goes with it, unless that says why it failed. One that died is started again when it is wanted
+    again."""
 
     def __init__(
         self,
@@ -45,7 +46,7 @@ class SandboxHosts:
         self._running = asyncio.create_task(self._run())
 
     async def stop(self) -> None:
-        """Returns when it has ended, at the latest after its grace."""
+        """Ask it to end, and return when it has, at the latest after its grace."""
         self._stopping.set()
         if self._child is not None:
             self._child.terminate()
@@ -65,7 +66,7 @@ class SandboxHosts:
                     await self._stopping.wait()
 
     async def _live(self) -> float:
-        """From its start to its end; how long to wait after that."""
+        """Start it, wait for its end, and return how long to wait after that."""
         began = monotonic_s()
         self._child = child = await Child.start(self._argv, self._env, grace_s=_GRACE_S)
         if self._stopping.is_set():
@@ -95,7 +96,8 @@ class SandboxHosts:
                 child.kill()
 
     async def _forget(self, *, but_failed: bool) -> None:
-        """Tries again until it is done or we are stopping: a row that is wrong would lead nowhere."""
+        """Delete its row. Try again until that is done or we are stopping: a row that is wrong would lead
+        nowhere."""
         while True:
             try:
                 await sandbox_hosts.remove(self._database, self._node_id, but_failed=but_failed)
