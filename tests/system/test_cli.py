@@ -149,7 +149,7 @@ def test_chat_talks_at_a_terminal_and_keeps_what_was_typed(server: Server, tmp_p
         terminal.wait_for(r"\nhello big world")
         terminal.wait_for(">>>")
         terminal.type("/help\r")
-        terminal.wait_for("Ctrl-D leaves")
+        terminal.wait_for("Ctrl-D quits")
         terminal.wait_for(">>>")
         terminal.type(f"/save {saved}\r")
         terminal.wait_for("saved ")

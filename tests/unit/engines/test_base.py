@@ -7,11 +7,12 @@ from tests.support.engines import model
 
 from tutti.base.errors import ContextTooLong, LoadFailed
 from tutti.base.model import ModelFile
+from tutti.base.program import Progress
 from tutti.base.settings import Settings
 from tutti.engines.base import Engine
 from tutti.engines.llamacpp import LlamaCpp
 from tutti.engines.options import Options
-from tutti.engines.place import Place, Progress
+from tutti.engines.place import Place
 from tutti.engines.remote import Remote
 from tutti.engines.upstream import Refusal
 
