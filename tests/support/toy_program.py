@@ -1,5 +1,5 @@
 """A program that serves nothing but its health and its progress, and does what is written into a file:
-`busy`, `idle`, or `hang`. Run as `python toy_program.py PORT FILE`."""
+`busy`, `idle`, or `hang`. Run as `python -I toy_program.py PORT FILE`."""
 
 import sys
 import time

@@ -39,7 +39,7 @@ class Toy(Workload):
         return Share(memory_bytes=30 * MEGABYTE)
 
     def program(self, site: Site) -> Program:
-        argv = (sys.executable, PROGRAM, str(site.port), self.entry["file"])
+        argv = (sys.executable, "-I", PROGRAM, str(site.port), self.entry["file"])
         return Program(name=self.key.name, argv=argv, port=site.port, health_path="/health")
 
 
@@ -76,7 +76,8 @@ class Toys:
 
     def _is_toy(self, process: psutil.Process) -> bool:
         try:
-            return process.cmdline()[1:2] + process.cmdline()[3:] == [PROGRAM, str(self.file)]
+            argv = process.cmdline()
+            return argv[2:3] + argv[4:] == [PROGRAM, str(self.file)]
         except psutil.Error:
             return False
 
