@@ -2,16 +2,19 @@
 
 import asyncio
 from collections.abc import Iterable
+from pathlib import Path
 
 import psutil
 from tests.support.patience import limit
 
 
 def running(pid: int) -> bool:
-    """False for what has ended, even if nobody has collected it yet."""
+    """Return False for a process that has ended, even if nobody has collected it yet. Its files and sockets are
+    open until its last thread has ended: that may be a moment after the first one."""
     try:
-        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
+        is_zombie = psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+        return not is_zombie or len(list(Path(f"/proc/{pid}/task").iterdir())) > 1
+    except (psutil.NoSuchProcess, FileNotFoundError, ProcessLookupError):
         return False
 
 
