@@ -9,8 +9,8 @@ from tests.support.patience import limit
 
 
 def running(pid: int) -> bool:
-    """Return False for a process that has ended, even if nobody has collected it yet. Its files and sockets are
-    open until its last thread has ended: that may be a moment after the first one."""
+    """Return False for a process that has ended, even if nobody has collected it yet. Its sockets are open
+    until its last thread has ended, a moment after the first one."""
     try:
         is_zombie = psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
         return not is_zombie or len(list(Path(f"/proc/{pid}/task").iterdir())) > 1
