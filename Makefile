@@ -19,7 +19,7 @@ test-long: $(VENV)/dev.stamp clients ## make test with soaks, storms of faults a
 test-vllm: $(VENV)/dev.stamp ## the vLLM adapter against a real vLLM on the CPU, in an environment of its own (several GB)
 	TUTTI_TEST_VLLM=1 $(BIN)/python -m pytest tests/system/test_vllm.py $(ARGS)
 
-docs: $(VENV)/dev.stamp ## write docs/generated anew
+docs: $(VENV)/dev.stamp ## write docs/generated anew, and take what is served off the list of gaps
 	$(BIN)/python -m docs.generate
 
 check: $(VENV)/dev.stamp ## format, lint, types, layers

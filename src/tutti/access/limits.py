@@ -29,7 +29,7 @@ _IDLE_MINUTES = 15
 
 _NOT_SHARED = "rate limits not shared: the database cannot be reached"
 
-log = logging.getLogger(__name__)
+log = logging.getLogger("tutti.limits")  # `tutti.access` is the access log
 
 
 class _Counts(NamedTuple):

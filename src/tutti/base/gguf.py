@@ -123,6 +123,13 @@ def read_model_keys(path: Path) -> Gguf:
         return _Reader(data).read_until(_TOKENISER)
 
 
+def read_entries(path: Path, prefixes: tuple[str, ...]) -> tuple[Gguf, list[bytes]]:
+    """Read all keys, and the bytes, as they stand in the file, of those that begin with one of the prefixes.
+    Tensors are not read. Raises BadGguf, or OSError."""
+    with _mapped(path) as data:
+        return _Reader(data).read_entries(prefixes)
+
+
 @contextmanager
 def _mapped(path: Path) -> Generator[mmap.mmap]:
     if path.stat().st_size < _LEAST_BYTES:
@@ -161,6 +168,16 @@ class _Reader:
                 break
             self._pair(key)
         return self._header()
+
+    def read_entries(self, prefixes: tuple[str, ...]) -> tuple[Gguf, list[bytes]]:
+        entries: list[bytes] = []
+        _, keys = self._counts()
+        for _ in range(keys):
+            start, key = self._at, self._string()
+            self._pair(key)
+            if key.startswith(prefixes):
+                entries.append(self._data[start : self._at])
+        return self._header(), entries
 
     def _header(self) -> Gguf:
         return Gguf(self._values, self._lengths, self._arrays, self._shapes)
@@ -258,7 +275,7 @@ class _Reader:
     def _keep(self, length: int) -> None:
         self._kept_bytes += length
         if self._kept_bytes > _MAX_KEPT_BYTES:
-            raise BadGguf(f"its header has more than {_MAX_KEPT_BYTES} bytes of text")
+            raise BadGguf(f"its header has more than {_MAX_KEPT_BYTES} bytes")
 
     def _bytes(self, length: int) -> bytes:
         start = self._at

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -91,12 +92,12 @@ def _one(message: str, code: str) -> Report:
 
 
 def _checked(file: Path, purpose: str) -> Report:
-    check = Check(purpose, _TYPES[file.suffix])
-    if file.suffix == ".jsonl":
-        _read_lines(file, check)
-    elif not check.full:
-        _read_rows(file, check)
-    return check.end()
+    with closing(Check(purpose, _TYPES[file.suffix])) as check:
+        if file.suffix == ".jsonl":
+            _read_lines(file, check)
+        elif not check.full:
+            _read_rows(file, check)
+        return check.end()
 
 
 def _read_lines(file: Path, check: Check) -> None:
@@ -108,12 +109,6 @@ def _read_lines(file: Path, check: Check) -> None:
                 check.wrong(number, f"The line is longer than {_MAX_LINE_BYTES} bytes.", code="load_json")
                 break
             check.line(number, line)
-    if not check.doubtful:
-        return
-    with file.open("rb") as lines:
-        for number, line in enumerate(lines, 1):
-            if number in check.doubtful:
-                check.again(number, line)
 
 
 def _read_rows(file: Path, check: Check) -> None:

@@ -10,7 +10,7 @@ import msgspec
 from sqlalchemy.exc import SQLAlchemyError
 
 from tutti.base.clock import monotonic_s
-from tutti.base.errors import EngineEnded, InternalError, NotFound
+from tutti.base.errors import EngineEnded, InternalError, LoadFailed, NotFound
 from tutti.base.model import Model
 from tutti.base.settings import Settings
 from tutti.catalog.aliases import any_alias
@@ -90,9 +90,12 @@ class Dispatch:
 
     def as_served(self, model: Model) -> Model:
         """Return the model with the context that it is served with: an engine may give it less than it could
-        have."""
+        have. A wrong entry is left as it is: it fails when it is used, not in every list."""
         engine = self._engines.get(model.engine)
-        context = model.context_length if engine is None else engine.context(model)
+        try:
+            context = model.context_length if engine is None else engine.context(model)
+        except LoadFailed:
+            return model
         if context == model.context_length:
             return model
         return msgspec.structs.replace(model, context_length=context)

@@ -15,7 +15,7 @@ from tutti.base.errors import RateLimited, TuttiError
 from tutti.meeting.router import ReplicaView, least_loaded
 
 _SUSPECT_S = 1.0
-"""How long a replica that refused a connection is passed over, unless its address changes."""
+"""How long a replica that refused or broke a connection is passed over, unless its address changes."""
 _SHARED_S = 300.0
 """A project that asked in this time is expected to ask again: the last free slot is kept for a project that
 has none."""
@@ -110,7 +110,7 @@ class Line:
             self.ready_at = monotonic_s()
 
     def suspect(self, replica: ReplicaView) -> None:
-        """Pass over a replica for a moment: it refused a connection."""
+        """Pass over a replica for a moment: it refused or broke a connection."""
         self._suspects[replica.address] = monotonic_s()
         self._replicas = tuple(other for other in self._replicas if other.address != replica.address)
 

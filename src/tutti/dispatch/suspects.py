@@ -82,8 +82,8 @@ class Suspects:
 
 
 class Watch:
-    """The suspicion against the requests of one project. Without `suspects` nothing is noted: no engine of
-    ours can end."""
+    """The suspicion against the requests of one project. Without `suspects` nothing is noted: live
+    sessions cannot wait for others."""
 
     def __init__(self, suspects: Suspects | None, project_id: str) -> None:
         self._suspects = suspects

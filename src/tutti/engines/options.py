@@ -3,7 +3,7 @@
 An engine declares its options once, as a subclass of `Options`: names, types, the real defaults, and under
 each what it does. `make docs` writes them into docs/generated/engines.md, `tutti serve` checks the entries of
 the user's file against them, and the engine reads them by `of`. A default of None means that the option is
-left to the program that the engine starts.
+left to the engine, or to the program that it starts.
 """
 
 from typing import Self
@@ -24,7 +24,7 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     def of(cls, model: Model) -> Self:
         """Decode the options of an entry. Raises LoadFailed, which names the model and the option.
 
-        This takes a quarter of a microsecond, so nothing is kept."""
+        This takes half a microsecond, so nothing is kept."""
         try:
             return msgspec.convert(model.options, cls)
         except msgspec.ValidationError as error:

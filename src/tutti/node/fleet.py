@@ -183,8 +183,8 @@ class Fleet:
 
     async def _live(self, life: Life) -> None:
         await life.run()
-        if life.state != "failed":
-            self._lives.pop(life.id)
+        if life.state != "failed" or not isinstance(life, Runner):
+            self._lives.pop(life.id, None)
 
     async def _beat(self) -> None:
         rows = self.node.rows

@@ -46,5 +46,7 @@ def _hosts(base: Model, fleet: Fleet) -> list[tuple[Runner, Replica]]:
 
 
 def _replica(model: Model, fleet: Fleet) -> Replica:
-    may_pull = fleet.settings.pull_on_use or fleet.is_preloaded(key_of(model))
+    def may_pull() -> bool:
+        return fleet.settings.pull_on_use or fleet.is_preloaded(key_of(model))
+
     return Replica(fleet.settings, fleet.catalog, fleet.engines, model, may_pull=may_pull)

@@ -1,11 +1,12 @@
 """The workload that serves a model: its weights, its engine, and the adapters on it."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from tutti.base.errors import LoadFailed
 from tutti.base.model import Model
 from tutti.base.program import Program, Share
 from tutti.base.settings import Settings
@@ -25,12 +26,18 @@ _REPORT_S = 0.5
 
 
 class Replica(Workload):
-    """A model on its engine. `may_pull`: its weights may be downloaded."""
+    """A model on its engine. `may_pull` is called when its weights have to be downloaded."""
 
     preparing = "pulling"
 
     def __init__(
-        self, settings: Settings, catalog: Catalog, engines: Engines, model: Model, *, may_pull: bool
+        self,
+        settings: Settings,
+        catalog: Catalog,
+        engines: Engines,
+        model: Model,
+        *,
+        may_pull: Callable[[], bool],
     ) -> None:
         super().__init__(key_of(model), msgspec.to_builtins(model))
         self.model = model
@@ -60,7 +67,7 @@ class Replica(Workload):
         self.slots = self._engine.slots(self.model)
 
     async def _pull(self, tell: Tell) -> None:
-        if not self._may_pull:
+        if not self._may_pull():
             raise CannotRun(f"its weights are not here; `tutti pull {self.model.name}` fetches them")
         # An HTTP client is a tenth of the controller's memory, and most servers never need one.
         from tutti.catalog.pull.pull import pull  # noqa: PLC0415 - see above
@@ -102,7 +109,12 @@ class Replica(Workload):
 
     def program(self, site: Site) -> Program:
         self.adapters.take()
-        program = self._engine.program(self.model, self._place(site))
+        try:
+            program = self._engine.program(self.model, self._place(site))
+        except LoadFailed as error:
+            if not self.has_adapted(str(error)):
+                raise
+            return self.program(site)
         if program is None:
             raise CannotRun("its engine has nothing to run any more")
         return program
@@ -127,9 +139,10 @@ class Replica(Workload):
 
     # --- its adapters ---------------------------------------------------------------------------------
 
-    def changed(self, state: str) -> None:
-        if state == "ready":
-            self.adapters.proved()
+    def became_ready(self) -> None:
+        self.adapters.proved()
+
+    def changed(self) -> None:
         self.adapters.tell()
 
     async def outgrows(self) -> str:

@@ -123,7 +123,7 @@ class Runner:
         finally:
             self._node.room.leave(self.id)
             self.gone.set()
-            self.workload.changed(self.state)
+            self.workload.changed()
 
     async def _tell(self, detail: str) -> None:
         await self._set(self.workload.preparing, detail)
@@ -194,6 +194,7 @@ class Runner:
     async def _becomes_ready(self, running: Running) -> None:
         self.address = running.handle.address
         self._measure(running)
+        self.workload.became_ready()
         await self._set("ready")
 
     async def _pause(self, reason: str, pause_s: float) -> None:
@@ -264,7 +265,7 @@ class Runner:
 
     @property
     def _names(self) -> dict[str, str]:
-        return {"kind": self.key.kind, "workload": self.key.name}
+        return {self.key.kind: self.key.name}
 
 
 def _too_large(needed: Share, whole: Share) -> str:

@@ -88,7 +88,10 @@ class Workload(ABC):
         """None: its progress is never asked for. It then counts as idle, and nobody sees whether it hangs."""
         return None
 
-    def changed(self, state: str) -> None:  # noqa: B027
+    def became_ready(self) -> None:  # noqa: B027
+        """Learn that the running program is healthy."""
+
+    def changed(self) -> None:  # noqa: B027
         """Learn that its row has changed."""
 
     async def outgrows(self) -> str:

@@ -1,4 +1,5 @@
-"""Podman or Docker through their command lines: the third driver, for machines that have only one of them.
+"""Podman or Docker through their command lines: the third driver, where neither bubblewrap nor runsc
+works.
 
 The image is a few files of ours, made once and imported. /usr, the Python and its environment are bound into
 it read-only. The engine's limits come on top of those that the runner and the watch enforce, because engines

@@ -1,8 +1,8 @@
 """The Python environment that users' code runs in: `<data_dir>/environments/interpreter-<hash of its lock>`.
 
 A program makes it once (`workers/environment`). After that it is only read. A new lock or another Python
-gives another folder; old folders stay until `tutti env rm`. Its file `share/matplotlib` holds the list of
-fonts, which a sandbox puts into matplotlib's cache folder."""
+gives another folder; old folders stay until `tutti env rm`. The folder `share/matplotlib` in it holds
+the list of fonts, which a sandbox puts into matplotlib's cache folder."""
 
 import asyncio
 import fcntl

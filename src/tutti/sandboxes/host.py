@@ -1,9 +1,10 @@
 """The HTTP server of a sandbox host, for the API workers of this machine. The token grants access to all
 projects.
 
-POST /execute    takes a `Call`. 200: the API's ExecuteResponse; 404: no such session on this host POST
-/sessions   takes a project's id. 200: a list of `sessions` of the API's SessionListResponse POST /end
-takes an `Ending`. 200: `Ended`; 404: no such session on this host GET /health      for the controller
+    POST /execute    takes a `Call`. 200: the API's ExecuteResponse; 404: no such session on this host
+    POST /sessions   takes a project's id. 200: a list of `sessions` of the API's SessionListResponse
+    POST /end        takes an `Ending`. 200: `Ended`; 404: no such session on this host
+    GET /health      for the controller
 
 Request bodies are MessagePack, answers JSON. An answer with another status is a `Refused`. An execution runs
 for as long as its connection is open."""

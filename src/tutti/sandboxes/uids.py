@@ -11,8 +11,8 @@ from pathlib import Path
 from tutti.base.errors import Unavailable
 
 _UNUSED = (range(1_900_000_000, 2_140_000_000), range(50_000, 60_000))
-"""Ranges of unused user ids: one that is free in systemd's table, and one that is hardly ever used, because a
-container usually maps only the ids below 65,536."""
+"""Ranges of unused user ids: one that is free in systemd's table, and one that is hardly ever used, for
+containers, which usually map only the ids below 65,536."""
 _MAPPED = Path("/proc/self/uid_map")
 
 

@@ -17,4 +17,4 @@ def session(graph: Path, threads: int, *, keeps_memory: bool = True) -> Any:
     options.enable_cpu_mem_arena = keeps_memory
     options.intra_op_num_threads = threads
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    return onnxruntime.InferenceSession(str(graph), options)
+    return onnxruntime.InferenceSession(str(graph), options, providers=["CPUExecutionProvider"])

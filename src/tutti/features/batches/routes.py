@@ -13,11 +13,11 @@ from tutti.features.batches.schemas import (
     BatchJobList,
     BatchJobWithWarning,
     CreateBatchRequest,
-    OpenAIBatch,
+    OpenAIBatchList,
     OpenAIBatchWithJob,
 )
 from tutti.features.batches.shapes import openai, together
-from tutti.features.paging import IdList, Page, cut
+from tutti.features.paging import Page, cut
 from tutti.http.context import Family, caller, family
 from tutti.platform import Platform
 from tutti.store.records import Batch
@@ -90,4 +90,4 @@ def _listed(page: Page[Batch], speaks: Family) -> BaseModel:
         return BatchJobList([together(row) for row in page.rows])
     data = [openai(row) for row in page.rows]
     ends = page.ends(lambda row: row.id)
-    return IdList[OpenAIBatch](object="list", data=data, has_more=page.has_more, **ends)
+    return OpenAIBatchList(object="list", data=data, has_more=page.has_more, **ends)

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, Field, JsonValue, RootModel, WithJsonSchema
 
 from tutti.features.fields import Body
+from tutti.features.paging import IdList
 
 OpenAIStatus = Literal[
     "validating", "failed", "in_progress", "finalizing", "completed", "expired", "cancelling", "cancelled"
@@ -129,6 +130,10 @@ class OpenAIBatch(BaseModel):
     request_counts: RequestCounts
     usage: BatchUsage
     metadata: dict[str, JsonValue] | None
+
+
+class OpenAIBatchList(IdList[OpenAIBatch]):
+    """A page of batches, as OpenAI's clients expect it."""
 
 
 class OpenAIBatchWithJob(OpenAIBatch):

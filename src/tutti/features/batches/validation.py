@@ -1,6 +1,5 @@
 """The check of a batch's input file before anything of it runs. Memory does not grow with the file."""
 
-import sqlite3
 from collections.abc import AsyncIterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -8,9 +7,9 @@ from dataclasses import dataclass
 from tutti.base.errors import InvalidRequest
 from tutti.features.batches.lines import InvalidLine, Line, read_line
 from tutti.features.files.checks.batch import MAX_REQUESTS
+from tutti.features.files.checks.unique import FirstLines
 
 _MOST_ERRORS = 20
-_AT_ONCE = 1000
 
 
 @dataclass(frozen=True)
@@ -49,7 +48,7 @@ async def examine(lines: AsyncIterator[bytes], endpoint: str) -> Findings:
 
 class _Check:
     def __init__(self, endpoint: str) -> None:
-        self.ids = _Ids()
+        self.ids = FirstLines()
         self.faults: list[Fault] = []
         self.number = 0
         self._endpoint = endpoint
@@ -72,10 +71,10 @@ class _Check:
 
     def _accept(self, line: Line) -> None:
         self._model = self._model or line.model
-        self.faults += self.ids.add(line.custom_id, self.number)
+        if first := self.ids.add(line.custom_id, self.number):
+            self.faults.append(_repeated(line.custom_id, first, self.number))
 
     def findings(self) -> Findings:
-        self.faults += self.ids.flush()
         if not self._total and not self.faults:
             self.faults.append(Fault("empty_file", "The file has no requests."))
         if self.too_long:
@@ -84,36 +83,7 @@ class _Check:
         return Findings(self._total, self._model, faults)
 
 
-class _Ids:
-    """A set of ids that finds those used twice. A million ids are 100 MB of Python strings; SQLite keeps them
-    in a file, which is gone when it is closed. The lines are read once, so an exact answer needs the ids
-    themselves; the check of uploaded files reads lines again instead (`files/checks/unique`)."""
-
-    def __init__(self) -> None:
-        self._database = sqlite3.connect("", isolation_level=None)
-        self._database.execute("CREATE TABLE ids (id TEXT PRIMARY KEY, line INTEGER) WITHOUT ROWID")
-        self._database.execute("BEGIN")
-        self._new: list[tuple[str, int]] = []
-
-    def add(self, custom_id: str, line: int) -> list[Fault]:
-        """Add the id of this line. Return the faults found just now, which may be those of earlier lines."""
-        self._new.append((custom_id, line))
-        return self.flush() if len(self._new) >= _AT_ONCE else []
-
-    def flush(self) -> list[Fault]:
-        new, self._new = self._new, []
-        statement = "INSERT OR IGNORE INTO ids VALUES (?, ?)"
-        if self._database.executemany(statement, new).rowcount == len(new):
-            return []
-        return [fault for custom_id, line in new if (fault := self._fault(custom_id, line))]
-
-    def close(self) -> None:
-        self._database.close()
-
-    def _fault(self, custom_id: str, line: int) -> Fault | None:
-        (first,) = self._database.execute("SELECT line FROM ids WHERE id = ?", (custom_id,)).fetchone()
-        if first == line:
-            return None
-        shown = custom_id if len(custom_id) <= 64 else custom_id[:64] + "…"
-        message = f"custom_id {shown} is that of line {first} already."
-        return Fault("duplicate_custom_id", message, line, "custom_id")
+def _repeated(custom_id: str, first: int, line: int) -> Fault:
+    shown = custom_id if len(custom_id) <= 64 else custom_id[:64] + "…"
+    message = f"custom_id {shown} is that of line {first} already."
+    return Fault("duplicate_custom_id", message, line, "custom_id")

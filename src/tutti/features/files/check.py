@@ -1,6 +1,6 @@
 """The check of a file's content once it is ready, by its purpose."""
 
-from contextlib import aclosing
+from contextlib import aclosing, closing
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -34,14 +34,14 @@ def file_of(job_id: str) -> str:
 
 async def examine(platform: Platform, file: File) -> Report:
     """Check the whole file. Raise NotFound once it is deleted."""
-    check = Check(file.purpose, file.file_type)
-    if check.full:
+    with closing(Check(file.purpose, file.file_type)) as check:
+        if check.full:
+            return check.end()
+        if file.file_type == "jsonl":
+            await _lines(platform, file, check)
+        else:
+            await _rows(platform, file, check)
         return check.end()
-    if file.file_type == "jsonl":
-        await _lines(platform, file, check)
-    else:
-        await _rows(platform, file, check)
-    return check.end()
 
 
 async def _lines(platform: Platform, file: File, check: Check) -> None:
@@ -54,20 +54,6 @@ async def _lines(platform: Platform, file: File, check: Check) -> None:
                 break
     except InvalidRequest as error:  # a line too long to be read
         check.wrong(number + 1, error.message)
-    await _look_again(platform, file, check)
-
-
-async def _look_again(platform: Platform, file: File, check: Check) -> None:
-    doubtful, number = check.doubtful, 0
-    if not doubtful:
-        return
-    last = max(doubtful)
-    async for line in lines(platform, file):
-        number += 1
-        if number in doubtful:
-            check.again(number, line)
-        if number == last:
-            return
 
 
 async def _rows(platform: Platform, file: File, check: Check) -> None:

@@ -9,7 +9,7 @@ import msgspec
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from tutti.base.errors import InternalError, InvalidRequest
+from tutti.base.errors import InternalError, InvalidRequest, LoadFailed
 from tutti.base.model import TEXT_TYPES, Model
 from tutti.engines.files import Vocabulary
 from tutti.features.files.checks.samples import Uncountable, samples
@@ -110,9 +110,14 @@ async def _pieces(platform: Platform, file: File) -> AsyncGenerator[bytes]:
 
 
 def _vocabulary(platform: Platform, model: Model) -> Vocabulary | None:
-    """Return the model's tokeniser, if there is one on this machine that can be read without its engine."""
+    """Return the model's tokeniser, if there is one on this machine that can be read without its engine. A
+    model whose entry is wrong has none: the file is sound anyway."""
     engine = platform.engines.get(model.engine)
-    return engine and engine.vocabulary(model, platform.catalog.folder(model))
+    try:
+        return engine and engine.vocabulary(model, platform.catalog.folder(model))
+    except LoadFailed as error:
+        log.warning("tokens are not counted for a model", extra={"model": model.name, "cause": str(error)})
+        return None
 
 
 def _arguments(vocabulary: Vocabulary) -> list[str]:

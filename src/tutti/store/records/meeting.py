@@ -1,5 +1,5 @@
 """The rows in which API workers, jobs and nodes meet. The column of a workload's name is still `model`, so
-that servers that run already go on while others are updated."""
+that processes of the last version that run already go on while servers are updated."""
 
 from typing import Any
 

@@ -7,20 +7,17 @@ file. Format: ggml's docs/gguf.md.
 """
 
 import struct
-from collections.abc import Iterator
 from math import prod
 from pathlib import Path
-from typing import BinaryIO
 
+from tutti.base.gguf import BadGguf, read_entries
 from tutti.workers.gguf import BadModel
 
-_SIZES = {0: 1, 1: 1, 2: 2, 3: 2, 4: 4, 5: 4, 6: 4, 7: 1, 10: 8, 11: 8, 12: 8}
-_U32, _F32, _STRING, _ARRAY = 4, 6, 8, 9
+_U32, _F32, _STRING = 4, 6, 8
 _TENSOR_F32, _TENSOR_F16 = 0, 1
 _TOKENS = "tokenizer.ggml.tokens"
 _WIDTH = 32
 _ALIGNMENT = 32
-_LONGEST = 1 << 28
 
 Tensor = tuple[str, tuple[int, ...], int]
 """Name, shape, type."""
@@ -42,48 +39,14 @@ def write_vocabulary(model: Path, to: Path) -> None:
 
 def _tokenizer(path: Path) -> tuple[list[bytes], int]:
     """Return the raw bytes of each tokenizer entry, and the number of tokens in the vocabulary."""
-    entries: list[bytes] = []
-    tokens = 0
     try:
-        with path.open("rb") as file:
-            for start, key, length in _entries(file):
-                if key.startswith("tokenizer.") or key == "general.name":
-                    end = file.tell()
-                    file.seek(start)
-                    entries.append(file.read(end - start))
-                tokens = length if key == _TOKENS else tokens
-    except (OSError, struct.error, UnicodeDecodeError, KeyError) as error:
+        header, entries = read_entries(path, ("tokenizer.", "general.name"))
+    except (OSError, BadGguf) as error:
         raise BadModel(f"its header cannot be read ({error})") from error
+    tokens = header.lengths.get(_TOKENS, 0)
     if not tokens:
         raise BadModel("it has no tokeniser")
     return entries, tokens
-
-
-def _entries(file: BinaryIO) -> Iterator[tuple[int, str, int]]:
-    """Yield each entry's offset, its key, and how many items its value has.
-
-    The file is at the entry's end then.
-    """
-    if file.read(4) != b"GGUF" or _number(file, "I") not in (2, 3):
-        raise BadModel("it is no GGUF file of a known version")
-    _number(file, "Q")  # tensors
-    for _ in range(_number(file, "Q")):
-        start = file.tell()
-        key = file.read(_length(file)).decode()
-        yield start, key, _skip(file, _number(file, "I"))
-
-
-def _skip(file: BinaryIO, kind: int) -> int:
-    if kind == _ARRAY:
-        item, length = _number(file, "I"), _length(file)
-    else:
-        item, length = kind, 1
-    if item == _STRING:
-        for _ in range(length):
-            file.seek(_length(file), 1)
-    else:
-        file.seek(length * _SIZES[item], 1)
-    return length
 
 
 def _llama(tokens: int) -> list[bytes]:
@@ -119,14 +82,3 @@ def _padded(size: int) -> int:
 
 def _text(text: str) -> bytes:
     return struct.pack("<Q", len(text.encode())) + text.encode()
-
-
-def _length(file: BinaryIO) -> int:
-    length = _number(file, "Q")
-    if length > _LONGEST:
-        raise BadModel("its header is damaged")
-    return length
-
-
-def _number(file: BinaryIO, code: str) -> int:
-    return struct.unpack(f"<{code}", file.read(struct.calcsize(f"<{code}")))[0]

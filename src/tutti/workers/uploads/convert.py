@@ -87,7 +87,7 @@ def convert(folder: Path, out: Path) -> None:
 
 
 def _check_architecture(path: Path) -> None:
-    name = read_header(path).text("general.architecture")
+    name = read_header(path).text("general.architecture") or "None"
     if name not in gguf.MODEL_ARCH_NAMES.values():
         raise Unconvertible(f"llama.cpp does not know the architecture {name}")
 

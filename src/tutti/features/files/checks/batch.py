@@ -16,7 +16,7 @@ ENDPOINTS = (
 )
 """Each takes a JSON body; that of audio names a URL as its `file`. A new one is a path here."""
 MAX_REQUESTS = 5_000_000
-"""Requests of one batch. The ids in use are kept in memory while they are checked."""
+"""Requests of one batch."""
 LONGEST_ID = 512
 """Characters of a custom_id."""
 

@@ -16,7 +16,7 @@ from tutti.features.files.checks.report import (
     Report,
 )
 from tutti.features.files.checks.training import check_training
-from tutti.features.files.checks.unique import Seen
+from tutti.features.files.checks.unique import FirstLines
 from tutti.features.files.checks.wrong import Json, Wrong, kind, shorter
 
 _BATCH = ("batch-api", "batch")
@@ -46,16 +46,14 @@ def is_checked(purpose: str) -> bool:
 
 
 class Check:
-    """A check that takes lines in order and gives a report. Stop when it is `full`. Then give the lines that
-    are `doubtful` to `again`, before `end`."""
+    """A check that takes lines in order and gives a report at its `end`. Stop when it is `full`."""
 
     def __init__(self, purpose: str, file_type: str) -> None:
         """Begin the check of a file with a purpose for which `is_checked` is true."""
         self._report = Report()
         self._facts: Facts = set()
         self._fields: set[str] | None = None
-        self._seen = Seen()
-        self._repeats: dict[int, list[tuple[int, str]]] = {}
+        self._ids = FirstLines()
         self._room = MAX_ERRORS
         self._reading = f"load_{file_type}"
         self._look = self._training if purpose == "fine-tune" else self._any
@@ -69,11 +67,6 @@ class Check:
     def full(self) -> bool:
         """True if further lines would change nothing in the report."""
         return self._room <= 0
-
-    @property
-    def doubtful(self) -> frozenset[int]:
-        """Lines that a later one seems to repeat."""
-        return frozenset(self._repeats)
 
     def line(self, number: int, data: bytes) -> None:
         """Check a line of a jsonl file. `number` counts from 1, empty lines included; `data` may have its
@@ -103,16 +96,12 @@ class Check:
         self._report.errors.append(LineError(number, shorter(message, LONGEST_MESSAGE), named, code))
         self._room -= 1 if number else MAX_ERRORS
 
-    def again(self, number: int, data: bytes) -> None:
-        """Compare a doubtful line with the lines that seem to repeat it; those that do are wrong."""
-        first = _object(number, data)["custom_id"]
-        for later, custom_id in self._repeats.get(number, ()):
-            if custom_id == first:
-                self.wrong(
-                    later, f"`custom_id` is that of line {number}: give each line its own.", "custom_id"
-                )
+    def close(self) -> None:
+        """Give up what the check keeps. `end` does so, too."""
+        self._ids.close()
 
     def end(self) -> Report:
+        self.close()
         report = self._report
         if not (report.lines or report.errors):
             self.wrong(0, "The file has no lines: it needs at least one.", code="has_min_samples")
@@ -136,9 +125,9 @@ class Check:
             self.wrong(0, f"A batch may have at most {MAX_REQUESTS} requests: split the file.")
             return
         custom_id = check_batch(fields)
-        if first := self._seen.add(custom_id, number):
-            self._repeats.setdefault(first, []).append((number, custom_id))
-            self._room -= 1
+        if first := self._ids.add(custom_id, number):
+            message = f"`custom_id` is that of line {first}: give each line its own."
+            self.wrong(number, message, "custom_id")
 
     def _any(self, _number: int, fields: Json) -> None:
         self._report.format = "objects"

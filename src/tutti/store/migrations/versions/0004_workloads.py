@@ -8,8 +8,8 @@ down_revision = "0003"
 
 
 def upgrade() -> None:
-    """Make the wants anew, since SQLite cannot change a primary key. Nothing is lost: whoever still waits
-    writes its want again within a second."""
+    """Make the wants anew, since SQLite cannot change a primary key. Whoever still waits writes its want
+    again within a second."""
     op.add_column("replicas", _kind())
     op.drop_table("wants")
     op.create_table(
