@@ -104,7 +104,7 @@ class Runner:
     async def _set(self, state: str, detail: str = "") -> None:
         self.state, self.detail = state, detail
         await self.report()
-        self.workload.changed(state)
+        self.workload.changed()
 
     # --- its life -------------------------------------------------------------------------------------
 
