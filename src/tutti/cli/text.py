@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand
 
+from tutti.base.model import TEXT_TYPES
 from tutti.cli import options
 from tutti.cli.http import Api, Json, connect, part, parts
 from tutti.cli.output import write, write_json, write_table
@@ -144,7 +145,7 @@ def completions(
     )
     body["prompt"] = prompt
     with connect(context) as api:
-        body["model"] = options.chosen(api, model, "chat", "language", "code")
+        body["model"] = options.chosen(api, model, *TEXT_TYPES)
         _answer(api, "completions", body, _completion_text, no_stream=no_stream, raw=raw)
 
 

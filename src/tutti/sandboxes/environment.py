@@ -18,6 +18,7 @@ import msgspec
 
 from tutti.base.errors import Unavailable
 from tutti.process.child import Child
+from tutti.process.pipes import worker_argv
 
 LOCK = Path(__file__).with_name("interpreter.txt")
 _LOOK_S = 0.2
@@ -87,7 +88,7 @@ async def make(data_dir: Path, report: Report = lambda _: None) -> Path:
     folder = environment_folder(data_dir)
     if is_made(folder):
         return folder
-    argv = (sys.executable, "-m", "tutti.workers.environment", str(folder), str(LOCK))
+    argv = worker_argv("environment", folder, LOCK)
     child = await Child.start(argv, os.environ)  # with the machine's own index, proxy and certificates
     ending = asyncio.create_task(child.wait())
     try:
