@@ -240,12 +240,17 @@ async def test_the_least_recently_used_makes_room(tmp_path: Path) -> None:
         for model in (first, second):
             await say(it, model)
 
-        async def first_is_newer() -> bool:
-            await say(it, first)  # what is written each second has all that were used meanwhile
-            used_at = [await _column(it, model, Replica.used_at) for model in (first, second)]
-            return used_at[0] > used_at[1]
+        newer = set[float]()
 
-        await until(first_is_newer)
+        async def first_is_newer_twice() -> bool:
+            """What is written each second has all that were used meanwhile, one row after the other: between
+            the two rows even one that was used in the same second is newer."""
+            await say(it, first)
+            used_at = [await _column(it, model, Replica.used_at) for model in (first, second)]
+            newer.update(used_at[:1] if used_at[0] > used_at[1] else ())
+            return len(newer) > 1
+
+        await until(first_is_newer_twice)
         await say(it, third)
         assert it.pids(first)
         assert not it.pids(second)
