@@ -1,7 +1,6 @@
 """`tutti files check`: the server's check of a file, made without a server."""
 
 import subprocess
-import sys
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -14,6 +13,7 @@ from tutti.cli.options import AsJson
 from tutti.cli.output import note, write, write_json
 from tutti.features.files.checks.file import Check, Row, is_checked
 from tutti.features.files.checks.report import LineError, Report, validation_report
+from tutti.process.child import worker_argv
 
 _TYPES = {".jsonl": "jsonl", ".csv": "csv", ".parquet": "parquet"}
 _READING = {".jsonl": "load_json", ".csv": "load_csv", ".parquet": "load_parquet"}
@@ -113,7 +113,7 @@ def _read_lines(file: Path, check: Check) -> None:
 
 def _read_rows(file: Path, check: Check) -> None:
     """Check rows with the server's own reader, in a process of its own, because its library is large."""
-    argv = (sys.executable, "-m", f"tutti.workers.rows.{_TYPES[file.suffix]}")
+    argv = worker_argv(f"rows.{_TYPES[file.suffix]}")
     with file.open("rb") as source, subprocess.Popen(argv, stdin=source, stdout=subprocess.PIPE) as process:
         for line in process.stdout or ():
             check.row(msgspec.json.decode(line, type=Row))

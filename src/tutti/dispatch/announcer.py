@@ -79,11 +79,10 @@ class Announcer:
             except BlockingIOError:
                 continue  # it has many datagrams to read already
             except OSError:
+                # It was left behind by a job worker that was killed. No other will have its name.
                 self._listeners.remove(path)
                 with contextlib.suppress(OSError):
-                    Path(
-                        path
-                    ).unlink()  # left behind by a job worker that was killed: no other will have its name
+                    Path(path).unlink()
 
 
 class _LiveTurn:

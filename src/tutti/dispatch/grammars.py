@@ -10,7 +10,7 @@ from weakref import WeakValueDictionary
 import msgspec
 
 from tutti.base.errors import InvalidRequest
-from tutti.process.pipes import worker_argv
+from tutti.process.child import worker_argv
 from tutti.process.questions import Answerer, NoAnswer
 
 PATIENCE_S = 30.0

@@ -36,26 +36,31 @@ class Constraint(msgspec.Struct, frozen=True, kw_only=True):
     calls: bool = False
 
 
-class ChatCall(msgspec.Struct, frozen=True, kw_only=True):
-    """One choice of a chat completion. Messages and tools have OpenAI's shape; media are data: URLs.
-
-    `tool_choice` is auto, none, required, or the name of the function to force as `{"name": ...}`.
-    `logprobs`: None for none, 0 for the sampled token only, k for the k most likely besides.
-    """
+class _TextCall(msgspec.Struct, frozen=True, kw_only=True):
+    """A call of either kind. `logprobs`: None for none, 0 for the sampled token only, k for the k most likely
+    besides."""
 
     model: Model
-    messages: Sequence[Json]
     stream: bool
     sampling: Sampling
     max_tokens: int | None = None
     stop: tuple[str, ...] = ()
     logprobs: int | None = None
     constraint: Constraint | None = None
+    echo: bool = False
+
+
+class ChatCall(_TextCall, frozen=True, kw_only=True):
+    """One choice of a chat completion. Messages and tools have OpenAI's shape; media are data: URLs.
+
+    `tool_choice` is auto, none, required, or the name of the function to force as `{"name": ...}`.
+    """
+
+    messages: Sequence[Json]
     tools: Sequence[Json] = ()
     tool_choice: str | Mapping[str, str] = "auto"
     template_kwargs: Json = msgspec.field(default_factory=dict[str, Any])
     reasoning_effort: str | None = None
-    echo: bool = False
     truncate: bool = False
     """Shorten max_tokens to what fits, instead of refusing (the API's context_length_exceeded_behavior)."""
 
@@ -65,19 +70,11 @@ class ChatCall(msgspec.Struct, frozen=True, kw_only=True):
         return bool(self.tools) and self.tool_choice not in ("auto", "none")
 
 
-class CompletionCall(msgspec.Struct, frozen=True, kw_only=True):
+class CompletionCall(_TextCall, frozen=True, kw_only=True):
     """One choice of a text completion."""
 
-    model: Model
     prompt: str | Sequence[int]
     """A text, in which control tokens are tokens since a raw prompt is the client's own, or ids of the
     model's tokeniser."""
-    stream: bool
-    sampling: Sampling
-    max_tokens: int | None = None
-    stop: tuple[str, ...] = ()
-    logprobs: int | None = None
-    constraint: Constraint | None = None
-    echo: bool = False
     suffix: str | None = None
     """The text after the completion, which then fills the middle."""

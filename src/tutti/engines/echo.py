@@ -27,8 +27,6 @@ before this mark; where it has a number, the number just before it.
 `Model.context_length` (default 8192) bounds prompt and answer together.
 """
 
-import sys
-
 import msgspec
 
 from tutti.base.model import Model
@@ -39,6 +37,7 @@ from tutti.engines.openai_audio import AudioDialect, AudioServer, RealtimeSessio
 from tutti.engines.openai_requests import VLLM_SAMPLING, Server
 from tutti.engines.options import Options
 from tutti.engines.place import Place
+from tutti.process.child import worker_argv
 
 _MEGABYTE = 1_000_000
 _CONTEXT = 8192
@@ -86,7 +85,7 @@ class Echo(Engine):
     realtime = RealtimeSessions()
 
     def program(self, model: Model, place: Place) -> Program:
-        argv = [sys.executable, "-m", "tutti.workers.echo", "--port", str(place.port), "--model", model.name]
+        argv = [*worker_argv("echo"), "--port", str(place.port), "--model", model.name]
         argv += [*_arguments(_Options.of(model)), "--context-length", str(self.context(model))]
         if _Options.of(model).guard:
             argv.append("--guard")

@@ -3,7 +3,6 @@
 Files are in the model's folder. Types embedding and rerank run it as an embedder or a cross-encoder.
 """
 
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from tutti.engines.llamacpp_options import LlamaCppOptions, context_of
 from tutti.engines.options import listed
 from tutti.engines.place import Place
 from tutti.engines.upstream import Refusal
+from tutti.process.child import worker_argv
 
 _MIB = 1024 * 1024
 _LEAST_CACHE_MIB = 512
@@ -58,7 +58,7 @@ class LlamaCpp(Engine):
     def program(self, model: Model, place: Place) -> Program:
         return Program(
             name=model.name,
-            argv=(sys.executable, "-m", "tutti.workers.llamacpp", *_arguments(model, place)),
+            argv=worker_argv("llamacpp", *_arguments(model, place)),
             env={"GOMP_SPINCOUNT": _SPINS},
             port=place.port,
             health_path="/health",

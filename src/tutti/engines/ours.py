@@ -9,7 +9,6 @@
   weights of Resemblyzer, to tell speakers apart.
 """
 
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -25,22 +24,23 @@ from tutti.engines.openai_audio import AudioDialect, AudioServer, RealtimeSessio
 from tutti.engines.options import Options
 from tutti.engines.place import Place
 from tutti.engines.upstream import Upstream
+from tutti.process.child import worker_argv
 
 
 @dataclass(frozen=True)
 class _Worker:
-    """A program; `working_bytes` is the memory that it takes besides the weights."""
+    """A program of `workers/`; `working_bytes` is the memory that it takes besides the weights."""
 
-    module: str
+    name: str
     slots: int
     working_bytes: int
 
 
 _MEGABYTE = 1024 * 1024
-_EMBED = _Worker("tutti.workers.embed", 16, 250 * _MEGABYTE)
+_EMBED = _Worker("embed", 16, 250 * _MEGABYTE)
 _WORKERS = {
-    "audio": _Worker("tutti.workers.speech", 16, 400 * _MEGABYTE),
-    "transcribe": _Worker("tutti.workers.transcribe", 64, 400 * _MEGABYTE),
+    "audio": _Worker("speech", 16, 400 * _MEGABYTE),
+    "transcribe": _Worker("transcribe", 64, 400 * _MEGABYTE),
 }
 
 _ENVIRONMENT = {"GOMP_SPINCOUNT": "1000", "OPENBLAS_NUM_THREADS": "1"}
@@ -94,7 +94,7 @@ class Ours(Engine):
 
     def program(self, model: Model, place: Place) -> Program:
         options = _Options.of(model)
-        argv = [sys.executable, "-m", _worker(model).module, "--folder", str(place.folder)]
+        argv = [*worker_argv(_worker(model).name), "--folder", str(place.folder)]
         argv += ["--port", str(place.port), "--threads", str(place.threads)]
         argv += ["--family", options.family] if options.family else []
         return Program(

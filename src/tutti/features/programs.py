@@ -4,8 +4,7 @@ break that. They take archives apart, convert weights and check them."""
 from pathlib import Path
 
 from tutti.jobs.errors import Failed
-from tutti.process.child import Child, inherited_env
-from tutti.process.pipes import worker_argv
+from tutti.process.child import Child, inherited_env, worker_argv
 
 _LONGEST = 2000
 

@@ -182,6 +182,7 @@ class Fleet:
             )
 
     async def _live(self, life: Life) -> None:
+        """Keep it until its end. A runner that failed stays, for whoever wants its adapters."""
         await life.run()
         if life.state != "failed" or not isinstance(life, Runner):
             self._lives.pop(life.id, None)

@@ -15,6 +15,11 @@ _SHEPHERD = Path(__file__).with_name("shepherd.py")
 _INHERITED = ("PATH", "HOME", "TMPDIR", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "LD_LIBRARY_PATH", "CUDA_HOME")
 
 
+def worker_argv(name: str, *arguments: str | Path) -> tuple[str, ...]:
+    """Return the command that runs the program `tutti.workers.<name>`."""
+    return (sys.executable, "-m", f"tutti.workers.{name}", *map(str, arguments))
+
+
 def inherited_env() -> dict[str, str]:
     """Return the part of this process's environment that a child inherits: nothing secret, nothing
     surprising."""

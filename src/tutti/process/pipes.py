@@ -3,23 +3,16 @@
 They need no shepherd: when the pipes close, because we left or died, reading or writing ends them.
 """
 
-import sys
 from asyncio import create_subprocess_exec
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
-from pathlib import Path
 from typing import IO, TypeVar
 
-from tutti.process.child import inherited_env
+from tutti.process.child import inherited_env, worker_argv
 
 T = TypeVar("T")
 _MAX_LINE_BYTES = 32 * 1024 * 1024
-
-
-def worker_argv(name: str, *arguments: str | Path) -> tuple[str, ...]:
-    """Return the command that runs the program `tutti.workers.<name>`."""
-    return (sys.executable, "-m", f"tutti.workers.{name}", *map(str, arguments))
 
 
 async def start_piped(

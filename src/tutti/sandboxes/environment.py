@@ -17,8 +17,7 @@ from typing import BinaryIO, Literal
 import msgspec
 
 from tutti.base.errors import Unavailable
-from tutti.process.child import Child
-from tutti.process.pipes import worker_argv
+from tutti.process.child import Child, worker_argv
 
 LOCK = Path(__file__).with_name("interpreter.txt")
 _LOOK_S = 0.2

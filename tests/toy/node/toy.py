@@ -1,12 +1,11 @@
 """The kind `toy`: a program for whoever wants one."""
 
-import sys
-
 from tutti.base.program import Program, Share
 from tutti.meeting.wants import Wanted
 from tutti.node.fleet import Fleet
 from tutti.node.runner import Runner
 from tutti.node.workload import Site, Workload
+from tutti.process.child import worker_argv
 
 
 class Toy(Workload):
@@ -17,7 +16,7 @@ class Toy(Workload):
 
     def program(self, site: Site) -> Program:
         name = str(self.entry["model"])
-        argv = (sys.executable, "-m", "tutti.workers.echo", "--port", str(site.port), "--model", name)
+        argv = worker_argv("echo", "--port", str(site.port), "--model", name)
         return Program(name=self.key.name, argv=argv, port=site.port, health_path="/health")
 
 

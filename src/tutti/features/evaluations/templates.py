@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from tutti.features.evaluations.rows import named
-from tutti.process.pipes import worker_argv
+from tutti.process.child import worker_argv
 from tutti.process.questions import Answerer, NoAnswer
 
 CPU_S = 2.0

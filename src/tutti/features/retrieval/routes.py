@@ -8,6 +8,7 @@ from fastapi import APIRouter, Request, Response
 from tutti.base.errors import InvalidRequest
 from tutti.base.model import Model, ModelType
 from tutti.features.inputs import require_openai
+from tutti.features.resolving import requested_model
 from tutti.features.retrieval import service
 from tutti.features.retrieval.schemas import (
     EmbeddingsRequest,
@@ -15,7 +16,7 @@ from tutti.features.retrieval.schemas import (
     RerankRequest,
     RerankResponse,
 )
-from tutti.http.context import caller, family, log_model, request_id
+from tutti.http.context import caller, family, request_id
 from tutti.http.route import BodyRoute
 from tutti.http.stream import while_connected
 from tutti.platform import Platform
@@ -56,8 +57,7 @@ def router(platform: Platform) -> APIRouter:
 
 async def _model(platform: Platform, request: Request, name: str, verb: str, *types: ModelType) -> Model:
     """Return the model called `name`. Raise InvalidRequest unless it is of one of these types."""
-    model = await platform.dispatch.resolve(name, caller(request).project_id)
-    log_model(request, model.name)
+    model = await requested_model(platform, request, name)
     if model.type not in types:
         raise InvalidRequest(f"Model {name} is of type {model.type} and cannot {verb}.", param="model")
     return model

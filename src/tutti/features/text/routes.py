@@ -2,14 +2,14 @@
 
 from fastapi import APIRouter, Request, Response
 
-from tutti.base.model import Model
+from tutti.features.resolving import requested_model
 from tutti.features.text import bodies, chunks
 from tutti.features.text.delivery import AnswerPlan, Write, stream, whole
 from tutti.features.text.openai_only import require_known_prompt
 from tutti.features.text.responses import ChatCompletionResponse, CompletionResponse
 from tutti.features.text.schemas import ChatCompletionRequest, CompletionRequest
 from tutti.features.text.service import plan_chat, plan_completion
-from tutti.http.context import caller, family, log_model
+from tutti.http.context import caller, family
 from tutti.http.route import BodyRoute
 from tutti.http.stream import event_stream, while_connected
 from tutti.platform import Platform
@@ -27,7 +27,7 @@ def router(platform: Platform) -> APIRouter:
     )
     async def chat_completions(request: Request, body: ChatCompletionRequest) -> Response:
         """Generate a model response for a given chat conversation."""
-        model = await _model(platform, request, body.model)
+        model = await requested_model(platform, request, body.model)
         plan = await plan_chat(platform, caller(request), family(request), model, body)
         if body.stream:
             return _stream(platform, plan, chunks.chat_frames(plan.form))
@@ -43,19 +43,13 @@ def router(platform: Platform) -> APIRouter:
     async def completions(request: Request, body: CompletionRequest) -> Response:
         """Generate text completions for a given prompt."""
         require_known_prompt(family(request), body)
-        model = await _model(platform, request, body.model)
+        model = await requested_model(platform, request, body.model)
         plan = await plan_completion(platform, caller(request), family(request), model, body)
         if body.stream:
             return _stream(platform, plan, chunks.completion_frames(plan.form))
         return await _whole(request, plan, bodies.completion)
 
     return routes
-
-
-async def _model(platform: Platform, request: Request, name: str) -> Model:
-    model = await platform.dispatch.resolve(name, caller(request).project_id)
-    log_model(request, model.name)
-    return model
 
 
 def _stream(platform: Platform, plan: AnswerPlan, frames: chunks.Frames) -> Response:

@@ -93,7 +93,7 @@ async def _guard(
 def _chat_reader(call: ChatCall, legacy: bool, parallel: bool) -> ChoiceReader:
     thinking = Thinking(anywhere="reasoning" in call.model.capabilities)
     names = [tool["function"]["name"] for tool in call.tools]
-    tools = ToolParser(names, forced=call.tool_choice not in ("auto", "none")) if names else None
+    tools = ToolParser(names, forced=call.is_forced) if names else None
     return ChoiceReader(thinking, tools, legacy=legacy, parallel=parallel)
 
 
